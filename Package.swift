@@ -1,0 +1,75 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// The linker script that leaves a plugin with one exported symbol, its entry. It hides the plugin's own copies of
+/// the SDK and keeps C++ STB_GNU_UNIQUE statics of two generations apart.
+let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
+
+/// Every shipped plugin is a shared library of its own, written against the ABI alone.
+let swiftPlugins = [
+    "OpenInference", "RestPredict", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey", "LinearModel",
+    "AccessLog",
+]
+let cPlugins = ["RoundRobin"]
+
+let pluginLinkerSettings: [LinkerSetting] = [
+    .unsafeFlags(["-Xlinker", "--version-script=\(exportMap)", "-Xlinker", "-z", "-Xlinker", "nodelete"])
+]
+
+let package = Package(
+    name: "sluice",
+    products: [
+        .executable(name: "sluice", targets: ["sluice"]),
+        .library(name: "SluicePlugin", targets: ["SluicePlugin"]),
+    ]
+        + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    ],
+    targets: [
+        // What a third party needs: the header, and the Swift SDK over it.
+        .target(name: "SluiceABI", path: "Sources/PluginAPI/ABI"),
+        .target(name: "SluicePlugin", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/SDK"),
+
+        // System libraries and kernel interfaces that Glibc's module lacks.
+        .target(name: "CLinux", path: "Sources/System/CLinux"),
+        .systemLibrary(
+            name: "CYAML", path: "Sources/System/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+
+        // Walls: pure cores that know neither sockets nor plugins.
+        .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
+        .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
+
+        .target(
+            name: "Host",
+            dependencies: [
+                "SluiceABI", "CLinux", "HTTP1", "Configuration",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Sources/Host", exclude: ["HTTP1", "Configuration"]),
+        .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
+
+        .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "SluiceABI", "CLinux"]),
+        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients"]),
+    ]
+        + swiftPlugins.map {
+            .target(
+                name: $0, dependencies: ["SluicePlugin"], path: "Plugins/\($0)", exclude: pluginExtras($0),
+                linkerSettings: pluginLinkerSettings)
+        }
+        + cPlugins.map {
+            .target(name: $0, dependencies: ["SluiceABI"], path: "Plugins/\($0)", linkerSettings: pluginLinkerSettings)
+        },
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c11
+)
+
+/// Files beside a plugin's sources that are not compiled.
+func pluginExtras(_ name: String) -> [String] {
+    name == "LinearModel" ? ["Training"] : []
+}

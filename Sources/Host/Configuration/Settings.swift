@@ -1,0 +1,292 @@
+/// The gateway's configuration, read, validated and with every default filled in: what the rest of the host sees of
+/// `plugins.yaml`. Times are in milliseconds as in the file; `0` means "off" only where a comment says so.
+public struct Settings: Sendable {
+    public var server = Server()
+    public var listeners: [ListenerSettings] = []
+    public var limits = Limits()
+    public var routing = Routing()
+    /// Nil: no breaker (a policy that is not configured is off).
+    public var circuitBreaker: CircuitBreaker?
+    public var queue = Queue()
+    /// Nil: no batching, unless a model configures its own.
+    public var batching: Batching?
+    public var admin = Admin()
+    public var monitoring = Monitoring()
+    public var reload = Reload()
+    /// Directories searched for `library:` names without a slash; absolute after reading.
+    public var pluginPath: [String] = []
+    public var plugins: [PluginSettings] = []
+    public var pipeline = Pipeline()
+    public var models: [ModelSettings] = []
+
+    public init() {}
+
+    public struct Server: Sendable {
+        /// One event loop per core when nil.
+        public var workerThreads: Int?
+        public var maxConnections = 10_000
+        public var cpuAffinity = Affinity.off
+        public init() {}
+    }
+
+    public enum Affinity: Sendable, Equatable { case off, auto, cores([Int]) }
+
+    public struct ListenerSettings: Sendable {
+        public var address: ListenAddress
+        /// The adapter that frames raw TCP; nil for HTTP.
+        public var adapter: String?
+        public var position: Position
+        public init(address: ListenAddress, adapter: String? = nil, position: Position) {
+            self.address = address
+            self.adapter = adapter
+            self.position = position
+        }
+    }
+
+    public enum ListenAddress: Sendable, Hashable {
+        /// A numeric IPv4 or IPv6 address and a port; port 0 asks the kernel for a free one.
+        case tcp(host: String, port: UInt16)
+        case unix(path: String)
+    }
+
+    public struct Limits: Sendable {
+        public var headerBytes = 65_536
+        public var headerCount = 100
+        public var bodyBytes = 268_435_456
+        public var headerTimeoutMs = 10_000
+        /// Between two reads of a body.
+        public var bodyTimeoutMs = 10_000
+        public var idleTimeoutMs = 75_000
+        public init() {}
+    }
+
+    public struct Routing: Sendable {
+        public var defaultTimeoutMs = 60_000
+        /// Nil: no retries but the resend on a kept-alive connection that turned out to be closed.
+        public var retry: Retry?
+        public var connectTimeoutMs = 1_000
+        public init() {}
+    }
+
+    public struct Retry: Sendable, Equatable {
+        /// In all, the first one counted.
+        public var maxAttempts = 1
+        public var backoffMs = 0
+        /// 0: the whole deadline for each try.
+        public var perTryTimeoutMs = 0
+        public init() {}
+    }
+
+    public struct CircuitBreaker: Sendable, Equatable {
+        public var failureThreshold = 10
+        public var resetTimeoutSec = 30
+        public init() {}
+    }
+
+    public struct Queue: Sendable, Equatable {
+        public enum WhenFull: String, Sendable { case reject, dropOldest = "drop_oldest", dropLowest = "drop_lowest" }
+        public var maxSize = 10_000
+        public var whenFull = WhenFull.reject
+        public init() {}
+    }
+
+    public struct Batching: Sendable, Equatable {
+        public var maxBatchSize = 16
+        public var maxDelayMs = 10.0
+        public init() {}
+    }
+
+    public struct Admin: Sendable {
+        /// Absolute after reading.
+        public var socket = ""
+        public init() {}
+    }
+
+    public struct Monitoring: Sendable {
+        /// Nil: no metrics listener. 0 asks the kernel for a free port.
+        public var metricsPort: UInt16?
+        /// Where metrics are served; loopback unless said.
+        public var metricsAddress = "127.0.0.1"
+        public var slowRequestMs: Int?
+        public var logLevel = "info"
+        public var logFormat = LogFormat.text
+        public init() {}
+    }
+
+    public enum LogFormat: String, Sendable { case text, json }
+
+    public struct Reload: Sendable {
+        /// How long a retired generation may keep exchanges that never end.
+        public var drainTimeoutMs = 30_000
+        public init() {}
+    }
+
+    public struct PluginSettings: Sendable {
+        public var name: String
+        /// As written: a file name searched in `plugin_path`, or a path (absolute after reading).
+        public var library: String
+        /// 32 bytes, or nil when not pinned.
+        public var sha256: [UInt8]?
+        /// Allows a library that its group may write.
+        public var allowGroupWritable = false
+        /// The plugin's own tree, unread by the host; a null scalar when absent.
+        public var config: Node
+        public var position: Position
+        public var libraryPosition: Position
+        public init(name: String, library: String, config: Node, position: Position, libraryPosition: Position) {
+            self.name = name
+            self.library = library
+            self.config = config
+            self.position = position
+            self.libraryPosition = libraryPosition
+        }
+    }
+
+    /// A reference to an entry of `plugins` by its name, with where it was written.
+    public struct PluginReference: Sendable {
+        public var name: String
+        public var position: Position
+        public init(name: String, position: Position) {
+            self.name = name
+            self.position = position
+        }
+    }
+
+    /// The links of the chain. An empty list or nil is a link left out. Adapters are the gateway's only.
+    public struct Pipeline: Sendable {
+        public var adapters: [PluginReference] = []
+        public var filters: [PluginReference] = []
+        public var routers: [PluginReference] = []
+        public var balancer: PluginReference?
+        public var batcher: PluginReference?
+        public var observers: [PluginReference] = []
+        public init() {}
+    }
+
+    public struct ModelSettings: Sendable {
+        public var name: String
+        public var position: Position
+        /// Highest version first is not promised: the order of the file.
+        public var versions: [VersionSettings] = []
+        /// Label to version key, for routers that know labels (`stable: "1"`).
+        public var labels: [(label: String, version: String)] = []
+        public var timeoutMs: Int?
+        /// Links that the model replaces; nil takes the gateway's. `.some([])` takes the link out.
+        public var filters: [PluginReference]?
+        public var routers: [PluginReference]?
+        public var balancer: PluginReference??
+        public var batcher: PluginReference??
+        public var retry: Retry?
+        public var circuitBreaker: CircuitBreaker?
+        public var queue: Queue?
+        public var batching: Batching?
+        public var healthCheck: HealthCheck?
+        public init(name: String, position: Position) {
+            self.name = name
+            self.position = position
+        }
+    }
+
+    public struct HealthCheck: Sendable, Equatable {
+        public var path = "/"
+        public var intervalMs = 2_000
+        public var unhealthyAfter = 3
+        public var healthyAfter = 2
+        public init() {}
+    }
+
+    public struct VersionSettings: Sendable {
+        public var version: String
+        public var position: Position
+        public var endpoints: [EndpointSettings] = []
+        /// The adapter spoken toward the endpoints; nil when served in this process.
+        public var protocolAdapter: PluginReference?
+        /// The plugin that serves this version in this process; nil when it has endpoints.
+        public var backend: PluginReference?
+        /// The version's own tree for the backend plugin; a null scalar when absent.
+        public var backendConfig: Node
+        public var weight = 1
+        /// Names toward the backend; nil: unchanged.
+        public var upstreamModel: String?
+        public var upstreamVersion: String?
+        /// Connections to one endpoint from one worker.
+        public var maxConnections = 1_024
+        public init(version: String, position: Position, backendConfig: Node) {
+            self.version = version
+            self.position = position
+            self.backendConfig = backendConfig
+        }
+    }
+
+    public struct EndpointSettings: Sendable, Hashable {
+        public enum Scheme: String, Sendable { case http, https, grpc, grpcs, tcp }
+        public enum Target: Sendable, Hashable {
+            case tcp(host: String, port: UInt16)
+            case unix(path: String)
+        }
+        public var scheme: Scheme
+        public var target: Target
+        /// As written, the key of the endpoint's lasting state.
+        public var text: String
+        public var weight = 1
+        public init(scheme: Scheme, target: Target, text: String) {
+            self.scheme = scheme
+            self.target = target
+            self.text = text
+        }
+    }
+}
+
+/// A place in a configuration file; line and column count from 1, the column in characters.
+public struct Position: Sendable, Hashable {
+    public var file: String
+    public var line: Int
+    public var column: Int
+    public init(file: String, line: Int, column: Int) {
+        self.file = file
+        self.line = line
+        self.column = column
+    }
+}
+
+/// A value of a configuration file with its place.
+public indirect enum Node: Sendable {
+    /// A scalar as written; `quoted` scalars are never numbers, booleans or null.
+    case scalar(String, quoted: Bool, Position)
+    case sequence([Node], Position)
+    /// Keys in the order of the file, without repeats.
+    case mapping([Entry], Position)
+
+    public struct Entry: Sendable {
+        public var key: String
+        public var keyPosition: Position
+        public var value: Node
+        public init(key: String, keyPosition: Position, value: Node) {
+            self.key = key
+            self.keyPosition = keyPosition
+            self.value = value
+        }
+    }
+
+    public var position: Position {
+        switch self {
+        case .scalar(_, _, let position), .sequence(_, let position), .mapping(_, let position): position
+        }
+    }
+}
+
+/// What is wrong (or, for a warning, without effect) and what to do, at a place of the file.
+public struct Diagnostic: Sendable, CustomStringConvertible {
+    public enum Severity: String, Sendable { case error, warning }
+    public var severity: Severity
+    public var position: Position
+    public var message: String
+    public init(_ severity: Severity, _ position: Position, _ message: String) {
+        self.severity = severity
+        self.position = position
+        self.message = message
+    }
+    public var description: String {
+        "\(position.file):\(position.line):\(position.column): \(severity.rawValue): \(message)"
+    }
+}
