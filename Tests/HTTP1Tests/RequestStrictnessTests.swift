@@ -178,21 +178,21 @@ struct RequestStrictnessTests {
     }
 
     @Test("RFC 9112 §2, §3: lines, methods and versions", arguments: lines)
-    func lines(request: BadRequest) { check(request) }
+    func refusesLines(request: BadRequest) { check(request) }
 
     @Test("RFC 9112 §3.2: targets and Host", arguments: targets)
-    func targets(request: BadRequest) { check(request) }
+    func refusesTargets(request: BadRequest) { check(request) }
 
     @Test("RFC 9110 §7.2: malformed hosts", arguments: badHosts)
-    func hosts(host: String) {
+    func refusesHosts(host: String) {
         #expect(parseRequest("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n").fault == .badHost)
     }
 
     @Test("RFC 9112 §5: field lines", arguments: fields)
-    func fields(request: BadRequest) { check(request) }
+    func refusesFields(request: BadRequest) { check(request) }
 
     @Test("RFC 9112 §6: framing", arguments: framing)
-    func framing(request: BadRequest) { check(request) }
+    func refusesFraming(request: BadRequest) { check(request) }
 
     @Test("No control byte passes in a value but HTAB, at any place")
     func controls() {
