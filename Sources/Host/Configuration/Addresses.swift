@@ -27,7 +27,8 @@ extension Settings.ListenAddress {
         return .success(.tcp(host: host, port: port))
     }
 
-    var text: String {
+    /// As a configuration would say it.
+    public var text: String {
         switch self {
         case .tcp(let host, let port): host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
         case .unix(let path): "unix:\(path)"

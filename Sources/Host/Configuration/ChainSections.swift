@@ -58,8 +58,8 @@ extension Settings {
 extension Section {
     /// A link of one plugin. Nil when the key is absent, `.some(nil)` when it takes the link out.
     func link(_ key: String, initially: String = "not in the chain", _ meaning: String) -> Settings.PluginReference?? {
-        let nothing = Shape.list(.text(.name), atLeast: 0)
-        let shape = Shape.either([.null, .text(.name), nothing])
+        let nothing = Shape.list(.text(.pluginName), atLeast: 0)
+        let shape = Shape.either([.null, .text(.pluginName), nothing])
         guard let node = take(key, shape, initially: initially, meaning) else { return nil }
         let items = node.items ?? (node.isNull ? [] : [node])
         guard items.count <= 1 else {
@@ -72,7 +72,7 @@ extension Section {
     /// A link of any number of plugins, given as one name or a list. Nil when the key is absent.
     func links(_ key: String, initially: String = "not in the chain", _ meaning: String) -> [Settings.PluginReference]?
     {
-        let shape = Shape.either([.null, .text(.name), .list(.text(.name), atLeast: 0)])
+        let shape = Shape.either([.null, .text(.pluginName), .list(.text(.pluginName), atLeast: 0)])
         guard let node = take(key, shape, initially: initially, meaning) else { return nil }
         var references: [Settings.PluginReference] = []
         var names: Set<String> = []

@@ -26,9 +26,7 @@ public struct ConfigurationReader {
         guard let root = tree.read(text) else {
             return ConfigurationResult(settings: nil, diagnostics: Self.ordered(tree.diagnostics, file: name))
         }
-        let reading = Reading(
-            file: name, directory: ConfigurationFile.absolute(directory), secrets: tree.secrets,
-            diagnostics: tree.diagnostics)
+        let reading = Reading(file: name, directory: ConfigurationFile.absolute(directory), tree: tree)
         var settings = Settings()
         if reading.check(root, .section(SectionShape()), "a configuration") {
             Section.read(withShippedChain(root, &settings), reading) { settings.readRoot($0) }
@@ -84,8 +82,15 @@ public struct ConfigurationResult: Sendable {
 extension Settings {
     /// The whole file. Plugins come first: what follows refers to them by name.
     mutating func readRoot(_ section: Section) {
-        admin.socket = section.reading.absolute("run/sluice.sock")
+        let defaultSocket = section.reading.absolute("run/sluice.sock")
+        admin.socket = defaultSocket
         section.section("gateway", "The host itself.") { readGateway($0) }
+        if admin.socket == defaultSocket, defaultSocket.utf8.count > Bounds.socketPathBytes {
+            section.reading.error(
+                section.position,
+                "`run/sluice.sock` beside this file is longer than the \(Bounds.socketPathBytes) bytes of a Unix "
+                    + "socket's path; set `gateway.admin.socket` to a shorter one")
+        }
         if listeners.isEmpty {
             let address = ListenAddress.tcp(host: "0.0.0.0", port: 8080)
             listeners.append(ListenerSettings(address: address, position: section.position))
@@ -113,12 +118,6 @@ extension Settings {
             return
         }
         for listener in listeners {
-            if case .unix(let path) = listener.address, path.utf8.count > Bounds.socketPathBytes {
-                reading.error(
-                    listener.position,
-                    "the path of a Unix socket has at most \(Bounds.socketPathBytes) bytes, its directory included; "
-                        + "this one has \(path.utf8.count)")
-            }
             if let other = taken.first(where: { $0.address.overlaps(listener.address) }) {
                 reading.error(listener.position, "the address is that of \(other.owner) too; give one of them another")
             }

@@ -56,7 +56,9 @@ extension Settings {
             "Raw TCP framed by an adapter; not available yet.")
         guard let node, let text = node.text, case .success(var address) = ListenAddress.parse(text) else { return }
         if case .unix(let path) = address {
-            address = .unix(path: section.reading.absolute(path))
+            let absolute = section.reading.absolute(path)
+            section.checkSocketPath(absolute, node.position)
+            address = .unix(path: absolute)
         }
         listeners.append(ListenerSettings(address: address, position: node.position))
     }
@@ -125,14 +127,17 @@ extension Settings.Batching {
     init(_ section: Section) {
         self.init()
         section.integer("max_batch_size", into: &maxBatchSize, 1...65_536, "Rows of one batch.")
-        section.number("max_delay_ms", into: &maxDelayMs, 0...60_000, "That the first request of a batch may wait.")
+        section.number("max_delay_ms", into: &maxDelayMs, 0...60_000, "How long the first request of a batch may wait.")
     }
 }
 
 extension Settings.Admin {
     mutating func read(_ section: Section) {
-        let path = section.text("socket", .path, initially: "run/sluice.sock", "Path of the Unix socket; mode 0600.")
-        if let path { socket = section.reading.absolute(path) }
+        let node = section.take(
+            "socket", .text(.path), initially: "run/sluice.sock", "Path of the Unix socket; mode 0600.")
+        guard let node, let path = node.text else { return }
+        socket = section.reading.absolute(path)
+        section.checkSocketPath(socket, node.position)
     }
 }
 

@@ -162,7 +162,7 @@ extension Settings.VersionSettings {
     }
 
     private mutating func readBackend(_ section: Section) {
-        let name = section.take("backend", .text(.name), "The plugin that serves the version in this process.")
+        let name = section.take("backend", .text(.pluginName), "The plugin that serves the version in this process.")
         backend = name.flatMap(section.reading.reference)
         if let tree = section.take(
             "config", .anything, initially: "null", "Handed to the backend plugin, unread by the host.")
@@ -177,7 +177,7 @@ extension Settings.VersionSettings {
 
     private mutating func readProtocol(_ section: Section, _ pipeline: Settings.Pipeline) {
         let name = section.take(
-            "protocol", .text(.name), initially: "the adapter, where the pipeline has just one",
+            "protocol", .text(.pluginName), initially: "the adapter, where the pipeline has just one",
             "The adapter spoken toward the endpoints.")
         protocolAdapter = name.flatMap(section.reading.reference)
         guard !section.isDescribing else { return }

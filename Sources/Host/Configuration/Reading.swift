@@ -4,15 +4,18 @@ final class Reading {
     /// Relative paths begin here; absolute, without a slash at the end.
     let directory: String
     private let secrets: Set<Position>
+    private let unreadable: Set<Position>
     private(set) var diagnostics: [Diagnostic]
     /// Names of `plugins`; false for one that came from the environment, which no message may show.
     var plugins: [String: Bool] = [:]
 
-    init(file: String, directory: String, secrets: Set<Position> = [], diagnostics: [Diagnostic] = []) {
+    /// - Parameter tree: what is known of the values from reading them; nil when nothing is read.
+    init(file: String, directory: String, tree: YAMLTree? = nil) {
         self.file = file
         self.directory = directory
-        self.secrets = secrets
-        self.diagnostics = diagnostics
+        secrets = tree?.secrets ?? []
+        unreadable = tree?.unreadable ?? []
+        diagnostics = tree?.diagnostics ?? []
     }
 
     func error(_ position: Position, _ message: String) {
@@ -40,6 +43,7 @@ final class Reading {
     /// Whether a value has its shape. What lies inside a section or a table is left to its own reader.
     /// - Parameter label: how messages call the value, such as "`port`".
     func check(_ node: Node, _ shape: Shape, _ label: String) -> Bool {
+        if unreadable.contains(node.position) { return false }
         switch (shape, node) {
         case (.anything, _), (.section, .mapping): return true
         case (.null, _) where node.isNull, (.boolean, _) where node.boolean != nil: return true
@@ -78,7 +82,7 @@ final class Reading {
 
     /// The commonest mistakes of writing a value, each with its cure.
     private func remedy(_ node: Node, _ shape: Shape) -> String {
-        guard case .scalar(let text, let quoted, let position) = node else { return "" }
+        guard case .scalar(let text, let quoted, let position) = node, !isSecret(node) else { return "" }
         let wantsText = shape.admits(.scalar("a", quoted: true, position))
         if !quoted && wantsText && node.text == nil && !node.isNull { return "; put it in quotes" }
         if quoted && !wantsText && Node.scalar(text, quoted: false, position).kind != .text {

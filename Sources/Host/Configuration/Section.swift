@@ -49,8 +49,8 @@ final class Section {
         guard path.utf8.count > Bounds.socketPathBytes else { return }
         reading.error(
             position,
-            "the path of a Unix socket has at most \(Bounds.socketPathBytes) bytes, its directory included; this one has "
-                + "\(path.utf8.count)")
+            "the path of a Unix socket has at most \(Bounds.socketPathBytes) bytes, its directory included; this "
+                + "one has \(path.utf8.count)")
     }
 
     func has(_ key: String) -> Bool { values?[key] != nil }
@@ -73,7 +73,7 @@ final class Section {
         guard let entry = values[key] else {
             if required {
                 let owner = name.isEmpty ? "here" : "in `\(printable(name))`"
-                reading.error(position, "`\(key)` is missing \(owner): \(meaning())")
+                reading.error(position, "`\(key)` is missing \(owner); add it. \(meaning())")
             }
             return nil
         }
@@ -171,13 +171,16 @@ extension Section {
         }
     }
 
-    /// A list of sections.
+    /// A list of sections. One that is none does not hide the errors of the others.
     func sections(_ key: String, initially: String? = nil, _ meaning: String, _ body: Body) {
         func shape() -> Shape {
-            .either([.null, .list(.section(isDescribing ? Section.describe(body) : SectionShape()), atLeast: 0)])
+            let item = isDescribing ? Shape.section(Section.describe(body)) : .anything
+            return .either([.null, .list(item, atLeast: 0)])
         }
         for item in take(key, shape(), initially: initially, meaning)?.items ?? [] {
-            Section.read(item, reading, body)
+            if reading.check(item, .section(SectionShape()), "an item of `\(key)`") {
+                Section.read(item, reading, body)
+            }
         }
     }
 

@@ -152,7 +152,7 @@ public struct Settings: Sendable {
     }
 
     /// A reference to an entry of `plugins` by its name, with where it was written.
-    public struct PluginReference: Sendable {
+    public struct PluginReference: Sendable, Hashable {
         public var name: String
         public var position: Position
         public init(name: String, position: Position) {

@@ -36,10 +36,16 @@ indirect enum Shape {
         case .number(let range): return "a number from \(decimal(range.lowerBound)) to \(decimal(range.upperBound))"
         case .choice(let words): return Self.listed(words.map { "`\($0)`" })
         case .text(let form): return form.expectation
+        case .list(.anything, _): return "a list"
         case .list(let item, _): return "a list, each item \(item.expectation)"
         case .section: return "a mapping of keys"
         case .table(_, let names, _): return "a mapping, each key \(names.expectation)"
-        case .either(let shapes): return Self.listed(shapes.map(\.expectation))
+        case .either(let shapes):
+            // That nothing is fine too helps nobody who wrote something.
+            return Self.listed(
+                shapes.compactMap { shape in
+                    if case .null = shape { nil } else { shape.expectation }
+                })
         case .anything: return "any value"
         case .unavailable: return "nothing in this version"
         }
@@ -104,6 +110,10 @@ struct TextForm: Sendable {
         return text.utf8.allSatisfy { isAlphanumeric($0) || ".-_".utf8.contains($0) } ? .fits : .misfits
     }
 
+    /// How links and models name a plugin.
+    static let pluginName = TextForm(
+        expectation: "the name of an entry of `plugins`", pattern: name.pattern, check: name.check)
+
     /// Models and versions have the names that clients ask for, such as `meta-llama/Llama-3`.
     static let modelName = TextForm(
         expectation: "a name of 1 to 256 characters without control characters",
@@ -114,7 +124,7 @@ struct TextForm: Sendable {
 
     /// A path must fit the kernel's PATH_MAX of 4096 bytes with its NUL.
     static let path = TextForm(
-        expectation: "a path of 1 to 4095 characters without control characters",
+        expectation: "a path of at most 4095 bytes",
         pattern: "^[^\\u0000-\\u001f\\u007f]{1,4095}$"
     ) { text in
         (1...4095).contains(text.utf8.count) && !hasControls(text) ? .fits : .misfits

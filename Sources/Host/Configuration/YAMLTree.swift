@@ -6,6 +6,8 @@ struct YAMLTree {
     private(set) var diagnostics: [Diagnostic] = []
     /// Scalars whose text came from the environment: messages must not show it.
     private(set) var secrets: Set<Position> = []
+    /// Scalars that could not be read, reported already: what they would say does not count.
+    private(set) var unreadable: Set<Position> = []
 
     private var anchors: [String: Anchor] = [:]
     private var nodes = 0
@@ -119,6 +121,7 @@ struct YAMLTree {
             textBytes += cost.textBytes
             guard textBytes <= Bounds.textBytes else { throw refusal(position, EnvironmentReferences.tooLong) }
             if secrets.contains(node.position) { secrets.insert(position) }
+            if unreadable.contains(node.position) { unreadable.insert(position) }
             return (node.moved(to: position), cost)
         }
     }
@@ -198,7 +201,9 @@ struct YAMLTree {
         case .expanded(let expanded, let secret):
             value = expanded
             if secret { secrets.insert(position) }
-        case .refused(let message): report(position, message)
+        case .refused(let message):
+            unreadable.insert(position)
+            report(position, message)
         }
         let bytes = value.utf8.count
         try add(textBytes: bytes, position)
@@ -210,6 +215,7 @@ struct YAMLTree {
     private mutating func check(tag: String?, isOneOf names: [String], _ position: Position) {
         guard let tag, tag != "!" else { return }
         if tag.hasPrefix(Self.coreTag), names.contains(String(tag.dropFirst(Self.coreTag.count))) { return }
+        unreadable.insert(position)
         report(position, "the tag `\(printable(tag))` has no meaning here; remove it")
     }
 
