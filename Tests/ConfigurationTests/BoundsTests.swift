@@ -54,6 +54,23 @@ struct BoundsTests {
         #expect(try onlyError(read(text)).message.hasPrefix("the file is larger than 4194304 bytes"))
     }
 
+    /// libyaml's own check of directives is quadratic: these 200,000 would keep a reload busy for minutes.
+    @Test("Directives are bounded", arguments: ["\n", "\r"])
+    func directives(lineEnd: String) throws {
+        let text = (0..<200_000).map { "%TAG !\($0)! x" }.joined(separator: lineEnd) + "\n--- {a: 1}\n"
+        #expect(try onlyError(read(text)).message.hasPrefix("more than 16 lines begin with `%`"))
+    }
+
+    /// As many wrong names as right ones: every pair would be some 10^9 edit distances.
+    @Test func guessesAreBounded() {
+        let plugins = (0..<10_000).map { "- {name: plugin-number-\($0), library: a}" }.joined(separator: "\n")
+        let names = (0..<10_000).map { "plugin-nomber-\($0)" }.joined(separator: ", ")
+        let result = read("plugins:\n\(plugins)\npipeline: {filters: [\(names)]}\n")
+        #expect(result.diagnostics.count == 1_001)
+        #expect(result.diagnostics.first?.message.hasSuffix("did you mean `plugin-number-0`?") == true)
+        #expect(result.diagnostics[900].message.hasSuffix("list it under `plugins`"))
+    }
+
     @Test func diagnosticsAreBoundedAndErrorsComeFirst() throws {
         var text = "gateway:\n  circuit_breaker: {}\n"
         for index in 0..<5_000 { text += "  zz\(index): 1\n" }

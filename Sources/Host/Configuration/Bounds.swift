@@ -22,6 +22,14 @@ enum Bounds {
     /// Longer keys are not compared with the known ones: the longest known key has 20 characters.
     static let suggestionLength = 64
 
+    /// Known names that all guesses of one reading are compared with: each costs up to the square of the length above,
+    /// and a file with as many wrong names as right ones would make it cubic. A thousand errors among a hundred names.
+    static let suggestionCandidates = 100_000
+
+    /// libyaml compares each `%TAG` directive with all before it, so a file full of them would take minutes. One that
+    /// a person wrote has at most one or two directives.
+    static let directives = 16
+
     /// `sun_path` of Linux's `sockaddr_un` holds 108 bytes, the last a NUL (unix(7)).
     static let socketPathBytes = 107
 }

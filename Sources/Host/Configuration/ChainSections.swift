@@ -24,13 +24,13 @@ extension Settings {
         let config = section.take("config", .anything, initially: "null", "Handed to the plugin, unread by the host.")
         guard let name, let text = name.text else { return }
         let reading = section.reading
-        guard reading.plugins[text] == nil else {
-            let first = plugins.first { $0.name == text }?.position.line
-            let place = first.map { ", first on line \($0)" } ?? ""
-            reading.error(name.position, "two plugins are named \(reading.shown(name))\(place); rename one")
+        if let first = reading.plugins[text] {
+            reading.error(
+                name.position, "two plugins are named \(reading.shown(name)), first on line \(first.line); rename one")
             return
         }
-        reading.plugins[text] = !reading.isSecret(name)
+        reading.plugins[text] = name.position
+        if !reading.isSecret(name) { reading.shownPlugins.append(text) }
         guard let library, let libraryText = library.text else { return }
         var plugin = PluginSettings(
             name: text,
@@ -93,13 +93,8 @@ extension Reading {
     func reference(_ node: Node) -> Settings.PluginReference? {
         guard let name = node.text else { return nil }
         guard plugins[name] != nil else {
-            let nearest = nearestName(to: name, among: plugins.filter(\.value).keys.sorted())
-            let advice =
-                plugins.isEmpty
-                ? "list it under `plugins`" : nearest.map { "did you mean `\($0)`?" } ?? "list it under `plugins`"
-            // The guess would tell what the environment's value looks like.
-            let safeAdvice = isSecret(node) ? "list it under `plugins`" : advice
-            error(node.position, "no plugin is named \(shown(node)); \(safeAdvice)")
+            let advice = guess(for: node, among: shownPlugins).map { "did you mean `\($0)`?" }
+            error(node.position, "no plugin is named \(shown(node)); \(advice ?? "list it under `plugins`")")
             return nil
         }
         return Settings.PluginReference(name: name, position: node.position)

@@ -11,10 +11,11 @@ extension Settings {
             models.append(model)
         }
         let names = models.map(\.name)
+        let known = Set(names)
         for fallback in fallbacks {
-            guard let name = fallback.text, !names.contains(name) else { continue }
+            guard let name = fallback.text, !known.contains(name) else { continue }
             let reading = section.reading
-            let nearest = reading.isSecret(fallback) ? nil : nearestName(to: name, among: names)
+            let nearest = reading.guess(for: fallback, among: names)
             reading.error(
                 fallback.position,
                 "no model is named \(reading.shown(fallback)); "
@@ -80,8 +81,8 @@ extension Settings.ModelSettings {
     private mutating func readLabels(_ section: Section) {
         let table = Shape.table(.text(.modelName), names: .name, atLeast: 0)
         let meaning = "Labels that routers know, each with the version it stands for."
-        let known = versions.map(\.version)
-        let declared = section.versionNames ?? known
+        let names = section.versionNames
+        let declared = Set(names)
         for entry in section.take("labels", .either([.null, table]), initially: "none", meaning)?.entries ?? [] {
             let reading = section.reading
             section.checkName(entry, .name)
@@ -92,7 +93,7 @@ extension Settings.ModelSettings {
                 reading.error(
                     entry.keyPosition, "the label `\(printable(entry.key))` is the name of a version too; rename it")
             } else if !declared.contains(version) {
-                let nearest = reading.isSecret(entry.value) ? nil : nearestName(to: version, among: declared)
+                let nearest = reading.guess(for: entry.value, among: names)
                 reading.error(
                     entry.value.position,
                     "the model has no version \(reading.shown(entry.value)); "
@@ -106,7 +107,7 @@ extension Settings.ModelSettings {
 
 extension Section {
     /// The versions as the file names them, those with errors included.
-    fileprivate var versionNames: [String]? { peek("versions")?.entries?.map(\.key) }
+    fileprivate var versionNames: [String] { peek("versions")?.entries?.map(\.key) ?? [] }
 }
 
 extension Settings.HealthCheck {

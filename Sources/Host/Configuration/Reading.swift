@@ -6,8 +6,11 @@ final class Reading {
     private let secrets: Set<Position>
     private let unreadable: Set<Position>
     private(set) var diagnostics: [Diagnostic]
-    /// Names of `plugins`; false for one that came from the environment, which no message may show.
-    var plugins: [String: Bool] = [:]
+    private var candidates = 0
+    /// Names of `plugins`, with where each stands.
+    var plugins: [String: Position] = [:]
+    /// Those that a message may show: what the environment gave is not among them.
+    var shownPlugins: [String] = []
 
     /// - Parameter tree: what is known of the values from reading them; nil when nothing is read.
     init(file: String, directory: String, tree: YAMLTree? = nil) {
@@ -32,6 +35,19 @@ final class Reading {
     func shown(_ node: Node) -> String {
         guard case .scalar(let text, _, let position) = node, !node.isNull else { return node.kind.rawValue }
         return secrets.contains(position) ? "what the environment gave" : "`\(printable(text))`"
+    }
+
+    /// The known name that a text most likely means, or nil: for what the environment gave (a guess would tell what it
+    /// looks like) and once the reading has guessed enough.
+    func guess(for node: Node, among known: some Collection<String>) -> String? {
+        guard let text = node.text, !isSecret(node) else { return nil }
+        return guess(for: text, among: known)
+    }
+
+    func guess(for text: String, among known: some Collection<String>) -> String? {
+        candidates += known.count
+        guard candidates <= Bounds.suggestionCandidates else { return nil }
+        return nearestName(to: text, among: known)
     }
 
     /// Absolute: what begins with a slash stays, all else begins at the file's directory.

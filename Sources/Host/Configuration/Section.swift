@@ -104,7 +104,7 @@ final class Section {
         let declared = Set(known)
         for entry in entries where !declared.contains(entry.key) {
             let advice =
-                nearestName(to: entry.key, among: known).map { "did you mean `\($0)`?" }
+                reading.guess(for: entry.key, among: known).map { "did you mean `\($0)`?" }
                 ?? "known here: \(known.map { "`\($0)`" }.joined(separator: ", "))"
             reading.error(entry.keyPosition, "unknown key `\(printable(entry.key))`; \(advice)")
         }

@@ -65,6 +65,11 @@ struct YAMLTree {
         }
         let nothing = refusal(start, "the file is empty; a configuration has at least one key, such as `gateway`")
         guard !text.isEmpty else { throw nothing }
+        if let line = lineOfExcessDirective(text) {
+            throw refusal(
+                Position(file: file, line: line, column: 1),
+                "more than \(Bounds.directives) lines begin with `%`; a configuration needs no YAML directives")
+        }
         guard var events = YAMLEvents(text: text, file: file) else {
             throw refusal(start, "memory is too short to read the file")
         }
@@ -78,6 +83,22 @@ struct YAMLTree {
         }
         if root.isNull { throw nothing }
         return root
+    }
+
+    private func lineOfExcessDirective(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+        var count = 0
+        var line = 1
+        var startsLine = true
+        for byte in text {
+            if startsLine && byte == UInt8(ascii: "%") {
+                count += 1
+                if count > Bounds.directives { return line }
+            }
+            // libyaml also takes a lone carriage return for a line's end.
+            startsLine = byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r")
+            if byte == UInt8(ascii: "\n") { line += 1 }
+        }
+        return nil
     }
 
     private mutating func node(
