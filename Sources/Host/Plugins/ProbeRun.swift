@@ -146,9 +146,11 @@ private final class ProbeChild {
 
     /// What decides how libraries are found and how runtimes report, and no secret that happens to stand beside.
     private static func linkerEnvironment() -> [String] {
-        let prefixes = ["LD_", "GLIBC_TUNABLES=", "ASAN_", "TSAN_", "UBSAN_", "LSAN_", "LANG=", "LC_", "TZ="]
+        let prefixes = ["LD_", "GLIBC_TUNABLES=", "UBSAN_", "LSAN_", "LANG=", "LC_", "TZ="]
         // The backtrace of a crash would be of nobody's use, take longer than the time limit, and hide the last words.
-        var kept = ["SWIFT_BACKTRACE=enable=no"]
+        // A sanitizer would turn the signal into an exit code.
+        let sanitizer = "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0"
+        var kept = ["SWIFT_BACKTRACE=enable=no", "ASAN_OPTIONS=\(sanitizer)", "TSAN_OPTIONS=\(sanitizer)"]
         guard let entries = clinux_environment() else { return kept }
         var index = 0
         while let entry = entries[index] {
