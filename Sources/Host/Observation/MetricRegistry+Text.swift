@@ -57,6 +57,8 @@ extension MetricRegistry {
         for result in ReloadResult.allCases {
             text.sample([("outcome", result.label)], names.reloads[result.rawValue])
         }
+        text.begin("sluice_log_dropped_total", .counter, "Log messages dropped since the writer could not keep up.")
+        text.sample([], HostLog.dropped)
         text.begin("sluice_metric_series_refused_total", .counter, "Registrations beyond a bound, counted as `other`.")
         text.sample([], names.refused)
     }
