@@ -8,7 +8,7 @@ final class AdminServer {
     static let connectionLimit = 16
 
     /// For a request to come whole, and for the peer to take some of the answer.
-    static let patienceMs: UInt64 = 5_000
+    static let defaultPatienceMs: UInt64 = 5_000
 
     private struct Listener {
         var descriptor: Int32
@@ -35,6 +35,7 @@ final class AdminServer {
     }
 
     private unowned let plane: any ControlPlane
+    private let patienceMs: UInt64
     private var listeners: [Listener] = []
     private var connections: [Connection] = []
     /// The metrics listener as configured, and its port.
@@ -42,8 +43,10 @@ final class AdminServer {
     /// No descriptors were left: do not accept until then.
     private var acceptPausedUntilMs: UInt64 = 0
 
-    init(plane: any ControlPlane) {
+    /// - Parameter plane: must outlive this.
+    init(plane: any ControlPlane, patienceMs: UInt64 = AdminServer.defaultPatienceMs) {
         self.plane = plane
+        self.patienceMs = patienceMs
     }
 
     deinit { close() }
@@ -141,7 +144,7 @@ final class AdminServer {
         }
         AdminSocket.makeNonblocking(descriptor)
         connections.append(
-            Connection(descriptor: descriptor, role: listener.role, deadlineMs: Self.nowMs() + Self.patienceMs))
+            Connection(descriptor: descriptor, role: listener.role, deadlineMs: Self.nowMs() + patienceMs))
         // The request is mostly there already.
         advance(connections.count - 1)
     }
@@ -150,7 +153,7 @@ final class AdminServer {
         let now = Self.nowMs()
         for index in connections.indices where connections[index].deadlineMs <= now {
             if connections[index].phase == .reading {
-                finish(index, AdminResponse(408, "the request did not come within \(Self.patienceMs) ms"), true)
+                finish(index, AdminResponse(408, "the request did not come within \(patienceMs) ms"), true)
                 // One try to write it; the next expiry closes.
                 if connections[index].phase == .writing { connections[index].deadlineMs = now + 100 }
             } else {
@@ -196,7 +199,7 @@ final class AdminServer {
     private func finish(_ index: Int, _ response: AdminResponse, _ withBody: Bool) {
         connections[index].output = response.bytes(withBody: withBody)
         connections[index].phase = .writing
-        connections[index].deadlineMs = Self.nowMs() + Self.patienceMs
+        connections[index].deadlineMs = Self.nowMs() + patienceMs
         write(index)
     }
 
@@ -207,7 +210,7 @@ final class AdminServer {
             }
             if count > 0 {
                 connections[index].written += count
-                connections[index].deadlineMs = Self.nowMs() + Self.patienceMs
+                connections[index].deadlineMs = Self.nowMs() + patienceMs
             } else if count < 0, errno == EINTR {
                 continue
             } else if count < 0, errno == EAGAIN {
