@@ -5,22 +5,26 @@ public enum SluiceProgram {
     /// Runs the command that `arguments` (without the program's name) spell.
     /// - Returns: 0 fine, 1 refused or failed, 2 wrong usage.
     public static func run(arguments: [String], operations: CommandOperations) -> Int32 {
-        let parsed: any ParsableCommand
         do {
-            parsed = try SluiceCommand.parseAsRoot(arguments)
-        } catch {
-            let message = SluiceCommand.fullMessage(for: error)
-            if SluiceCommand.exitCode(for: error).isSuccess {
-                operations.output(message + "\n")
-                return 0
+            var parsed = try SluiceCommand.parseAsRoot(arguments)
+            if let command = parsed as? any OperatorCommand { return command.perform(operations) }
+            if parsed is SluiceCommand || parsed is PluginCommand {
+                // Nothing was asked for.
+                operations.errorOutput(SluiceCommand.helpMessage(for: type(of: parsed)) + "\n")
+                return ProgramExit.wrongUsage
             }
-            operations.errorOutput(message + "\n")
-            return ProgramExit.wrongUsage
+            // A command of the parser's own, such as `help`.
+            try parsed.run()
+            return ProgramExit.fine
+        } catch {
+            let message = SluiceCommand.fullMessage(for: error) + "\n"
+            guard SluiceCommand.exitCode(for: error).isSuccess else {
+                operations.errorOutput(message)
+                return ProgramExit.wrongUsage
+            }
+            operations.output(message)
+            return ProgramExit.fine
         }
-        if let command = parsed as? any OperatorCommand { return command.perform(operations) }
-        // `sluice` and `sluice plugin` alone.
-        operations.errorOutput(SluiceCommand.helpMessage(for: type(of: parsed)) + "\n")
-        return ProgramExit.wrongUsage
     }
 }
 
