@@ -105,17 +105,29 @@ import Testing
         }
     }
 
-    /// More silent clients than are served at once hold up neither the Unix socket nor, for long, the listener.
+    /// More silent clients than are served at once, none of which is ever cut, do not hold up the Unix socket.
     @Test func silentClientsOfMetricsDoNotHoldUpTheSocket() throws {
-        try withGateway(patienceMs: 200) { gateway throws in
-            let silent = try (0..<AdminServer.connectionLimit + 4).map { _ in
-                SilentClient(try TestConnection(port: gateway.metricsPort))
-            }
+        try withGateway(patienceMs: 3_600_000) { gateway in
+            let silent = try silentClients(gateway)
             #expect(try ask(gateway, "GET", "/status").status == 200)
+            withExtendedLifetime(silent) {}
+        }
+    }
+
+    /// Nor, for longer than their time, those who come after them.
+    @Test func silentClientsMakeRoomForLaterOnes() throws {
+        try withGateway(patienceMs: 50) { gateway in
+            let silent = try silentClients(gateway)
             let late = try TestConnection(port: gateway.metricsPort)
             late.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
             #expect(try late.receive().hasPrefix("HTTP/1.1 200 "))
             withExtendedLifetime(silent) {}
+        }
+    }
+
+    private func silentClients(_ gateway: TestGateway) throws -> [SilentClient] {
+        try (0..<AdminServer.connectionLimit + 4).map { _ in
+            SilentClient(try TestConnection(port: gateway.metricsPort))
         }
     }
 
@@ -135,7 +147,10 @@ import Testing
 
     @Test func secondGatewayIsRefusedAndTheFirstOneStays() throws {
         try withGateway { gateway throws in
-            let error = #expect(throws: AdminError.self) { try TestGateway(socket: gateway.socket) }
+            let plane = Silent()
+            let second = AdminServer(plane: plane)
+            defer { second.close() }
+            let error = #expect(throws: AdminError.self) { try second.listen(path: gateway.socket) }
             #expect(error?.description.contains("a running gateway answers there") == true)
             #expect(try ask(gateway, "GET", "/status").status == 200)
         }

@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 
@@ -96,21 +97,31 @@ import Testing
             registry.declare(plugin: "p", kind: .counter, name: "n", description: "d", labels: []))
         let histogram = try #require(
             registry.declare(plugin: "p", kind: .histogram, name: "h", description: "d", labels: []))
+        // Threads that begin together: tasks may well run one after the other.
+        final class Gate: Sendable { let waiting = Atomic<Int>(4) }
+        let gate = Gate()
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<4 {
                 group.addTask {
-                    let writer = registry.writer(worker: nil)
-                    for _ in 0..<20_000 {
-                        writer.add(metric: counter, amount: 1)
-                        writer.record(metric: histogram, value: 2)
+                    await withCheckedContinuation { continuation in
+                        onThread {
+                            gate.waiting.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+                            while gate.waiting.load(ordering: .acquiring) > 0 { sched_yield() }
+                            let writer = registry.writer(worker: nil)
+                            for _ in 0..<100_000 {
+                                writer.add(metric: counter, amount: 1)
+                                writer.record(metric: histogram, value: 2)
+                            }
+                            continuation.resume()
+                        }
                     }
                 }
             }
         }
         let scrape = try scrape(registry)
-        #expect(scrape.value("sluice_plugin_p_n_total", ["plugin": "p"]) == 80_000)
-        #expect(scrape.value("sluice_plugin_p_h_count", ["plugin": "p"]) == 80_000)
-        #expect(scrape.value("sluice_plugin_p_h_sum", ["plugin": "p"]) == 160_000)
+        #expect(scrape.value("sluice_plugin_p_n_total", ["plugin": "p"]) == 400_000)
+        #expect(scrape.value("sluice_plugin_p_h_count", ["plugin": "p"]) == 400_000)
+        #expect(scrape.value("sluice_plugin_p_h_sum", ["plugin": "p"]) == 800_000)
     }
 
     /// One writer and a reader at the same time: what the reader sees never falls and is a valid text.

@@ -143,6 +143,29 @@ import Testing
         #expect(count > 1_000)
     }
 
+    /// Records of every size, whose bytes would all pass for a first word, over many rounds of the ring.
+    @Test func ringGivesBackWhatWasPutAndKnowsWhenItIsEmpty() {
+        let ring = LogRing(capacity: 1 << 14)
+        var taken = 0
+        for round in 0..<5_000 {
+            let size = 1 + round * 37 % LogRing.longestRecord
+            let byte = UInt8(truncatingIfNeeded: round | 1)
+            #expect(!ring.put(size: size) { $0.initializeMemory(as: UInt8.self, repeating: byte) })
+            let found = ring.take { record in
+                if record.count == size, record.allSatisfy({ $0 == byte }) { taken += 1 }
+            }
+            #expect(found && ring.isEmpty)
+            #expect(!ring.take { _ in })
+        }
+        #expect(taken == 5_000 && ring.dropped == 0)
+        // Who sleeps is woken once.
+        #expect(ring.prepareToSleep())
+        #expect(ring.put(size: 1) { _ in })
+        #expect(!ring.put(size: 1) { _ in })
+        #expect(!ring.prepareToSleep())
+        #expect(!ring.put(size: LogRing.longestRecord + 1) { _ in } && ring.dropped == 1)
+    }
+
     @Test func levelsOfTheABIAndOfTheConfigurationAreKnown() {
         #expect(HostLog.level(named: "warning") == .warning)
         #expect(HostLog.level(named: "loud") == nil)
