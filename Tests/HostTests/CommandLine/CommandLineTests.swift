@@ -58,7 +58,8 @@ import Testing
     }
 
     @Test func wrongUsageIsTwoAndHelpIsFine() {
-        for arguments in [[], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"]] {
+        let wrong = [[], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"]]
+        for arguments in wrong {
             let result =
                 switch arguments.count {
                 case 0: run()
