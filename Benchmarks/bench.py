@@ -17,7 +17,7 @@ import load
 import proxies
 import report
 from processes import (
-    HERE, LOAD_CORE, PROXY_CORE, BenchmarkFailure, raise_descriptor_limit, run_script, temporary_directory)
+    HERE, LOAD_CORE, PROXY_CORE, BenchmarkFailure, Server, raise_descriptor_limit, run_script, temporary_directory)
 
 # A measurement that noise made invalid is taken again at once, so that its pair stays close in time.
 TRIES = 3
@@ -62,11 +62,11 @@ def plan(options):
 
 
 def start(options, names, backend, directory):
-    """Starts every proxy of the plan: {name: server}."""
-    starters = dict(proxies.PEERS)
+    """Starts every proxy of the plan, pinned: {name: server}."""
+    commands = dict(proxies.PEERS)
     for variant in proxies.SLUICE_VARIANTS:
-        starters[gateway_name(variant)] = functools.partial(proxies.sluice, variant=variant, binary=options.sluice)
-    return {name: starters[name](backend.port, directory) for name in names}
+        commands[gateway_name(variant)] = functools.partial(proxies.sluice, variant=variant, binary=options.sluice)
+    return {name: Server(name, *commands[name](backend.port, directory), core=PROXY_CORE) for name in names}
 
 
 def measure(server, answered, request, mode, window):

@@ -1,10 +1,10 @@
-"""The proxies that are measured: how each is configured and started. All get one worker, keep-alive on both sides, no
+"""The proxies that are measured: how each is configured. All get one worker, keep-alive on both sides, no
 access log, TCP on loopback, and as many upstream connections as there are requests in flight. Where a proxy has a
 switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the comparison is with its best."""
 
 import json
 
-from processes import HERE, PROXY_CORE, REPOSITORY, BenchmarkFailure, Server, compiled, free_port, program
+from processes import HERE, REPOSITORY, BenchmarkFailure, Server, compiled, free_port, program
 
 # Connections of the load generator; the cap of idle upstream connections is the same.
 CONNECTIONS = 64
@@ -16,13 +16,13 @@ CLIENT_CONNECTIONS = 12000
 DEFAULT_SLUICE = REPOSITORY / ".build" / "release" / "sluice"
 
 
-def relay(backend, directory, core=PROXY_CORE):
+def relay(backend, directory):
     """The floor: bytes from one socket to another."""
     port = free_port()
-    return Server("relay", [compiled("relay.c"), port, backend], port, core)
+    return [compiled("relay.c"), port, backend], port
 
 
-def nginx(backend, directory, core=PROXY_CORE, master=True):
+def nginx(backend, directory, master=True):
     port = free_port()
     home = directory / f"nginx-{port}"
     home.mkdir()
@@ -68,10 +68,10 @@ http {{
     }}
 }}
 """)
-    return Server("nginx", [program("nginx"), "-p", home, "-e", home / "error.log", "-c", path], port, core)
+    return [program("nginx"), "-p", home, "-e", home / "error.log", "-c", path], port
 
 
-def haproxy(backend, directory, core=PROXY_CORE):
+def haproxy(backend, directory):
     port = free_port()
     path = directory / f"haproxy-{port}.cfg"
     path.write_text(f"""\
@@ -92,10 +92,10 @@ frontend entry
 backend origin
     server origin 127.0.0.1:{backend} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
 """)
-    return Server("haproxy", [program("haproxy"), "-db", "-q", "-f", path], port, core)
+    return [program("haproxy"), "-db", "-q", "-f", path], port
 
 
-def nghttpx(backend, directory, core=PROXY_CORE):
+def nghttpx(backend, directory):
     port = free_port()
     command = [
         program("nghttpx"), "--conf=/dev/null", f"--frontend=127.0.0.1,{port};no-tls",
@@ -103,7 +103,7 @@ def nghttpx(backend, directory, core=PROXY_CORE):
         "--no-location-rewrite", "--no-add-x-forwarded-proto", "--errorlog-file=/dev/null",
         f"--frontend-keep-alive-timeout={PATIENT_SECONDS}s", f"--backend-keep-alive-timeout={PATIENT_SECONDS}s",
         f"--frontend-read-timeout={PATIENT_SECONDS}s", f"--backend-read-timeout={PATIENT_SECONDS}s", "--backlog=4096"]
-    return Server("nghttpx", command, port, core)
+    return command, port
 
 
 def envoy_binary():
@@ -112,7 +112,7 @@ def envoy_binary():
     raise BenchmarkFailure("envoy is not installed: run Benchmarks/setup.sh, or leave it out with --without envoy")
 
 
-def envoy(backend, directory, core=PROXY_CORE):
+def envoy(backend, directory):
     port = free_port()
     path = directory / f"envoy-{port}.json"
 
@@ -144,7 +144,7 @@ def envoy(backend, directory, core=PROXY_CORE):
         }]}}))
     command = [
         envoy_binary(), "-c", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    return Server("envoy", command, port, core)
+    return command, port
 
 
 # What a variant of the gateway is: the protocol of the model `m` that its requests name, or none for Passthrough.
@@ -190,7 +190,7 @@ models:
 """
 
 
-def sluice_command(variant, backend, directory, binary=DEFAULT_SLUICE, timeout_ms=1000):
+def sluice(backend, directory, variant="passthrough", binary=DEFAULT_SLUICE, timeout_ms=1000):
     """Writes the variant's configuration and returns the command that serves it, and its port."""
     binary = binary.resolve()
     if not binary.exists():
@@ -201,12 +201,8 @@ def sluice_command(variant, backend, directory, binary=DEFAULT_SLUICE, timeout_m
     return [binary, "serve", "--config", path], port
 
 
-def sluice(backend, directory, core=PROXY_CORE, variant="passthrough", binary=DEFAULT_SLUICE, timeout_ms=1000):
-    command, port = sluice_command(variant, backend, directory, binary, timeout_ms)
-    return Server(f"sluice {variant}", command, port, core)
-
-
 RIVALS = {"nginx": nginx, "haproxy": haproxy, "nghttpx": nghttpx}
+# Each writes the configuration that it needs into a directory and returns the command and its port.
 PEERS = {**RIVALS, "envoy": envoy, "relay": relay}
 
 
