@@ -6,17 +6,23 @@ import socket
 from processes import BenchmarkFailure
 
 # A counting run ends in a message, not in a hang. Under valgrind a request takes milliseconds.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 30
 
 
 class Connection:
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        try:
+            self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        except OSError as error:
+            raise BenchmarkFailure(f"no connection to port {port}: {error}") from error
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
 
     def send(self, message):
-        self.socket.sendall(message)
+        try:
+            self.socket.sendall(message)
+        except OSError as error:
+            raise BenchmarkFailure(f"a request could not be sent: {error}") from error
 
     def receive(self):
         """Reads one answer and returns the length of its body; anything but 2xx with a length is a failure."""
@@ -40,7 +46,10 @@ class Connection:
         return length
 
     def _more(self, before):
-        data = self.socket.recv(262144)
+        try:
+            data = self.socket.recv(262144)
+        except OSError as error:
+            raise BenchmarkFailure(f"no answer: {error}") from error
         if not data:
             raise BenchmarkFailure(f"the connection was closed in an answer: {before[:400].decode(errors='replace')}")
         return data

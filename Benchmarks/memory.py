@@ -32,7 +32,8 @@ def arguments():
     subject.add_arguments(parser)
     parser.add_argument("--connections", type=int, default=10000)
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--pid", type=int, help="a server that runs already, with --port; its backend must be ours")
+    parser.add_argument(
+        "--pid", type=int, help="a server that runs already, with --port; its origin must answer like backend.c")
     parser.add_argument("--port", type=int)
     options = parser.parse_args()
     if (options.pid is None) != (options.port is None):

@@ -162,7 +162,6 @@ def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_
 gateway:
   server: {{ worker_threads: 1, max_connections: {CLIENT_CONNECTIONS}, cpu_affinity: off }}
   listeners: [ {{ address: "127.0.0.1:{port}" }} ]
-  limits: {{ header_timeout_ms: 600000, body_timeout_ms: 600000, idle_timeout_ms: {PATIENT_SECONDS * 1000} }}
   routing: {{ default_timeout_ms: {timeout_ms} }}
   monitoring: {{ metrics_port: {metrics_port}, trace_sample_rate: 0.1 }}
   admin: {{ socket: sluice-{port}.sock }}

@@ -76,6 +76,8 @@ def lines(title, mode, result):
     for entry in result["ratios"]:
         ratio = entry["ratio"]
         name = f"{entry['gateway']} / {entry['against']}"
+        if ratio is None and entry["target"] is None:
+            continue
         if ratio is None:
             yield f"  {name}: too few pairs"
             continue
