@@ -36,6 +36,8 @@ def arguments():
     parser.add_argument("--without-sluice", action="store_true", help="the peers alone")
     parser.add_argument("--sluice", type=pathlib.Path, default=proxies.DEFAULT_SLUICE, help="the gateway's binary")
     parser.add_argument("--strict", action="store_true", help="a missed target makes the exit code 1")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="the niceness of everything that is started; below 0 needs root")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.saturation_rounds, options.window = 3, 1, 0.8
@@ -106,8 +108,8 @@ def run_rounds(options, steps, servers, answered):
         if not measured_any:
             return samples
         number += 1
-        print(f"round {number} of {options.rounds} done after {time.monotonic() - began:.0f} s", file=sys.stderr,
-              flush=True)
+        print(f"round {number} done ({options.rounds} complete ones wanted) after {time.monotonic() - began:.0f} s",
+              file=sys.stderr, flush=True)
 
 
 def save(options, samples, summaries, load_averages):
@@ -130,6 +132,8 @@ def main():
     options = arguments()
     if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         raise BenchmarkFailure(f"cores {PROXY_CORE} and {LOAD_CORE} are needed, one for the proxies, one for the load")
+    # Children inherit it: on a machine that does other work too, the rates are reached only with precedence.
+    os.nice(options.nice)
     raise_descriptor_limit()
     steps = plan(options)
     names = list(dict.fromkeys(proxy for _, _, requests in steps for proxy in requests))

@@ -86,6 +86,8 @@ static void empty_graveyard(void) {
 static void relay(int from) {
     struct side *source = sides[from];
     struct side *target = sides[source->other];
+    // A hang-up is reported also for a side that is not read, while the other one still has bytes to take.
+    if (target->kept != NULL) return;
     ssize_t received = recv(from, shared_buffer, read_size, 0);
     if (received < 0 && errno == EAGAIN) return;
     if (received < 0) return end_pair(from);
