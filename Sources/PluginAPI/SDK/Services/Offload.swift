@@ -21,6 +21,28 @@ public struct Offload: @unchecked Sendable {
         if status < 0 { box.release() }
         return status >= 0
     }
+
+    /// Runs `target.run` on a thread of the pool, without allocating. The target is kept alive until it has run. False
+    /// when the queue of 1024 is full; then `run` is never called. Any thread.
+    public func run(_ target: OffloadTarget) -> Bool {
+        let kept = Unmanaged<OffloadTarget>.passRetained(target)
+        let status = services.pointee.offload.pointee.run.unsafelyUnwrapped(
+            services.pointee.context,
+            { user in
+                guard let user else { return }
+                Unmanaged<OffloadTarget>.fromOpaque(user).takeRetainedValue().run()
+            }, kept.toOpaque())
+        if status < 0 { kept.release() }
+        return status >= 0
+    }
+}
+
+/// Work that blocks and comes again and again. Subclass it; what the worker and `run` share must be synchronised.
+open class OffloadTarget: @unchecked Sendable {
+    public init() {}
+
+    /// On a thread of the pool. The instance may be gone by then.
+    open func run() {}
 }
 
 final class OffloadedWork {
