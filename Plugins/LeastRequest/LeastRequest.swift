@@ -27,10 +27,10 @@ struct LeastRequest: Balancer {
         for _ in 0..<count {
             if candidates.isEligible(index) {
                 let endpoint = endpoints[index]
-                // The attempt to be placed counts too: at a weight of 2 the second of two idle endpoints is not as good.
+                // The attempt to be placed counts too: of two idle endpoints the heavier is the better.
                 let load = UInt64(endpoint.load.inFlight) &+ 1
                 let weight = UInt64(max(endpoint.weight, 1))
-                // load / weight < bestLoad / bestWeight, without a division. Both sides stay below 2^64: 32-bit factors.
+                // load / weight < bestLoad / bestWeight, without a division; the products cannot overflow.
                 if best < 0 || load &* bestWeight < bestLoad &* weight {
                     best = index
                     bestLoad = load

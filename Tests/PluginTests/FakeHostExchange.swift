@@ -111,7 +111,9 @@ final class FakeBuffer {
         return buffer.raw
     }
 
-    static func of(_ raw: UnsafeMutablePointer<sluice_buffer>?) -> FakeBuffer { all[raw.unsafelyUnwrapped].unsafelyUnwrapped }
+    static func of(_ raw: UnsafeMutablePointer<sluice_buffer>?) -> FakeBuffer {
+        all[raw.unsafelyUnwrapped].unsafelyUnwrapped
+    }
 
     func retain() { references += 1 }
 

@@ -1,6 +1,7 @@
 import SluiceABI
 
-/// What an extension is told when an instance of it is made. Valid inside `init`; `host` until the instance is destroyed.
+/// What an extension is told when an instance of it is made. Valid inside `init`; `host` until the instance is
+/// destroyed.
 public struct Context {
     let arguments: UnsafePointer<sluice_create>
     let services: UnsafePointer<HostServices>

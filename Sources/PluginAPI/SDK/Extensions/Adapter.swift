@@ -1,8 +1,8 @@
 import SluiceABI
 
 /// Requests whose method and path match go to the adapter. The template is literal but for `{name}`, one non-empty
-/// segment or the part of one up to the literal that follows (`{model}:predict`), and `{rest...}` at its end, everything
-/// left with the query. `*` matches all paths. At most 256 routes, 8 captures each.
+/// segment or the part of one up to the literal that follows (`{model}:predict`), and `{rest...}` at its end,
+/// everything left with the query. `*` matches all paths. At most 256 routes, 8 captures each.
 public struct Route: Sendable {
     public var transport: Transport
     /// Empty matches all.
@@ -27,8 +27,8 @@ public struct RouteMatch {
     /// Index into the adapter's routes.
     @inlinable public var route: Int { Int(pointer.pointee.route) }
     @inlinable public var captureCount: Int { Int(pointer.pointee.capture_count) }
-    /// In the order of the template, percent-encoding kept; empty when there is no such capture. Lives until the exchange
-    /// ends.
+    /// In the order of the template, percent-encoding kept; empty when there is no such capture. Lives until the
+    /// exchange ends.
     @inlinable
     public func capture(_ index: Int) -> Bytes {
         guard UInt(bitPattern: index) < UInt(pointer.pointee.capture_count), let captures = pointer.pointee.captures

@@ -1,7 +1,7 @@
 import SluiceABI
 
-/// The load of an endpoint over all workers, read from the cache line of atomics that the host keeps. Each property is a
-/// relaxed load of its own.
+/// The load of an endpoint over all workers, read from the cache line of atomics that the host keeps. Each property is
+/// a relaxed load of its own.
 @frozen
 public struct EndpointLoad {
     @usableFromInline let pointer: UnsafePointer<sluice_load>

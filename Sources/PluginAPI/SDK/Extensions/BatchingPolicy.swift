@@ -40,8 +40,8 @@ public enum BatchDecision {
 
 /// Decides when a queue is flushed and how many go. One instance for each pool, on the pool's home worker.
 public protocol BatchingPolicy: PluginExtension, ~Copyable {
-    /// Requests with different keys never share a batch, beyond what the host keeps apart (pool, names, types and shapes
-    /// but the first dimension, requested outputs, parameters).
+    /// Requests with different keys never share a batch, beyond what the host keeps apart (pool, names, types and
+    /// shapes but the first dimension, requested outputs, parameters).
     mutating func groupKey(_ request: Request) -> UInt64
     /// After a request was added, and again as long as it flushes something.
     mutating func requestAdded(_ queue: BatchQueue) -> BatchDecision

@@ -18,8 +18,8 @@ public protocol PluginExtension: ~Copyable {
     static var plugin: PluginDescription { get }
     /// `perWorker` unless said.
     static var instancing: Instancing { get }
-    /// Makes an instance on the control thread. The only place where the configuration can be read, metrics declared and
-    /// state blocks taken.
+    /// Makes an instance on the control thread. The only place where the configuration can be read, metrics declared
+    /// and state blocks taken.
     init(_ context: Context) throws(PluginError)
 }
 

@@ -1,7 +1,7 @@
 import SluiceABI
 
-/// A node of the plugin's configuration tree. Legal in `init` only. Errors are reported at the node's place in the file;
-/// what a reader throws says no more than that.
+/// A node of the plugin's configuration tree. Legal in `init` only. Errors are reported at the node's place in the
+/// file; what a reader throws says no more than that.
 public struct Configuration {
     /// What a node is.
     public enum Kind: UInt32, Sendable {

@@ -104,7 +104,8 @@ public struct Exchange {
     public func error(_ code: ErrorCode, _ write: (inout ByteWriter) -> Void) -> PluginError {
         var writer = ByteWriter(self, capacity: 256)
         write(&writer)
-        return PluginError(code, writer.overflowed ? Bytes("the exchange's bound on memory is reached") : writer.written)
+        if writer.overflowed { return PluginError(code, "the exchange's bound on memory is reached") }
+        return PluginError(code, writer.written)
     }
 
     // MARK: What the host knows

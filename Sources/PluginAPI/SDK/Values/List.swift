@@ -4,8 +4,8 @@ public protocol ListElement {
     init(_ pointer: UnsafePointer<Raw>)
 }
 
-/// A borrowed array of structs of the ABI: fields of a message, tensors of a payload, endpoints of a pool. Lives as long
-/// as what it was read from.
+/// A borrowed array of structs of the ABI: fields of a message, tensors of a payload, endpoints of a pool. Lives as
+/// long as what it was read from.
 @frozen
 public struct List<Element: ListElement>: RandomAccessCollection {
     @usableFromInline let start: UnsafePointer<Element.Raw>?
@@ -75,7 +75,8 @@ extension MutableView where Element == UInt8 {
     public func copy(_ source: Bytes, at offset: Int = 0) {
         precondition(offset >= 0 && source.count <= count - offset, "source does not fit into the view")
         source.withUnsafeBytes { from in
-            if let base = from.baseAddress { UnsafeMutableRawPointer(start + offset).copyMemory(from: base, byteCount: from.count) }
+            guard let base = from.baseAddress else { return }
+            UnsafeMutableRawPointer(start + offset).copyMemory(from: base, byteCount: from.count)
         }
     }
 }

@@ -86,7 +86,8 @@ public struct MutableMetadata {
         _ name: Bytes, _ dataType: DataType, shape: MutableView<Int64>, in exchange: Exchange
     ) throws(PluginError) {
         try exchange.append(
-            Self.specification(name, dataType, shape), to: &pointer.pointee.outputs, count: &pointer.pointee.output_count)
+            Self.specification(name, dataType, shape), to: &pointer.pointee.outputs,
+            count: &pointer.pointee.output_count)
     }
 
     @inlinable

@@ -39,7 +39,8 @@ public struct PluginError: Error, Sendable {
         self.message = Bytes(message)
     }
 
-    /// `message` must live until the call that throws this has returned: in the exchange's arena or in what it received.
+    /// `message` must live until the call that throws this has returned: in the exchange's arena or in what it
+    /// received.
     @inlinable @inline(__always)
     public init(_ code: ErrorCode, _ message: Bytes) {
         self.code = code
