@@ -16,7 +16,7 @@ final class FakeExchange {
     private var buffers: [FakeBuffer] = []
     private(set) var allocated = 0
     /// Texts of the request; they live as long as the exchange.
-    let texts = CTexts()
+    let texts: CTexts
     let peerBytes: sluice_bytes
     /// The received message.
     let message: UnsafeMutablePointer<sluice_message>
@@ -27,6 +27,8 @@ final class FakeExchange {
         _ method: String = "GET", _ target: String = "/", fields: [(String, String)] = [], body: [UInt8]? = nil,
         peer: String = "127.0.0.1:5012"
     ) {
+        let texts = CTexts()
+        self.texts = texts
         peerBytes = texts.bytes(peer)
         let question = target.firstIndex(of: "?")
         var received = sluice_message()
