@@ -41,8 +41,7 @@ import Testing
         ("10000000000000000000", nil), ("00000000000000000001", nil),
     ] as [(String, Int64?)])
     func integersAreReadExactly(text: String, value: Int64?) {
-        let kept = KeptText(text)
-        #expect(kept.bytes.integer == value)
+        #expect(KeptText(text).withBytes { $0.integer } == value)
     }
 
     @Test func aShapeWhoseProductOverflowsHasNoCount() {
