@@ -1,0 +1,97 @@
+import SluiceABI
+import Testing
+
+@Suite struct ApiKeyTests {
+    let host = FakeHost()
+    static let keys: ConfigTree = [
+        ["key": "s3cret", "tenant": "acme"], ["key": "s3cret-and-longer", "tenant": "globex"],
+        ["key": "other!", "tenant": "initech"],
+    ]
+
+    @Test(arguments: [
+        ("x-api-key", "s3cret", "acme"), ("X-API-Key", "s3cret-and-longer", "globex"),
+        ("x-api-key", " other! ", "initech"),
+        ("Authorization", "Bearer s3cret", "acme"), ("authorization", "bearer  other!", "initech"),
+    ])
+    func aKnownKeyPassesAndNamesItsTenant(name: String, value: String, tenant: String) throws {
+        let filter = try FilterUnderTest("ApiKey", host, config: ["keys": Self.keys])
+        let exchange = FakeExchange(fields: [("host", "x"), (name, value)])
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        #expect(text(exchange.request.pointee.tenant) == tenant)
+        #expect(exchange.edits == [.init(side: UInt32(SLUICE_SIDE_REQUEST), name: name.lowercased(), value: nil)])
+    }
+
+    @Test(arguments: [
+        "", "s3cre", "s3crett", "S3cret", "s3cret-and-longe", "other?", "s3cret\0", "s3cret-and-longer-still",
+    ])
+    func anUnknownKeyIsRefused(key: String) throws {
+        let filter = try FilterUnderTest("ApiKey", host, config: ["keys": Self.keys])
+        let exchange = FakeExchange(fields: [("x-api-key", key)])
+        #expect(filter.onRequest(exchange) == SLUICE_UNAUTHENTICATED)
+        #expect(host.failure == "the API key is not known")
+        #expect(exchange.request.pointee.tenant.size == 0)
+        #expect(host.metric("api_key_refused_total")?.value == 1)
+        let challenge = FakeExchange.Edit(
+            side: UInt32(SLUICE_SIDE_RESPONSE), name: "www-authenticate", value: "Bearer")
+        #expect(exchange.edits == [challenge])
+    }
+
+    @Test(arguments: [[], [("authorization", "Basic czNjcmV0")], [("authorization", "Bearers3cret")]])
+    func noKeyIsRefused(fields: [(String, String)]) throws {
+        let filter = try FilterUnderTest("ApiKey", host, config: ["keys": Self.keys])
+        #expect(filter.onRequest(FakeExchange(fields: fields)) == SLUICE_UNAUTHENTICATED)
+        #expect(host.failure == "an API key is needed")
+    }
+
+    @Test func theHeaderIsConfigurable() throws {
+        let filter = try FilterUnderTest(
+            "ApiKey", host, config: ["header": "X-Acme", "bearer": false, "forward": true, "keys": Self.keys])
+        let exchange = FakeExchange(fields: [("x-acme", "other!")])
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        #expect(exchange.edits.isEmpty)
+        let bearer = FakeExchange(fields: [("authorization", "Bearer s3cret")])
+        #expect(filter.onRequest(bearer) == SLUICE_UNAUTHENTICATED)
+        #expect(bearer.edits.isEmpty)
+    }
+
+    @Test(arguments: [
+        ([:], ""), (["keys": []], ""), (["keys": [["tenant": "acme"]]], "keys[0]"),
+        (["keys": [["key": "", "tenant": "acme"]]], "keys[0].key"),
+        (["keys": [["key": "a", "tenant": "x"], ["key": "a", "tenant": "y"]]], "keys[1].key"),
+        (["keys": [["key": "a", "tenant": "x", "tennant": "y"]]], "keys[0].tennant"),
+        (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
+        (["keys": keys, "header": ""], "header"),
+    ] as [(ConfigTree, String)])
+    func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree, path: String) throws {
+        let table = try LoadedPlugin("ApiKey").table(SLUICE_FILTER, as: sluice_filter.self)
+        let (status, instance) = host.create(table.pointee.base, config: config)
+        #expect(status == SLUICE_INVALID_ARGUMENT)
+        #expect(instance == nil)
+        #expect(host.configurationErrors.map(\.path) == [path])
+    }
+}
+
+/// A filter's library with one instance of it.
+final class FilterUnderTest {
+    private let plugin: LoadedPlugin
+    let table: UnsafePointer<sluice_filter>
+    let instance: UnsafeMutableRawPointer
+
+    init(_ name: String, _ host: FakeHost, config: ConfigTree = .null) throws {
+        plugin = try LoadedPlugin(name)
+        table = try plugin.table(SLUICE_FILTER, as: sluice_filter.self)
+        let made = host.create(table.pointee.base, config: config)
+        guard let instance = made.instance else {
+            throw LoadedPlugin.Failure(
+                description: "no instance: status \(made.status), \(host.failure), \(host.configurationErrors)")
+        }
+        self.instance = instance
+    }
+
+    deinit { table.pointee.base.destroy(instance) }
+
+    func onRequest(_ exchange: FakeExchange) -> sluice_status {
+        var answer = sluice_response()
+        return table.pointee.on_request(instance, exchange.handle, exchange.request, &answer)
+    }
+}
