@@ -91,6 +91,41 @@ func skip(
     return cursor
 }
 
+/// Moves over bytes of a class of which most are ASCII letters, or lie between two common bytes: eight of those are
+/// passed in one go, the others one by one. All letters and all common bytes must be of the class.
+///
+/// Per byte, with bit 5 set so that case is gone: bit 7 of `folded + 0x1F` is set from `a` on, that of `folded + 0x05`
+/// beyond `z`; likewise for the common bytes. Bytes beyond ASCII are taken out by `~word`; their carry reaches only
+/// what lies behind them.
+@inline(__always)
+func skip(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, _ classes: UnsafePointer<UInt8>, _ bit: UInt8,
+    commonFrom first: UInt8, through last: UInt8
+) -> UnsafePointer<UInt8> {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let tops: UInt64 = 0x8080_8080_8080_8080
+    let fromFirst = ones &* UInt64(0x80 &- first)
+    let beyondLast = ones &* UInt64(0x7F &- last)
+    let lastWord = end - 8
+    var cursor = start
+    while cursor <= lastWord {
+        let word = load64(cursor)
+        let folded = word | 0x2020_2020_2020_2020
+        let letters = (folded &+ 0x1F1F_1F1F_1F1F_1F1F) & ~(folded &+ 0x0505_0505_0505_0505)
+        let common = (word &+ fromFirst) & ~(word &+ beyondLast)
+        let others = (letters | common) & ~word & tops ^ tops
+        if others == 0 {
+            cursor += 8
+            continue
+        }
+        cursor += others.trailingZeroBitCount &>> 3
+        if classes[Int(cursor[0])] & bit == 0 { return cursor }
+        cursor += 1
+    }
+    while cursor < end, classes[Int(cursor[0])] & bit != 0 { cursor += 1 }
+    return cursor
+}
+
 @inline(__always)
 func lowercased(_ byte: UInt8) -> UInt8 {
     byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte

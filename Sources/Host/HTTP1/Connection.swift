@@ -101,18 +101,17 @@ extension HeadParser {
             head.expectContinue = head.minorVersion > 0 && head.body != .none && head.body != .length(0)
         }
         if let codings = section.value(section.te) {
-            var list = TokenList(codings)
-            while let coding = list.next() {
-                if coding.equalsIgnoringCase("trailers") { head.acceptsTrailers = true }
-            }
+            head.acceptsTrailers = codings.hasMember("trailers")
         }
         if let protocols = section.value(section.upgrade), options.contains(.upgrade), head.minorVersion > 0 {
-            head.upgrade = .other
-            if protocols.equalsIgnoringCase("websocket") { head.upgrade = .websocket }
-            var list = TokenList(protocols)
-            while let name = list.next() {
-                if name.equalsIgnoringCase("h2c") { head.upgrade = .h2c }
-            }
+            head.upgrade =
+                if protocols.hasMember("h2c") {
+                    .h2c
+                } else if protocols.equalsIgnoringCase("websocket") {
+                    .websocket
+                } else {
+                    .other
+                }
         }
         return nil
     }

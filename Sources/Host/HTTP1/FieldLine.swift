@@ -19,14 +19,20 @@ func scanFieldLine(
     _ field: inout sluice_field
 ) -> FieldLine {
     let nameStart = cursor
-    let nameEnd = skip(nameStart, end, classes, ByteClass.token)
+    let nameEnd = skip(
+        nameStart, end, classes, ByteClass.token, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: "-"))
     cursor = nameEnd
     guard nameEnd < end else { return .incomplete }
     guard nameEnd[0] == ASCII.colon, nameEnd > nameStart else {
         return notAField(&cursor, lineStart: nameStart, end: end)
     }
     var valueStart = nameEnd + 1
-    while valueStart < end, valueStart[0] == ASCII.space || valueStart[0] == ASCII.tab { valueStart += 1 }
+    if end - nameEnd > 2, nameEnd[1] == ASCII.space, nameEnd[2] > ASCII.space {
+        // What nearly every sender does.
+        valueStart = nameEnd + 2
+    } else {
+        while valueStart < end, valueStart[0] == ASCII.space || valueStart[0] == ASCII.tab { valueStart += 1 }
+    }
     cursor = skipValue(valueStart, end, classes)
     guard end - cursor >= 2 else {
         return cursor < end && cursor[0] != ASCII.carriageReturn ? badValueByte(cursor[0]) : .incomplete
@@ -49,7 +55,8 @@ private func skipValue(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, _ classes: UnsafePointer<UInt8>
 ) -> UnsafePointer<UInt8> {
     var cursor = start
-    while end - cursor >= 8 {
+    let lastWord = end - 8
+    while cursor <= lastWord {
         let word = load64(cursor)
         let suspects =
             ((word &- 0x2020_2020_2020_2020) | (word &+ 0x0101_0101_0101_0101)) & ~word & 0x8080_8080_8080_8080

@@ -90,3 +90,23 @@ struct TokenList {
         return sluice_bytes(start, tokenEnd)
     }
 }
+
+extension sluice_bytes {
+    /// Whether one member of a comma-separated list is `text`, which must be lower-case ASCII. Members may be other
+    /// than tokens, such as a protocol with its version.
+    func hasMember(_ text: StaticString) -> Bool {
+        guard let data else { return false }
+        let end = data + size
+        var cursor = data
+        while cursor < end {
+            while cursor < end, cursor[0] == ASCII.space || cursor[0] == ASCII.tab { cursor += 1 }
+            let start = cursor
+            while cursor < end, cursor[0] != UInt8(ascii: ",") { cursor += 1 }
+            var memberEnd = cursor
+            while memberEnd > start, memberEnd[-1] == ASCII.space || memberEnd[-1] == ASCII.tab { memberEnd -= 1 }
+            if sluice_bytes(start, memberEnd).equalsIgnoringCase(text) { return true }
+            if cursor < end { cursor += 1 }
+        }
+        return false
+    }
+}

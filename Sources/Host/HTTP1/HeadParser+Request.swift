@@ -63,17 +63,29 @@ extension HeadParser {
         _ fault: inout ParseFault?
     ) -> Bool {
         let methodStart = cursor
-        let methodEnd = skip(cursor, end, classes, ByteClass.token)
-        guard methodEnd < end else { return false }
-        guard methodEnd[0] == ASCII.space, methodEnd > methodStart else {
-            fault = .badMethod
-            return false
+        let methodEnd: UnsafePointer<UInt8>
+        if end - cursor >= 5, load32(cursor) == load32(("GET " as StaticString).utf8Start) {
+            methodEnd = cursor + 3
+            head.methodKind = .get
+        } else if end - cursor >= 5, load32(cursor) == load32(("POST" as StaticString).utf8Start),
+            cursor[4] == ASCII.space
+        {
+            methodEnd = cursor + 4
+            head.methodKind = .post
+        } else {
+            methodEnd = skip(cursor, end, classes, ByteClass.token)
+            guard methodEnd < end else { return false }
+            guard methodEnd[0] == ASCII.space, methodEnd > methodStart else {
+                fault = .badMethod
+                return false
+            }
+            head.methodKind = Self.method(methodStart, methodEnd - methodStart)
         }
         head.method = sluice_bytes(methodStart, methodEnd)
-        head.methodKind = Self.method(methodStart, methodEnd - methodStart)
 
         let targetStart = methodEnd + 1
-        cursor = skip(targetStart, end, classes, ByteClass.path)
+        cursor = skip(
+            targetStart, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: "9"))
         guard cursor < end else { return false }
         head.path = sluice_bytes(targetStart, cursor)
         head.query = sluice_bytes()
