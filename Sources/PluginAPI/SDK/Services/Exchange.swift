@@ -1,0 +1,183 @@
+import SluiceABI
+
+/// Which way a message goes.
+@frozen
+public enum Side: UInt32, Sendable {
+    /// Toward the endpoint.
+    case request = 1
+    /// Toward the client.
+    case response = 2
+}
+
+/// One request and its response: the memory that lives as long as it, and what the host knows of it. Valid during the
+/// call that passes it, on that thread.
+@frozen
+public struct Exchange {
+    public let handle: OpaquePointer?
+    @usableFromInline let services: UnsafePointer<HostServices>
+
+    @inlinable @inline(__always)
+    init(_ handle: OpaquePointer?, _ services: UnsafePointer<HostServices>) {
+        self.handle = handle
+        self.services = services
+    }
+
+    // MARK: Memory
+
+    /// `count` elements in the exchange's arena, 16-byte aligned, not zeroed.
+    @inlinable
+    public func allocate<Element: BitwiseCopyable>(
+        _ type: Element.Type, count: Int
+    ) throws(PluginError) -> MutableView<Element> {
+        let (size, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+        guard !overflow, count >= 0,
+            let memory = services.pointee.memory.pointee.arena_alloc.unsafelyUnwrapped(
+                services.pointee.context, handle, size)
+        else { throw PluginError(.resourceExhausted, "the exchange's bound on memory is reached") }
+        return MutableView(start: memory.bindMemory(to: Element.self, capacity: count), count: count)
+    }
+
+    /// `count` bytes in the exchange's arena, not zeroed.
+    @inlinable
+    public func allocate(bytes count: Int) throws(PluginError) -> MutableView<UInt8> {
+        try allocate(UInt8.self, count: count)
+    }
+
+    /// `count` elements in the exchange's arena, all bits zero.
+    @inlinable
+    public func allocateZeroed<Element: BitwiseCopyable>(
+        _ type: Element.Type, count: Int
+    ) throws(PluginError) -> MutableView<Element> {
+        let view = try allocate(Element.self, count: count)
+        view.withUnsafeMutableBytes { memory in
+            _ = memory.initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        return view
+    }
+
+    /// A copy in the exchange's arena.
+    @inlinable
+    public func copy(_ source: Bytes) throws(PluginError) -> Bytes {
+        let view = try allocate(bytes: source.count)
+        view.copy(source)
+        return view.bytes
+    }
+
+    /// A copy in the exchange's arena.
+    @inlinable
+    public func copy(_ source: String) throws(PluginError) -> Bytes {
+        let view = try allocate(bytes: source.utf8.count)
+        var index = 0
+        for byte in source.utf8 {
+            view[index] = byte
+            index += 1
+        }
+        return view.bytes
+    }
+
+    /// Adds an element at the end of an array of the arena whose room doubles from 4 on; the array must have been made
+    /// by this method from the start.
+    @inlinable @discardableResult
+    func append<Element: BitwiseCopyable>(
+        _ element: Element, to array: inout UnsafePointer<Element>?, count: inout UInt32
+    ) throws(PluginError) -> UnsafeMutablePointer<Element> {
+        let used = Int(count)
+        var place = UnsafeMutablePointer(mutating: array)
+        if used == 0 || (used >= 4 && used & (used &- 1) == 0) {
+            let grown = try allocate(Element.self, count: Swift.max(4, used &* 2)).start
+            if let old = array { grown.update(from: old, count: used) }
+            array = UnsafePointer(grown)
+            place = grown
+        }
+        let slot = place.unsafelyUnwrapped + used
+        slot.initialize(to: element)
+        count = UInt32(truncatingIfNeeded: used &+ 1)
+        return slot
+    }
+
+    /// A writer of bytes into the exchange's arena. `capacity` is what is likely needed; more is copied over.
+    @inlinable
+    public func writer(capacity: Int = 256) -> ByteWriter { ByteWriter(self, capacity: capacity) }
+
+    /// An error whose message is written into the exchange's arena.
+    @inlinable
+    public func error(_ code: ErrorCode, _ write: (inout ByteWriter) -> Void) -> PluginError {
+        var writer = ByteWriter(self, capacity: 256)
+        write(&writer)
+        return PluginError(code, writer.overflowed ? Bytes("the exchange's bound on memory is reached") : writer.written)
+    }
+
+    // MARK: What the host knows
+
+    /// The value of the first field of that name in the received request. Lives until the exchange ends.
+    @inlinable
+    public func header(_ name: Bytes) -> Bytes? {
+        var found = false
+        let value = services.pointee.exchange.pointee.header.unsafelyUnwrapped(
+            services.pointee.context, handle, name.raw, &found)
+        return found ? Bytes(value) : nil
+    }
+
+    @inlinable
+    public func header(_ name: StaticString) -> Bytes? { header(Bytes(name)) }
+
+    /// The peer's address as text ("127.0.0.1:5012", "unix"). Lives until the exchange ends.
+    @inlinable public var peer: Bytes {
+        Bytes(services.pointee.exchange.pointee.peer.unsafelyUnwrapped(services.pointee.context, handle))
+    }
+
+    /// Sets a field of the message toward `side`, replacing all of that name. At most 32 edits an exchange.
+    @inlinable
+    public func setField(_ side: Side, _ name: Bytes, _ value: Bytes) throws(PluginError) {
+        // An empty value must not read as "remove".
+        let value = value.raw.data == nil ? Bytes("") : value
+        try PluginError.check(
+            services.pointee.exchange.pointee.set_field.unsafelyUnwrapped(
+                services.pointee.context, handle, side.rawValue, name.raw, value.raw),
+            "a field of the message cannot be set")
+    }
+
+    /// Removes all fields of that name from the message toward `side`. At most 32 edits an exchange.
+    @inlinable
+    public func removeField(_ side: Side, _ name: Bytes) throws(PluginError) {
+        try PluginError.check(
+            services.pointee.exchange.pointee.set_field.unsafelyUnwrapped(
+                services.pointee.context, handle, side.rawValue, name.raw, sluice_bytes(data: nil, size: 0)),
+            "a field of the message cannot be removed")
+    }
+
+    // MARK: Suspension
+
+    /// True when the present call repeats one that returned `pending`.
+    @inlinable public var resumed: Bool {
+        services.pointee.exchange.pointee.resumed.unsafelyUnwrapped(services.pointee.context, handle)
+    }
+
+    /// What ends a suspension: take it, return `pending`, and call `resume` when the answer is there. The host then
+    /// repeats the call.
+    @inlinable public var suspension: Suspension {
+        Suspension(
+            token: services.pointee.exchange.pointee.token.unsafelyUnwrapped(services.pointee.context, handle),
+            services: services)
+    }
+}
+
+/// The right to resume an exchange that was suspended by returning `pending`.
+@frozen
+public struct Suspension: @unchecked Sendable {
+    /// Never reused while the process lives: a key for what the plugin remembers of the exchange.
+    public let token: UInt64
+    @usableFromInline let services: UnsafePointer<HostServices>
+
+    @inlinable
+    init(token: UInt64, services: UnsafePointer<HostServices>) {
+        self.token = token
+        self.services = services
+    }
+
+    /// Ends the suspension; without effect when the exchange is gone. Any thread, while the instance lives.
+    @inlinable
+    public func resume() {
+        services.pointee.exchange.pointee.resume.unsafelyUnwrapped(services.pointee.context, token)
+    }
+}
