@@ -1,7 +1,8 @@
 // Written by Training/train.py; run it again instead of editing.
 
 /// A classifier of Iris flowers by sepal length, sepal width, petal length and petal width in centimetres, trained on
-/// 99 of the 150 flowers of Fisher (1936). It is right for 0.970 of them and for 0.980 of the 51 held out.
+/// 99 of the 150 flowers of Fisher (1936). It is right for 0.970 of them and for 0.980 of the
+/// 51 held out.
 enum IrisWeights {
     static let classes = ["setosa", "versicolor", "virginica"]
     /// One line of weights for each class, in the order of the features.

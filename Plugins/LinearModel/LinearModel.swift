@@ -63,7 +63,7 @@ struct LinearModel: Backend {
             guard first.shape.count == 2, first.shape[1] == Int64(width) else {
                 throw exchange.error(.invalidArgument) { text in
                     text.append("the input's shape must be [rows, ")
-                    text.append(Int64(width))
+                    text.append(decimal: Int64(width))
                     text.append("]")
                 }
             }
