@@ -86,3 +86,6 @@ private func mkdtempOf(_ template: UnsafeMutableBufferPointer<UInt8>) -> Bool {
 
 /// Keeps a descriptor from the processes that tests start.
 func closeOnExec(_ descriptor: Int32) { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+
+/// Lets time pass between two looks at something that should no longer change.
+func pauseBetweenLooks(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
