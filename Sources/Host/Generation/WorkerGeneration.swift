@@ -27,10 +27,25 @@ struct WorkerGeneration {
     var modelViews: UnsafePointer<sluice_model>
     var pools: UnsafeMutablePointer<WorkerPool>
     var poolCount = 0
+    /// Instances whose timers fire on this worker; owned by the generation.
+    var contexts: Unmanaged<InstanceContexts>?
+
+    /// Serves nothing: what a worker has before its first generation.
+    static func empty() -> UnsafeMutablePointer<WorkerGeneration> {
+        let empty = UnsafeMutablePointer<WorkerGeneration>.allocate(capacity: 1)
+        empty.initialize(
+            to: WorkerGeneration(
+                adapters: .allocate(capacity: 1), observers: .allocate(capacity: 1), models: .allocate(capacity: 1),
+                modelNames: NameTable([]), modelViews: UnsafePointer(UnsafeMutablePointer<sluice_model>.allocate(capacity: 1)),
+                pools: .allocate(capacity: 1)))
+        return empty
+    }
 }
 
 /// Limits of a request, in bytes, milliseconds and nanoseconds.
 struct RequestLimits {
+    var headerBytes = 65_536
+    var headerCount = 100
     var bodyBytes = 0
     /// What an exchange's arena may hold: a gathered body, its decoded form, and the answer's.
     var arenaBytes = 0

@@ -22,6 +22,8 @@ struct Message {
         case openListener
         /// Close idle connections and ask streams to end: the drain's time is over.
         case abort
+        /// `value`: the number of an old generation whose exchanges have had their time.
+        case expire
         /// `pointer`: a `SnapshotRequest` to fill in.
         case snapshot
     }

@@ -12,7 +12,8 @@ final class Worker: @unchecked Sendable {
     let settings: WorkerSettings
     let metrics: MetricShard
     let control: ControlInbox
-    let parser: HeadParser
+    /// By the limits of the present generation.
+    var parser: HeadParser
     let epoll: Int32
     /// Peers, to send batch members home.
     var peers: [Worker] = []
@@ -63,20 +64,16 @@ final class Worker: @unchecked Sendable {
     private static let acceptsAtMost = 32
 
     init?(
-        index: Int, settings: WorkerSettings, generation: UnsafeMutablePointer<WorkerGeneration>, metrics: MetricShard,
-        control: ControlInbox
+        index: Int, settings: WorkerSettings, metrics: MetricShard, control: ControlInbox
     ) {
         guard let mailbox = Mailbox() else { return nil }
         self.index = index
         self.mailbox = mailbox
         self.settings = settings
-        self.generation = generation
+        generation = WorkerGeneration.empty()
         self.metrics = metrics
         self.control = control
-        parser = HeadParser(
-            limits: HeadLimits(
-                headerBytes: settings.headerBytes, fieldCount: settings.headerCount,
-                targetBytes: settings.headerBytes))
+        parser = HeadParser()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
         now = clinux_monotonic_ns()
         timers = TimerWheel(now: now / 1_000_000)
@@ -116,6 +113,7 @@ final class Worker: @unchecked Sendable {
 
     /// Runs until a drain has ended. The thread's own.
     func run() {
+        CurrentWorker.set(self)
         if let core = settings.core(of: index) { _ = clinux_pin_thread(core) }
         while !stopped {
             var timeout: Int32 = -1
@@ -264,6 +262,7 @@ final class Worker: @unchecked Sendable {
             }
         case .drain: drain()
         case .abort: abortAll()
+        case .expire: expire(generation: message.value)
         case .closeListener: close(listener: UInt32(truncatingIfNeeded: message.value))
         case .openListener:
             if let pointer = message.pointer?.assumingMemoryBound(to: WorkerListener.self) {
@@ -281,6 +280,10 @@ final class Worker: @unchecked Sendable {
     private func take(_ next: UnsafeMutablePointer<WorkerGeneration>) {
         let old = generation
         generation = next
+        let limits = next.pointee.limits
+        parser = HeadParser(
+            limits: HeadLimits(
+                headerBytes: limits.headerBytes, fieldCount: limits.headerCount, targetBytes: limits.headerBytes))
         startPluginTimers(next)
         old.pointee.retired = true
         if old.pointee.exchanges == 0 { retire(old) }
@@ -326,6 +329,19 @@ final class Worker: @unchecked Sendable {
         control.send(.workerLeft(index))
     }
 
+    /// An old generation has had its time: what still runs on it ends now.
+    private func expire(generation number: UInt64) {
+        for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
+            if exchange.pointee.client == nil {
+                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
+            } else if exchange.pointee.machine.responseBegan {
+                perform(exchange, .cut)
+            } else {
+                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
+            }
+        }
+    }
+
     private func leaveIfDrained() {
         guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
         stopped = true
@@ -341,8 +357,6 @@ final class Worker: @unchecked Sendable {
 
 /// What a worker is told once, when it starts.
 struct WorkerSettings: Sendable {
-    var headerBytes = 65_536
-    var headerCount = 100
     /// Clients of this worker; the gateway's bound is shared by all workers, so that one worker may have them all.
     var maxConnections = 10_000
     /// Connections to endpoints of this worker: as many as clients, and for each endpoint some idle ones.
