@@ -158,7 +158,8 @@ struct ELFSymbols {
     }
 
     /// DT_GNU_HASH: header, Bloom filter, buckets, and a chain of hashes whose last one of a bucket has bit 0 set.
-    private func findByGNUHash(_ address: UInt64, _ symbols: (offset: UInt64, size: UInt64)) throws(ELFFault) -> UInt64? {
+    private func findByGNUHash(_ address: UInt64, _ symbols: (offset: UInt64, size: UInt64)) throws(ELFFault) -> UInt64?
+    {
         guard let table = segments.extent(of: address), table.size >= 16,
             let bucketCount = file.read(UInt32.self, at: table.offset),
             let firstSymbol = file.read(UInt32.self, at: table.offset + 4),

@@ -77,7 +77,9 @@ struct ELFSegments {
         let (end, beyond) = load.address.addingReportingOverflow(load.memorySize)
         let first = loads.first?.address ?? load.address
         if let last = loads.last {
-            guard load.address >= last.address + last.memorySize else {
+            // By pages, as they are mapped: a page that two segments share would hold only the second one's bytes.
+            let lastByte = last.address + max(last.memorySize, 1) - 1
+            guard load.address / Self.pageSize > lastByte / Self.pageSize else {
                 throw .malformed("segments overlap or are out of order")
             }
         }

@@ -68,7 +68,7 @@ func machineName(_ machine: UInt16) -> String {
     case 20, 21: return "PowerPC"
     case 22: return "S/390"
     case 40: return "Arm (32 bits)"
-    case ELFMachine.x86_64: return "x86-64"
+    case ELFMachine.amd64: return "x86-64"
     case ELFMachine.aarch64: return "AArch64"
     case 243: return "RISC-V"
     case 258: return "LoongArch"
@@ -78,10 +78,10 @@ func machineName(_ machine: UInt16) -> String {
 
 /// Machines that the gateway runs on, by their e_machine.
 public enum ELFMachine {
-    public static let x86_64: UInt16 = 62
+    public static let amd64: UInt16 = 62
     public static let aarch64: UInt16 = 183
     #if arch(x86_64)
-        public static let host = x86_64
+        public static let host = amd64
     #elseif arch(arm64)
         public static let host = aarch64
     #else

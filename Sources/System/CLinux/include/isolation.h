@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #ifndef MFD_NOEXEC_SEAL
@@ -42,9 +43,9 @@ static inline bool clinux_exited(int status) { return WIFEXITED(status); }
 static inline int clinux_exit_code(int status) { return WEXITSTATUS(status); }
 static inline int clinux_termination_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 
-static inline int clinux_bound_resource(int resource, rlim_t value) {
+static inline int clinux_bound_resource(__rlimit_resource_t resource, rlim_t value) {
   struct rlimit limit = {value, value};
-  return setrlimit((__rlimit_resource_t)resource, &limit);
+  return setrlimit(resource, &limit);
 }
 
 /* True when AddressSanitizer or ThreadSanitizer runs in this process: both are slower and reserve terabytes. */
@@ -63,6 +64,11 @@ static inline int clinux_drop_privileges(void) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
   return (int)syscall(SYS_capset, &header, none);
+}
+
+/* Whether the kernel has Landlock, and it is on. */
+static inline bool clinux_can_deny_file_changes(void) {
+  return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
 }
 
 /* Denies this process every change of the file system by path, where the kernel has Landlock (5.13, landlock(7)).
