@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import SluiceABI
 
 /// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do.

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import SluiceABI
 
 /// Batching: members travel to their pool's home worker, are merged along the first dimension, sent as one request, and

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// A block of bytes of one worker, with the received or staged part between `start` and `end`.
 ///

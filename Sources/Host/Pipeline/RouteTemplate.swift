@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import SluiceABI
 
 /// A route of an adapter, ready to match: literals and captures in turn. See `sluice_route` for the language.

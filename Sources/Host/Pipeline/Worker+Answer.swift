@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import HTTP1
 import SluiceABI
 
@@ -165,7 +166,7 @@ extension Worker {
             else { return failWithoutMemory(exchange) }
             var value = sluice_metadata()
             value.name = sluice_bytes("sluice")
-            value.version = sluice_bytes(Product.versionText)
+            value.version = sluice_bytes(SluiceVersion.bytes)
             if operation == SLUICE_OPERATION_MODEL_LIST {
                 for index in 0..<count { (names + index).initialize(to: tables.pointee.models[index].name) }
                 value.versions = UnsafePointer(names)

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// Threads for work of plugins that blocks. Started with the first job; they end with the process.
 final class OffloadPool: @unchecked Sendable {

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import HTTP1
 import SluiceABI
 

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import HTTP1
 
 /// A connection from a client: what lasts from one exchange to the next. Idle, it holds no buffer.

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import Synchronization
 
 /// What crosses from one thread to a worker. The receiver owns the message and what it carries.

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// A socket address as the kernel takes it.
 struct SocketAddress {

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import HTTP1
 import SluiceABI
 import Synchronization
@@ -351,7 +352,15 @@ final class Worker: @unchecked Sendable {
     private func snapshot() -> WorkerSnapshot {
         WorkerSnapshot(
             worker: index, clients: clients.inUse, upstreams: upstreams.inUse, exchanges: exchanges.inUse,
-            bufferBytes: buffers.bytesInUse, generation: generation.pointee.number)
+            bufferBytes: buffers.bytesInUse, generation: generation.pointee.number, byGeneration: exchangesByGeneration())
+    }
+
+    private func exchangesByGeneration() -> [UInt64: Int] {
+        var counts: [UInt64: Int] = [:]
+        for exchange in exchanges.elements {
+            if let number = exchange.pointee.generation?.pointee.number { counts[number, default: 0] += 1 }
+        }
+        return counts
     }
 }
 
@@ -399,4 +408,6 @@ struct WorkerSnapshot: Sendable {
     var exchanges: Int
     var bufferBytes: Int
     var generation: UInt64
+    /// Exchanges under way, by the number of the generation they began on.
+    var byGeneration: [UInt64: Int]
 }
