@@ -16,6 +16,8 @@ build=$(swift build --package-path "$here" --configuration release --show-bin-pa
 learned=$here/.build/learned/$target
 found=$here/.build/found/$target
 mkdir -p "$learned" "$found"
+# Swift's own backtrace would take the signals before libFuzzer does.
+export SWIFT_BACKTRACE=enable=no
 # Inputs of 4 KiB pass every limit that the fuzzers set; one that takes 5 s or 1 GiB is a finding.
 exec "$build/$target" -max_total_time="$seconds" -max_len=4096 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
     -artifact_prefix="$found/" "$learned" "$corpus"

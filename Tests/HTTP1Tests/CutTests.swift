@@ -15,7 +15,7 @@ struct CutTests {
     static let requests =
         goodRequests
         + (RequestStrictnessTests.lines + RequestStrictnessTests.targets + RequestStrictnessTests.fields
-            + RequestStrictnessTests.framing).map(\.message)
+        + RequestStrictnessTests.framing).map(\.message)
 
     @Test("A request cut at every byte is the same request, or fails the same")
     func requestsAtEveryByte() {

@@ -109,6 +109,7 @@ struct ResponseTests {
         let message = response(
             "200 OK", "Connection: x-a", "X-A: 1", "Keep-Alive: timeout=5", "X-B: 2", "Content-Length: 0"
         ).message
-        #expect(message?.fields.filter(\.hopByHop).map(\.name) == ["Connection", "X-A", "Keep-Alive", "Content-Length"])
+        #expect(
+            message?.fields.filter(\.hopByHop).map(\.name) == ["Connection", "X-A", "Keep-Alive", "Content-Length"])
     }
 }

@@ -69,11 +69,15 @@ extension FieldSection {
                 if folded64(name + 2) == word("ep-alive") { hopByHop.insert(count) }
             }
         case 11:
-            if folded64(name) == word("tracepar"), folded64(name + 3) == word("ceparent") { Self.note(&traceparent, count) }
+            if folded64(name) == word("tracepar"), folded64(name + 3) == word("ceparent") {
+                Self.note(&traceparent, count)
+            }
         case 12:
             if folded64(name) == word("content-"), folded32(name + 8) == half("type") { Self.note(&contentType, count) }
         case 13:
-            if folded64(name) == word("authoriz"), folded64(name + 5) == word("rization") { Self.note(&authorization, count) }
+            if folded64(name) == word("authoriz"), folded64(name + 5) == word("rization") {
+                Self.note(&authorization, count)
+            }
         case 14:
             let head = folded64(name)
             if head == word("content-") {

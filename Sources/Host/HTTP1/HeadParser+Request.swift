@@ -238,7 +238,11 @@ extension HeadParser {
         guard isAuthority(head.authority, ByteClass.table) else { return .badHost }
         if authorityEnd < pathEnd {
             head.path = sluice_bytes(authorityEnd, pathEnd)
-        } else if head.methodKind == .options, head.query.data == nil {
+        } else if head.query.data != nil {
+            // `http://host?query`: allowed by RFC 3986 and sent by no known client. Its origin form is not among the
+            // bytes of the target, and hops differ in whether they add the slash.
+            return .badTarget
+        } else if head.methodKind == .options {
             // RFC 9112 §3.2.4: OPTIONS of an absolute form without path is about the server.
             head.path = ("*" as StaticString).bytes
         } else {
