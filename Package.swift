@@ -59,7 +59,7 @@ let package = Package(
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {
             .target(
