@@ -24,7 +24,9 @@ struct HostileAnswer: Sendable {
         self.closes = closes
     }
 
-    private static func ok(_ fields: String, _ body: String = "") -> String { "HTTP/1.1 200 OK\r\n\(fields)\r\n\(body)" }
+    private static func ok(_ fields: String, _ body: String = "") -> String {
+        "HTTP/1.1 200 OK\r\n\(fields)\r\n\(body)"
+    }
     private static let chunked = "Transfer-Encoding: chunked\r\n"
 
     static let table: [HostileAnswer] = [
@@ -54,7 +56,8 @@ struct HostileAnswer: Sendable {
         .init("no colon", ok("nonsense\r\nContent-Length: 0\r\n")),
         .init("endless head", ok(String(repeating: "X: 1\r\n", count: 60_000))),
         .init("endless value", ok("X: " + String(repeating: "a", count: 400_000) + "\r\n")),
-        .init("endless interim responses", String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 10_000),
+        .init(
+            "endless interim responses", String(repeating: "HTTP/1.1 102 Processing\r\n\r\n", count: 10_000),
             .badGatewayOrAborted),
         .init("101 without being asked", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: evil\r\n\r\nraw bytes"),
         .init("bad chunk size", ok(chunked, "xyz\r\nabc\r\n0\r\n\r\n"), .badGatewayOrAborted),
@@ -65,13 +68,17 @@ struct HostileAnswer: Sendable {
         .init("closed in a chunk", ok(chunked, "a\r\nabc"), .badGatewayOrAborted, closes: true),
         .init("closed before the last chunk", ok(chunked, "3\r\nabc\r\n"), .badGatewayOrAborted, closes: true),
         .init("closed in the trailers", ok(chunked, "3\r\nabc\r\n0\r\nX: 1\r\n"), .badGatewayOrAborted, closes: true),
-        .init("a second response at once", ok("Content-Length: 3\r\n", "abcHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+        .init(
+            "a second response at once",
+            ok("Content-Length: 3\r\n", "abcHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
             .answered("abc")),
         .init("bytes after the end", ok("Content-Length: 3\r\n", "abcgarbage"), .answered("abc")),
         .init("bytes after the last chunk", ok(chunked, "3\r\nabc\r\n0\r\n\r\ngarbage"), .answered("abc")),
-        .init("a body with 204", "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        .init(
+            "a body with 204", "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
             .answered("")),
-        .init("a body with 304", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        .init(
+            "a body with 304", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
             .answered("")),
     ]
 }

@@ -33,7 +33,8 @@ struct MalformedRequest: Sendable {
         .init("TE and CL", post(chunked + "Content-Length: 6\r\n", "0\r\n\r\n" + hidden)),
         .init("CL.0", post("Content-Length: 0\r\nContent-Length: \(hidden.utf8.count)\r\n", hidden)),
         .init("two different CL", post("Content-Length: 3\r\nContent-Length: 4\r\n", "abcd")),
-        .init("the same CL twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), .refusedOr(["POST /a abc"])),
+        .init(
+            "the same CL twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), .refusedOr(["POST /a abc"])),
         .init("a list of the same CL", post("Content-Length: 3, 3\r\n", "abc"), .refusedOr(["POST /a abc"])),
         .init("a list of different CL", post("Content-Length: 3, 4\r\n", "abcd")),
         .init("CL with a sign", post("Content-Length: +3\r\n", "abc")),
@@ -61,7 +62,8 @@ struct MalformedRequest: Sendable {
         .init("TE with a vertical tab", post("Transfer-Encoding:\u{0b}chunked\r\n", "0\r\n\r\n" + hidden)),
         .init("TE after a tab", post("Transfer-Encoding:\tchunked\r\n", "0\r\n\r\n"), .refusedOr(["POST /a "])),
         .init("TE in capitals", post("TRANSFER-ENCODING: CHUNKED\r\n", "0\r\n\r\n"), .refusedOr(["POST /a "])),
-        .init("TE with a trailing comma", post("Transfer-Encoding: chunked,\r\n", "0\r\n\r\n"), .refusedOr(["POST /a "])),
+        .init(
+            "TE with a trailing comma", post("Transfer-Encoding: chunked,\r\n", "0\r\n\r\n"), .refusedOr(["POST /a "])),
         .init("empty TE", post("Transfer-Encoding:\r\nContent-Length: 3\r\n", "abc")),
         .init("TE by an obs-fold", post("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n" + hidden)),
         .init("TE hidden by a space before the colon", post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n" + hidden)),
@@ -99,7 +101,8 @@ struct MalformedRequest: Sendable {
         .init("a trailer with a space before the colon", post(chunked, "0\r\nX : 1\r\n\r\n")),
         .init("a folded trailer", post(chunked, "0\r\nX: 1\r\n 2\r\n\r\n")),
         .init(
-            "a trailer that frames", post(chunked, "3\r\nabc\r\n0\r\nContent-Length: 50\r\nTransfer-Encoding: x\r\n\r\n"),
+            "a trailer that frames",
+            post(chunked, "3\r\nabc\r\n0\r\nContent-Length: 50\r\nTransfer-Encoding: x\r\n\r\n"),
             .refusedOr(["POST /a abc"])),
         .init("an extension that never ends", post(chunked, "3;" + String(repeating: "x", count: 200_000))),
         .init("leading zeros", post(chunked, "0003\r\nabc\r\n0\r\n\r\n"), .refusedOr(["POST /a abc"])),
@@ -155,15 +158,19 @@ struct MalformedRequest: Sendable {
         .init("a fragment in the target", "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", .refusedOr(["GET /a#b "])),
         .init("a method that is no token", "G@T{} /a HTTP/1.1\r\nHost: h\r\n\r\n"),
         .init("an empty method", " /a HTTP/1.1\r\nHost: h\r\n\r\n"),
-        .init("Upgrade: h2c", get("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+        .init(
+            "Upgrade: h2c", get("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
             .refusedOr(["GET /a "])),
         .init("TLS on a plain port", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}\r\n\r\n"),
         .init("only control bytes", "\u{0}\u{1}\u{2}\u{3}\r\n\r\n"),
         .init("a line that never ends", "GET /" + String(repeating: "a", count: 200_000)),
-        .init("a head that never ends", "GET /a HTTP/1.1\r\nHost: h\r\n" + String(repeating: "X: 1\r\n", count: 40_000)),
+        .init(
+            "a head that never ends", "GET /a HTTP/1.1\r\nHost: h\r\n" + String(repeating: "X: 1\r\n", count: 40_000)),
         .init("a value that never ends", get("X: " + String(repeating: "a", count: 200_000) + "\r\n")),
         .init("more fields than allowed", get(String(repeating: "X: 1\r\n", count: 400))),
-        .init("a body after GET", "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", .refusedOr(["GET /a abc"])),
+        .init(
+            "a body after GET", "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", .refusedOr(["GET /a abc"])
+        ),
         .init("an expectation that is unknown", get("Expect: the-unexpected\r\n"), .refusedOr(["GET /a "])),
         .init("empty lines before a request", "\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n", .refusedOr(["GET /a "])),
     ]

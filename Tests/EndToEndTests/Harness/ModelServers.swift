@@ -23,7 +23,8 @@ enum Clients {
     static func run(_ name: String, _ arguments: [String]) throws {
         let result = try ChildProcess.run(python, [script(name)] + arguments, .after(seconds: 90))
         guard result.status == 0 else {
-            throw HarnessError("\(name) \(arguments): \(result.status)\n\(result.output)\n\(result.errors.suffix(3_000))")
+            throw HarnessError(
+                "\(name) \(arguments): \(result.status)\n\(result.output)\n\(result.errors.suffix(3_000))")
         }
     }
 

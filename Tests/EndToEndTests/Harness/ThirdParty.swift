@@ -64,7 +64,8 @@ enum ThirdParty {
             ], .after(seconds: 400))
         guard result.status == 0 else { throw HarnessError("swift build: \(result.output)\(result.errors)") }
         let output = directory.file(name)
-        try FileManager.default.copyItem(atPath: package + "/.build/release/libCommaAdapter.so", toPath: output + ".new")
+        try FileManager.default.copyItem(
+            atPath: package + "/.build/release/libCommaAdapter.so", toPath: output + ".new")
         try CompiledPlugin.replace(output, with: output + ".new")
         return output
     }

@@ -112,7 +112,9 @@ extension EndToEnd {
         @Test func anAnswerOfTheWrongSizeIsNobodysAnswer() throws {
             let backend = try ScriptedBackend { connection, _ in
                 connection.answer(
-                    200, "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[7]}]}")
+                    200,
+                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[7]}]}"
+                )
             }
             let gateway = try Gateway(Self.configuration(backend, rows: 2, delay: 2_000))
             let sockets = try (0..<2).map { _ in try gateway.connect() }

@@ -22,7 +22,8 @@ extension EndToEnd {
             configuration.adapters = ["open-inference", "rest-predict"]
             configuration.models = [
                 "  iris:", "    versions:", "      \"1\": { backend: linear-model }", "    labels: { stable: \"1\" }",
-                "  gone:", "    versions:", "      \"1\": { endpoints: [ \"http://127.0.0.1:1\" ], protocol: open-inference }",
+                "  gone:", "    versions:",
+                "      \"1\": { endpoints: [ \"http://127.0.0.1:1\" ], protocol: open-inference }",
             ]
             return configuration
         }
@@ -94,7 +95,9 @@ extension EndToEnd {
                 offset += output["parameters"]["binary_data_size"].integer ?? 0
             }
             let labels = (0..<2).map { index in
-                response.body[(offset + index * 8)..<(offset + index * 8 + 8)].reversed().reduce(0) { $0 << 8 | Int($1) }
+                response.body[(offset + index * 8)..<(offset + index * 8 + 8)].reversed().reduce(0) {
+                    $0 << 8 | Int($1)
+                }
             }
             #expect(labels == [0, 2])
         }
@@ -111,7 +114,8 @@ extension EndToEnd {
                 let predictions = try JSON(row.bodyText)["predictions"].array
                 #expect(predictions.map { $0["label"].integer } == [0, 2], "\(path): \(row.bodyText)")
                 let column = try gateway.post(path, "{\"inputs\": \(rows)}")
-                #expect(try JSON(column.bodyText)["outputs"]["label"].integers == [0, 2], "\(path): \(column.bodyText)")
+                #expect(
+                    try JSON(column.bodyText)["outputs"]["label"].integers == [0, 2], "\(path): \(column.bodyText)")
             }
         }
 
@@ -139,7 +143,10 @@ extension EndToEnd {
                 ("/v2/models/iris/versions/9/infer", good, 404...404),
                 ("/v1/models/nobody:predict", "{\"instances\": [[1, 2, 3, 4]]}", 404...404),
                 ("/v2/models/iris/infer", "{\"inputs\": [", 400...400),
-                ("/v2/models/iris/infer", infer([[1, 2, 3]]).replacingOccurrences(of: "[1, 4]", with: "[1, 3]"), 400...400),
+                (
+                    "/v2/models/iris/infer", infer([[1, 2, 3]]).replacingOccurrences(of: "[1, 4]", with: "[1, 3]"),
+                    400...400
+                ),
                 ("/v2/models/iris/infer", infer([[1, 2, 3]]), 400...400),
                 ("/v1/models/iris:predict", "{\"instances\": 5}", 400...400),
                 ("/v1/models/iris:predict", "nonsense", 400...400),
@@ -164,7 +171,8 @@ extension EndToEnd {
             var configuration = Self.configuration()
             configuration.models = [
                 "  slow:", "    versions:",
-                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: open-inference }", "    timeout_ms: 200",
+                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: open-inference }",
+                "    timeout_ms: 200",
             ]
             let gateway = try Gateway(configuration)
             for (path, body) in [

@@ -33,7 +33,9 @@ extension EndToEnd {
             let response = try gateway.post("/v1/models/iris:predict", "{\"instances\": [\(rows)]}")
             #expect(response.status == 200, "\(response.bodyText)")
             // MLServer gives a column, [n, 1].
-            let predictions = try JSON(response.bodyText)["predictions"].array.compactMap { $0.integer ?? $0[0].integer }
+            let predictions = try JSON(response.bodyText)["predictions"].array.compactMap {
+                $0.integer ?? $0[0].integer
+            }
             #expect(zip(predictions, HeldOut.rows).count { $0 == $1.label } >= 46)
         }
 

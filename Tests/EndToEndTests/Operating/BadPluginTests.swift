@@ -32,12 +32,14 @@ extension EndToEnd {
             try CompiledPlugin.c(
                 good.replacingOccurrences(of: "SLUICE_ABI_VERSION", with: "(7u << 16)"), "newer.so", in: directory)
             try CompiledPlugin.c(
-                "int nobody_has_this(void);\n" + good.replacingOccurrences(
-                    of: "return &plugin;", with: "return nobody_has_this() ? &plugin : 0;"),
+                "int nobody_has_this(void);\n"
+                    + good.replacingOccurrences(
+                        of: "return &plugin;", with: "return nobody_has_this() ? &plugin : 0;"),
                 "undefined.so", in: directory)
             let constructor = "\n__attribute__((constructor)) static void at_load(void) {"
             try CompiledPlugin.c(good + constructor + " __builtin_trap(); }", "crashing.so", in: directory)
-            try CompiledPlugin.c(good + constructor + " for (;;) __asm__ volatile(\"\"); }", "hanging.so", in: directory)
+            try CompiledPlugin.c(
+                good + constructor + " for (;;) __asm__ volatile(\"\"); }", "hanging.so", in: directory)
             try CompiledPlugin.c(good + constructor + " exit(0); }", "exiting.so", in: directory)
             return [
                 Entry(name: "empty.so", words: ["empty.so"]),

@@ -4,7 +4,8 @@ import Testing
 extension EndToEnd {
     /// A wrong configuration ends the start at once, with the place of every error.
     @Suite struct ConfigurationErrors {
-        private func start(_ text: String, _ arguments: [String] = ["serve"]) throws -> (status: Int32, errors: String) {
+        private func start(_ text: String, _ arguments: [String] = ["serve"]) throws -> (status: Int32, errors: String)
+        {
             let directory = try TemporaryDirectory()
             try directory.write("plugins.yaml", text)
             let result = try Gateway.command(

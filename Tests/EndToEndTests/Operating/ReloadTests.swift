@@ -152,7 +152,9 @@ extension EndToEnd {
             try gateway.write(configuration)
             #expect(try gateway.reload().status == 0)
             for _ in 0..<3 { _ = try gateway.get("/") }
-            try waitUntil("all ten are counted") { try gateway.metric("sluice_requests_total", ["model=\"web\""]) == 10 }
+            try waitUntil("all ten are counted") {
+                try gateway.metric("sluice_requests_total", ["model=\"web\""]) == 10
+            }
         }
     }
 }

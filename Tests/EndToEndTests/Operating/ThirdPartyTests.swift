@@ -19,11 +19,12 @@ extension EndToEnd {
         }
 
         private func hangUp(
-            _ gateway: Gateway, _ configuration: GatewayConfiguration, _ what: String, until condition: () throws -> Bool
+            _ gateway: Gateway, _ configuration: GatewayConfiguration, _ what: String,
+            until condition: () throws -> Bool
         ) throws {
             try gateway.write(configuration)
             gateway.process.signal(SIGHUP)
-            try waitUntil(what, condition)
+            try waitUntil(what, .ordinary, condition)
         }
 
         @Test func aBalancerByGCC() throws {

@@ -26,7 +26,8 @@ extension EndToEnd {
             let backend = try ScriptedBackend.ordinary()
             let gateway = try proxied(backend)
             let socket = try gateway.connect()
-            let chunked = "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n3\r\nabc\r\n0\r\n\r\n"
+            let chunked =
+                "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwxyz\r\n3\r\nabc\r\n0\r\n\r\n"
             let sized = "POST /s HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
             socket.send(chunked + sized + chunked + "GET /g HTTP/1.1\r\nHost: a\r\n\r\n")
             let reader = MessageReader(socket)
@@ -50,7 +51,8 @@ extension EndToEnd {
         @Test func trailersPassBothWays() throws {
             let backend = try ScriptedBackend { connection, _ in
                 connection.socket.send(
-                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n")
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n"
+                )
             }
             let gateway = try proxied(backend)
             let response = try gateway.exchange(
@@ -168,7 +170,8 @@ extension EndToEnd {
 
         @Test func clientsOfHTTP10AreServed() throws {
             let backend = try ScriptedBackend { connection, _ in
-                connection.socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+                connection.socket.send(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
             }
             let gateway = try proxied(backend)
             let socket = try gateway.connect()

@@ -26,7 +26,7 @@ struct CommaAdapter: ProtocolAdapter {
             columns = line.count(where: { $0 == UInt8(ascii: ",") }) + 1
         }
         let tensor = try request.payload.addTensor(in: exchange)
-        tensor.name = "input".bytes
+        tensor.name = Bytes("input")
         tensor.dataType = .fp64
         try tensor.addDimension(Int64(rows), in: exchange)
         try tensor.addDimension(Int64(columns), in: exchange)
@@ -73,7 +73,7 @@ struct CommaAdapter: ProtocolAdapter {
     ) throws(PluginError) {
         message.status = error.httpStatus
         try message.add("Content-Type", "text/plain", in: exchange)
-        try message.addBody("error: ".bytes, in: exchange)
+        try message.addBody(Bytes("error: "), in: exchange)
         try message.addBody(error.message, in: exchange)
     }
 
@@ -114,10 +114,6 @@ private func decimal(_ text: Bytes) -> Double? {
         }
     }
     return digits > 0 ? value / scale : nil
-}
-
-extension StaticString {
-    fileprivate var bytes: Bytes { Bytes(self) }
 }
 
 @c(sluice_plugin_entry) public func entry(host: UInt32) -> PluginEntry { export(host, CommaAdapter.self) }
