@@ -38,4 +38,4 @@ lint:
 	python3 Scripts/tidy.py
 
 clean:
-	rm -rf .build .build-address .build-thread .build-fuzz .venv-test run
+	rm -rf .build .build-address .build-thread Tests/Fuzz/.build .venv-test run
