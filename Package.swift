@@ -57,9 +57,9 @@ let package = Package(
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
-        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "SluiceABI", "CLinux"]),
-        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients"]),
+        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
+        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {
             .target(

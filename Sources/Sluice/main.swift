@@ -1,4 +1,5 @@
 import Host
 
-// The hidden command by which the gateway tries a plugin in a process of its own.
-if CommandLine.arguments.dropFirst().first == ProbeCommand.argument { runProbe() }
+let arguments = Array(CommandLine.arguments.dropFirst())
+if arguments.first == ProbeCommand.argument { runProbe() }
+exit(SluiceProgram.run(arguments: arguments, operations: Program.operations))

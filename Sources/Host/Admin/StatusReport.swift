@@ -82,4 +82,6 @@ struct StatusReport: Sendable {
 /// What this program calls itself.
 enum SluiceVersion {
     static let text = "0.1.0"
+    /// The same for answers on the wire.
+    static let bytes: StaticString = "0.1.0"
 }

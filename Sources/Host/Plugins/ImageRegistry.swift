@@ -10,6 +10,9 @@ public final class ImageRegistry {
     private var images: [[UInt8]: PluginImage] = [:]
     private var handles: Set<UnsafeMutableRawPointer> = []
 
+    /// Those that are usable, in the order of their digests.
+    public var all: [PluginImage] { images.values.sorted { $0.digest < $1.digest } }
+
     /// Images that were mapped since the process began, those included whose entry was refused after that.
     public private(set) var count = 0
     /// Bytes of their files, which stay in memory.

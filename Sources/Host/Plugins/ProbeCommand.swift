@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// How an image is tried in a child process before it is loaded into this one.
 public struct ProbeCommand: Equatable, Sendable {

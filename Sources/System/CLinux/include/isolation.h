@@ -3,6 +3,7 @@
 #ifndef SLUICE_ISOLATION_H
 #define SLUICE_ISOLATION_H
 
+#include <stdbool.h>
 #include "clinux.h"
 #include <linux/capability.h>
 #include <linux/landlock.h>
