@@ -21,6 +21,7 @@ let package = Package(
     products: [
         .executable(name: "sluice", targets: ["sluice"]),
         .library(name: "SluicePlugin", targets: ["SluicePlugin"]),
+        .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -31,6 +32,7 @@ let package = Package(
         // What a third party needs: the header, and the Swift SDK over it.
         .target(name: "SluiceABI", path: "Sources/PluginAPI/ABI"),
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/SDK"),
+        .target(name: "SluiceJSON", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/JSON"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         .target(name: "CLinux", path: "Sources/System/CLinux"),
