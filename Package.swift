@@ -32,7 +32,13 @@ let package = Package(
         // What a third party needs: the header, and the Swift SDK over it.
         .target(name: "SluiceABI", path: "Sources/PluginAPI/ABI"),
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/SDK"),
-        .target(name: "SluiceJSON", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/JSON"),
+        .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], path: "Sources/PluginAPI/JSON"),
+
+        // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
+        .target(
+            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/OpenInference/Codec"),
+        .target(
+            name: "RestPredictCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/RestPredict/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         .target(name: "CLinux", path: "Sources/System/CLinux"),
@@ -61,7 +67,8 @@ let package = Package(
     ]
         + swiftPlugins.map {
             .target(
-                name: $0, dependencies: ["SluicePlugin"], path: "Plugins/\($0)", exclude: pluginExtras($0),
+                name: $0, dependencies: ["SluicePlugin"] + pluginLibraries($0), path: "Plugins/\($0)",
+                exclude: pluginExtras($0),
                 linkerSettings: pluginLinkerSettings)
         }
         + cPlugins.map {
@@ -71,7 +78,21 @@ let package = Package(
     cLanguageStandard: .c11
 )
 
-/// Files beside a plugin's sources that are not compiled.
+/// Files beside a plugin's sources that are not compiled into it.
 func pluginExtras(_ name: String) -> [String] {
-    name == "LinearModel" ? ["Training"] : []
+    switch name {
+    case "LinearModel": ["Training"]
+    case "OpenInference", "RestPredict": ["Codec"]
+    default: []
+    }
+}
+
+/// What a plugin links beside the SDK.
+func pluginLibraries(_ name: String) -> [Target.Dependency] {
+    switch name {
+    case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
+    case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
+    case "Passthrough": ["SluiceJSON"]
+    default: []
+    }
 }

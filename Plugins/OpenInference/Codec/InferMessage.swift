@@ -274,13 +274,13 @@ public struct InferReader {
     }
 
     private func readShape(_ json: inout JSONReader, _ tensor: inout sluice_tensor) throws(CodecFailure) {
-        let shape = try arena.allocate(Int64.self, count: Shape.maximumRank)
+        let shape = try arena.allocate(Int64.self, count: TensorShape.maximumRank)
         try json.beginArray()
         var isFirst = true
         while try json.nextElement(&isFirst) {
-            guard Int(tensor.rank) < Shape.maximumRank else {
+            guard Int(tensor.rank) < TensorShape.maximumRank else {
                 throw CodecFailure(
-                    "a shape has too many dimensions", subject: tensor.name, expected: Int64(Shape.maximumRank))
+                    "a shape has too many dimensions", subject: tensor.name, expected: Int64(TensorShape.maximumRank))
             }
             shape[Int(tensor.rank)] = try json.integer()
             tensor.rank += 1
@@ -296,7 +296,7 @@ public struct InferReader {
         guard direction == .response || (datatype != .fp16 && datatype != .bf16) else {
             throw CodecFailure("a tensor of FP16 or BF16 must be sent as binary data, tensor", subject: tensor.name)
         }
-        let count = try Shape.elementCount(tensor.shapeBuffer, of: tensor.name)
+        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         let reader = TensorReader(
             datatype: datatype, shape: tensor.shapeBuffer, count: count, name: tensor.name, arena: arena,
             acceptsNull: direction == .response)
@@ -309,7 +309,7 @@ public struct InferReader {
     private mutating func place(
         _ tensor: inout sluice_tensor, _ datatype: Datatype, _ data: sluice_bytes?, _ parameters: Parameters
     ) throws(CodecFailure) -> Bool {
-        let count = try Shape.elementCount(tensor.shapeBuffer, of: tensor.name)
+        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         let sources = (data == nil ? 0 : 1) + (parameters.binarySize == nil ? 0 : 1) + (parameters.region.isEmpty ? 0 : 1)
         guard sources <= 1 else {
             throw CodecFailure("there is more than one source of data, for tensor", subject: tensor.name)

@@ -56,7 +56,7 @@ public enum Datatype: UInt32, CaseIterable {
 }
 
 /// Shapes of tensors.
-public enum Shape {
+public enum TensorShape {
     /// The most dimensions, as `sluice_tensor.rank` has it.
     public static let maximumRank = 16
 

@@ -18,7 +18,7 @@ public struct TensorWriter {
 
     /// Checks that `tensor` holds as many bytes as its shape says.
     public init(_ tensor: sluice_tensor, binaryText: BinaryText) throws(CodecFailure) {
-        guard let datatype = Datatype(rawValue: tensor.datatype), Int(tensor.rank) <= Shape.maximumRank else {
+        guard let datatype = Datatype(rawValue: tensor.datatype), Int(tensor.rank) <= TensorShape.maximumRank else {
             throw CodecFailure(
                 "a tensor has no known datatype or too many dimensions", status: sluice_status(SLUICE_INTERNAL),
                 subject: tensor.name)
@@ -28,7 +28,7 @@ public struct TensorWriter {
                 "a tensor in shared memory has no JSON form", status: sluice_status(SLUICE_UNIMPLEMENTED),
                 subject: tensor.name)
         }
-        let count = try Shape.elementCount(tensor.shapeBuffer, of: tensor.name)
+        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         let isWhole =
             datatype == .bytes
             ? BytesElements.count(tensor.data) == count : tensor.data.buffer.count == count * datatype.elementSize
@@ -44,7 +44,7 @@ public struct TensorWriter {
 
     /// One array of all elements, in row-major order.
     public mutating func writeFlat(_ writer: inout JSONWriter) throws(CodecFailure) {
-        let count = try Shape.elementCount(tensor.shapeBuffer, of: tensor.name)
+        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         try writeRow(count, &writer)
     }
 
