@@ -39,6 +39,8 @@ let package = Package(
             name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/OpenInference/Codec"),
         .target(
             name: "RestPredictCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/RestPredict/Codec"),
+        .target(
+            name: "PassthroughCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/Passthrough/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         .target(name: "CLinux", path: "Sources/System/CLinux"),
@@ -63,6 +65,9 @@ let package = Package(
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "SluiceABI", "CLinux"]),
         .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
+        .testTarget(
+            name: "AdapterTests",
+            dependencies: ["SluiceABI", "SluiceJSON", "OpenInferenceCodec", "RestPredictCodec", "PassthroughCodec"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients"]),
     ]
         + swiftPlugins.map {
@@ -82,7 +87,7 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict": ["Codec"]
+    case "OpenInference", "RestPredict", "Passthrough": ["Codec"]
     default: []
     }
 }
@@ -92,7 +97,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
-    case "Passthrough": ["SluiceJSON"]
+    case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     default: []
     }
 }

@@ -39,13 +39,7 @@ public struct InferReader {
     public static func read(
         _ message: sluice_message, _ direction: InferDirection, arena: ExchangeArena
     ) throws(CodecFailure) -> InferMessage {
-        if let encoding = message.field("content-encoding"), !encoding.isEmpty,
-            !encoding.equalsIgnoringCase(.literal("identity"))
-        {
-            throw CodecFailure(
-                "a compressed body cannot be read: send it as it is; content-encoding", status: SLUICE_UNIMPLEMENTED,
-                httpStatus: 415, subject: encoding)
-        }
+        try message.requirePlainBody()
         let body = message.wholeBody
         var jsonSize = body.buffer.count
         if let header = message.field("inference-header-content-length") {

@@ -114,20 +114,8 @@ extension OpenInferenceProtocol {
                 response.payload.content_type = message.field("content-type") ?? sluice_bytes()
             }
         } catch {
-            // Whatever is wrong with an answer is not the client's fault.
-            guard error.status == SLUICE_INVALID_ARGUMENT || error.status == SLUICE_UNIMPLEMENTED else { throw error }
-            var failure = error
-            failure.status = SLUICE_INTERNAL
-            response.http_status = 502
-            throw failure
+            throw error.ofBackend(&response)
         }
         return nil
     }
-}
-
-/// A backend's error answer.
-public struct BackendRefusal {
-    public var status: sluice_status
-    /// Its own words; may be empty.
-    public var text: sluice_bytes
 }

@@ -66,7 +66,7 @@ public enum DecimalText {
         return text.utf8CodeUnitCount
     }
 
-    /// Writes `digits · 10^exponent`: positional from 0.00001 up to 10^16, as Python does, else with an exponent.
+    /// Writes `digits · 10^exponent`: positional from 0.0001 up to 10^16, as Python does, else with an exponent.
     private static func write(
         _ digits: UInt64, _ exponent: Int, isNegative: Bool, to target: UnsafeMutablePointer<UInt8>
     ) -> Int {
@@ -84,7 +84,7 @@ public enum DecimalText {
             target[0] = UInt8(ascii: "-")
             size = 1
         }
-        if point > 16 || point < -4 {
+        if point > 16 || point < -3 {
             // One digit, the point, the others, the exponent.
             _ = write(digits, to: target + size + 1)
             target[size] = target[size + 1]

@@ -71,3 +71,28 @@ public enum ErrorBody {
         }
     }
 }
+
+/// A backend's error answer.
+public struct BackendRefusal {
+    public var status: sluice_status
+    /// Its own words; may be empty.
+    public var text: sluice_bytes
+
+    public init(status: sluice_status, text: sluice_bytes) {
+        self.status = status
+        self.text = text
+    }
+}
+
+extension CodecFailure {
+    /// The same failure, met in a backend's answer: whatever is wrong there is not the client's fault.
+    public func ofBackend(_ response: inout sluice_response) -> CodecFailure {
+        guard status == SLUICE_INVALID_ARGUMENT || status == SLUICE_UNIMPLEMENTED else { return self }
+        var failure = self
+        failure.status = SLUICE_INTERNAL
+        failure.httpStatus = 502
+        failure.isOfBackend = true
+        response.http_status = 502
+        return failure
+    }
+}

@@ -2,7 +2,7 @@ import SluiceABI
 
 /// The memory of one exchange, which ends with it. A plain value over the host's `sluice.memory/1`: copying it costs
 /// nothing. [worker]
-public struct ExchangeArena {
+public struct ExchangeArena: BitwiseCopyable {
     private let memory: UnsafePointer<sluice_memory>
     private let context: UnsafeMutableRawPointer?
     private let exchange: OpaquePointer?

@@ -18,6 +18,8 @@ public struct CodecFailure: Error, @unchecked Sendable {
     /// What was expected and found; both -1 when they say nothing.
     public var expected: Int64
     public var found: Int64
+    /// Met in a backend's answer, which the text then says first.
+    public var isOfBackend = false
 
     public init(
         _ reason: StaticString, status: sluice_status = sluice_status(SLUICE_INVALID_ARGUMENT), httpStatus: UInt32 = 0,
@@ -48,6 +50,9 @@ public struct CodecFailure: Error, @unchecked Sendable {
     /// - Parameter buffer: at least `maximumTextSize` bytes.
     public func write(to buffer: UnsafeMutableBufferPointer<UInt8>) -> Int {
         var text = BoundedText(buffer)
+        if isOfBackend {
+            text.append("the backend's answer cannot be read: ")
+        }
         text.append(.literal(reason))
         if subject.size > 0 {
             text.append(" '")

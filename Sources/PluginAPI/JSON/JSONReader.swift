@@ -235,3 +235,8 @@ extension JSONReader {
         return cursor < end ? cursor.pointee : 0
     }
 }
+
+extension JSONReader {
+    /// The size of the text between an earlier position and this one, in bytes.
+    public func offset(since position: Position) -> Int { cursor - position.cursor }
+}

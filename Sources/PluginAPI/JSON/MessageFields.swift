@@ -70,3 +70,15 @@ public enum MessageFields {
         message.body_count = 1
     }
 }
+
+extension sluice_message {
+    /// Fails when the body is compressed: a body that is passed on may be, one that is to be read may not.
+    public func requirePlainBody() throws(CodecFailure) {
+        guard let encoding = field("content-encoding"), !encoding.isEmpty,
+            !encoding.equalsIgnoringCase(.literal("identity"))
+        else { return }
+        throw CodecFailure(
+            "the body is compressed, but has to be read here: send it uncompressed; content-encoding is",
+            status: SLUICE_UNIMPLEMENTED, httpStatus: 415, subject: encoding)
+    }
+}

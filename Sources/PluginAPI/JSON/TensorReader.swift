@@ -9,7 +9,7 @@ public enum TensorLayout {
 }
 
 /// Reads the elements of a tensor whose datatype and shape are known.
-public struct TensorReader {
+public struct TensorReader: BitwiseCopyable {
     private let datatype: Datatype
     private let shape: UnsafeBufferPointer<Int64>
     private let count: Int
@@ -17,13 +17,15 @@ public struct TensorReader {
     private let arena: ExchangeArena
     /// JSON's null stands for NaN: some servers answer so, for JSON has no NaN.
     private let acceptsNull: Bool
+    /// `{"b64": "…"}` stands for the bytes of a BYTES element.
+    private let acceptsBase64: Bool
 
     /// - Parameters:
     ///   - count: the number of elements of `shape`.
     ///   - name: of the tensor, for failures.
     public init(
         datatype: Datatype, shape: UnsafeBufferPointer<Int64>, count: Int, name: sluice_bytes, arena: ExchangeArena,
-        acceptsNull: Bool = false
+        acceptsNull: Bool = false, acceptsBase64: Bool = false
     ) {
         self.datatype = datatype
         self.shape = shape
@@ -31,16 +33,44 @@ public struct TensorReader {
         self.name = name
         self.arena = arena
         self.acceptsNull = acceptsNull
+        self.acceptsBase64 = acceptsBase64
     }
 
     /// Reads the tensor's value, and returns its elements as they lie in memory.
     public func read(_ reader: inout JSONReader, _ layout: TensorLayout) throws(CodecFailure) -> sluice_bytes {
         // An element takes at least a character and the comma after it: no body can ask for more memory than this.
         guard count <= reader.remaining / 2 + 1 else { throw tooFew(reader) }
+        var capacity = count * datatype.elementSize
         if datatype == .bytes {
-            return try readBytes(&reader, layout)
+            let begin = reader.position
+            capacity = try Self.bytesCapacity(textSize: reader.skip().size, count: count)
+            reader.restore(begin)
         }
-        let target = try arena.allocate(count * datatype.elementSize)
+        let target = try arena.allocate(capacity)
+        let size = try read(&reader, layout, into: target, capacity: capacity)
+        return sluice_bytes(data: target.assumingMemoryBound(to: UInt8.self), size: size)
+    }
+
+    /// Enough for the elements of a BYTES tensor: a string's quotation marks and comma make up for three of the four
+    /// bytes of its length.
+    static func bytesCapacity(textSize: Int, count: Int) throws(CodecFailure) -> Int {
+        let (capacity, overflow) = textSize.addingReportingOverflow(count + 8)
+        guard !overflow else { throw CodecFailure.outOfMemory }
+        return capacity
+    }
+
+    /// Reads the tensor's value into memory of the caller, aligned for the datatype, and returns the size in bytes.
+    func read(
+        _ reader: inout JSONReader, _ layout: TensorLayout, into target: UnsafeMutableRawPointer, capacity: Int
+    ) throws(CodecFailure) -> Int {
+        if datatype == .bytes {
+            var sink = BytesSink(
+                start: target.bindMemory(to: UInt8.self, capacity: capacity), capacity: capacity,
+                acceptsBase64: acceptsBase64)
+            try walk(&reader, &sink, layout)
+            return sink.size
+        }
+        precondition(capacity >= count * datatype.elementSize)
         switch datatype {
         case .bool: try fill(target, as: BoolElement.self, &reader, layout)
         case .uint8: try fill(target, as: UInt8.self, &reader, layout)
@@ -57,7 +87,7 @@ public struct TensorReader {
         case .fp64: try fill(target, as: Double.self, &reader, layout)
         case .bytes: break
         }
-        return sluice_bytes(data: target.assumingMemoryBound(to: UInt8.self), size: count * datatype.elementSize)
+        return count * datatype.elementSize
     }
 
     // MARK: - Elements of one size
@@ -67,21 +97,6 @@ public struct TensorReader {
     ) throws(CodecFailure) {
         var sink = FixedSink(next: target.bindMemory(to: type, capacity: max(count, 1)), acceptsNull: acceptsNull)
         try walk(&reader, &sink, layout)
-    }
-
-    // MARK: - BYTES
-
-    private func readBytes(_ reader: inout JSONReader, _ layout: TensorLayout) throws(CodecFailure) -> sluice_bytes {
-        // A string's quotation marks and comma make up for three of the four bytes of its length.
-        let begin = reader.position
-        let text = try reader.skip()
-        reader.restore(begin)
-        let (capacity, overflow) = text.size.addingReportingOverflow(count + 8)
-        guard !overflow else { throw CodecFailure.outOfMemory }
-        let target = try arena.allocate(UInt8.self, count: capacity)
-        var sink = BytesSink(start: target, capacity: capacity)
-        try walk(&reader, &sink, layout)
-        return sluice_bytes(data: target, size: sink.size)
     }
 
     // MARK: - Arrays
@@ -175,13 +190,79 @@ private struct FixedSink<Element: TensorElement>: ElementSink {
 private struct BytesSink: ElementSink {
     let start: UnsafeMutablePointer<UInt8>
     let capacity: Int
+    let acceptsBase64: Bool
     var size = 0
 
     mutating func take(_ reader: inout JSONReader) throws(CodecFailure) {
         guard capacity - size >= 4 else { throw CodecFailure.outOfMemory }
-        let length = try reader.string(into: start + size + 4, capacity: capacity - size - 4)
+        let target = start + size + 4
+        let room = capacity - size - 4
+        let length: Int
+        if acceptsBase64, try reader.peek() == .object {
+            length = try Self.base64(&reader, target, room)
+        } else {
+            length = try reader.string(into: target, capacity: room)
+        }
         guard let stored = UInt32(exactly: length) else { throw CodecFailure.outOfMemory }
         UnsafeMutableRawPointer(start + size).storeBytes(of: stored.littleEndian, as: UInt32.self)
         size += 4 + length
+    }
+
+    private static func base64(
+        _ reader: inout JSONReader, _ target: UnsafeMutablePointer<UInt8>, _ room: Int
+    ) throws(CodecFailure) -> Int {
+        var isFirst = true
+        try reader.beginObject()
+        guard let key = try reader.nextKey(&isFirst), key.equals("b64") else {
+            throw reader.fail("an object among the elements is not {\"b64\": …}")
+        }
+        let text = try reader.string()
+        guard text.size <= room, let size = Base64.decode(text, to: target) else {
+            throw reader.fail("a text is no base 64")
+        }
+        guard try reader.nextKey(&isFirst) == nil else {
+            throw reader.fail("an object among the elements is not {\"b64\": …}")
+        }
+        return size
+    }
+}
+
+/// A tensor that is read piece by piece along its first dimension, where the pieces lie apart in the text.
+public struct TensorCells: BitwiseCopyable {
+    private let cell: TensorReader
+    private let target: UnsafeMutableRawPointer
+    private let capacity: Int
+    private var size = 0
+
+    /// - Parameters:
+    ///   - cell: reads one piece.
+    ///   - textSize: of all the text in which the pieces lie.
+    public init(
+        _ cell: TensorReader, cells: Int, textSize: Int, arena: ExchangeArena
+    ) throws(CodecFailure) {
+        // Each element takes at least two characters of the text.
+        let (count, overflow) = cells.multipliedReportingOverflow(by: cell.elementCount)
+        guard !overflow, count <= textSize / 2 + 1 else { throw CodecFailure.outOfMemory }
+        capacity = try cell.capacity(elements: count, textSize: textSize)
+        target = try arena.allocate(capacity)
+        self.cell = cell
+    }
+
+    public mutating func read(_ reader: inout JSONReader) throws(CodecFailure) {
+        size += try cell.read(&reader, .nested, into: target + size, capacity: capacity - size)
+    }
+
+    /// What was read so far.
+    public var data: sluice_bytes {
+        sluice_bytes(data: UnsafePointer(target.assumingMemoryBound(to: UInt8.self)), size: size)
+    }
+}
+
+extension TensorReader {
+    var elementCount: Int { count }
+
+    func capacity(elements: Int, textSize: Int) throws(CodecFailure) -> Int {
+        datatype == .bytes
+            ? try Self.bytesCapacity(textSize: textSize, count: elements) : elements * datatype.elementSize
     }
 }

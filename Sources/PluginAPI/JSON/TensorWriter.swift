@@ -1,7 +1,7 @@
 import SluiceABI
 
 /// How a BYTES element that is no UTF-8 is written.
-public enum BinaryText {
+public enum BinaryText: BitwiseCopyable {
     /// Not at all: a failure.
     case refuse
     /// As `{"b64": "…"}`, the form of TensorFlow Serving.
@@ -9,7 +9,7 @@ public enum BinaryText {
 }
 
 /// Writes the elements of a tensor as JSON.
-public struct TensorWriter {
+public struct TensorWriter: BitwiseCopyable {
     private let datatype: Datatype
     private let tensor: sluice_tensor
     private let binaryText: BinaryText
