@@ -1,0 +1,25 @@
+/// A parsed response head: views into the caller's bytes, valid as long as those and the field storage.
+public struct ResponseHead {
+    /// May be empty.
+    public internal(set) var reason: sluice_bytes
+    public internal(set) var fields: FieldSection
+    /// The content that follows on this connection.
+    public internal(set) var body: BodyFraming = .none
+    /// The framing that the fields say, `.none` if they say nothing. It differs from `body` where there is no content
+    /// by rule: a response to HEAD and a 304 tell how long the content would be, and the client is told the same.
+    public internal(set) var declared: BodyFraming = .none
+    /// Bytes from the start of the caller's to the first of the content.
+    public internal(set) var headSize: Int = 0
+    /// 100 to 599. Below 200 the head is an interim one: another follows it.
+    public internal(set) var status: UInt16 = 0
+    /// 0 or 1, as in a request.
+    public internal(set) var minorVersion: UInt8 = 1
+    /// Whether the connection may carry another request after this response.
+    public internal(set) var keepAlive = true
+
+    /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.
+    public init(fields storage: UnsafeMutablePointer<sluice_field>) {
+        reason = sluice_bytes()
+        fields = FieldSection(storage: storage, start: ByteClass.table)
+    }
+}

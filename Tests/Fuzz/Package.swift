@@ -1,0 +1,34 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Fuzzers, each one file `Sources/NAME/main.swift` with a corpus in `Corpus/` (run.sh says how that is named), and the
+/// module it feeds. To add one, add a line here and, for a new module, a link in `Sources/` and a target below.
+///
+/// A package of its own, since libFuzzer's coverage has to be compiled into the modules under test, and a package
+/// may set such flags only for its own targets: hence the links in place of a dependency.
+let fuzzers = [
+    "HTTP1RequestFuzzer": "HTTP1",
+    "HTTP1ResponseFuzzer": "HTTP1",
+    "HTTP1ChunkedFuzzer": "HTTP1",
+]
+
+/// libFuzzer hands each input over in memory of its exact size, so AddressSanitizer sees any read beyond it.
+let instrumented: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address"])]
+
+let package = Package(
+    name: "sluice-fuzzers",
+    targets: [
+        .target(name: "SluiceABI", path: "Sources/SluiceABI"),
+        .target(name: "HTTP1", dependencies: ["SluiceABI"], swiftSettings: instrumented),
+
+        .target(name: "CFuzzer"),
+        .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),
+    ]
+        + fuzzers.sorted { $0.key < $1.key }.map { name, module in
+            .executableTarget(
+                name: name, dependencies: ["FuzzDriver", .init(stringLiteral: module)], swiftSettings: instrumented,
+                // gold, the default, has an internal error on the coverage sections.
+                linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
+        },
+    swiftLanguageModes: [.v6]
+)
