@@ -21,6 +21,7 @@ let package = Package(
     products: [
         .executable(name: "sluice", targets: ["sluice"]),
         .library(name: "SluicePlugin", targets: ["SluicePlugin"]),
+        .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -31,6 +32,15 @@ let package = Package(
         // What a third party needs: the header, and the Swift SDK over it.
         .target(name: "SluiceABI", path: "Sources/PluginAPI/ABI"),
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/SDK"),
+        .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], path: "Sources/PluginAPI/JSON"),
+
+        // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
+        .target(
+            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/OpenInference/Codec"),
+        .target(
+            name: "RestPredictCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/RestPredict/Codec"),
+        .target(
+            name: "PassthroughCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/Passthrough/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         .target(name: "CLinux", path: "Sources/System/CLinux"),
@@ -57,13 +67,17 @@ let package = Package(
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
-        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
-        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients", "ThirdParty"]),
+        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "SluiceABI", "CLinux"]),
+        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
+        .testTarget(
+            name: "AdapterTests",
+            dependencies: ["SluiceABI", "SluiceJSON", "OpenInferenceCodec", "RestPredictCodec", "PassthroughCodec"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients"]),
     ]
         + swiftPlugins.map {
             .target(
-                name: $0, dependencies: ["SluicePlugin"], path: "Plugins/\($0)", exclude: pluginExtras($0),
+                name: $0, dependencies: ["SluicePlugin"] + pluginLibraries($0), path: "Plugins/\($0)",
+                exclude: pluginExtras($0),
                 linkerSettings: pluginLinkerSettings)
         }
         + cPlugins.map {
@@ -73,7 +87,21 @@ let package = Package(
     cLanguageStandard: .c11
 )
 
-/// Files beside a plugin's sources that are not compiled.
+/// Files beside a plugin's sources that are not compiled into it.
 func pluginExtras(_ name: String) -> [String] {
-    name == "LinearModel" ? ["Training"] : []
+    switch name {
+    case "LinearModel": ["Training"]
+    case "OpenInference", "RestPredict", "Passthrough": ["Codec"]
+    default: []
+    }
+}
+
+/// What a plugin links beside the SDK.
+func pluginLibraries(_ name: String) -> [Target.Dependency] {
+    switch name {
+    case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
+    case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
+    case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
+    default: []
+    }
 }

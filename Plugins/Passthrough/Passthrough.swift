@@ -1,1 +1,158 @@
+import PassthroughCodec
+import SluiceABI
+import SluiceJSON
 import SluicePlugin
+
+/// Any HTTP exchange, untouched but for the fields of the connection, to a model by path prefix, host or header: how an
+/// operator fronts what no other adapter knows.
+///
+/// Configuration: `routes`, a list of `{prefix, host, header: {name, value}, model, version}`; the first one whose
+/// conditions all hold counts. Without a match the adapter declines.
+struct Passthrough: ProtocolAdapter, ~Copyable {
+    static let plugin = PluginDescription(
+        name: "passthrough", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
+
+    /// More rules than an operator writes by hand; each is compared for each request that no earlier one took.
+    private static let maximumRoutes = 1024
+
+    private let table: RouteTable
+
+    init(_ context: Context) throws(PluginError) {
+        let config = context.config
+        try config.allow(["routes"])
+        let elements = try config["routes"].elements()
+        guard !elements.isEmpty else {
+            throw config.error("passthrough needs 'routes', a list with at least one entry")
+        }
+        guard elements.count <= Self.maximumRoutes else {
+            throw config["routes"].error("more than \(Self.maximumRoutes) routes")
+        }
+        var rules: [RouteTable.Rule] = []
+        for element in elements {
+            rules.append(try Self.rule(element))
+        }
+        table = RouteTable(rules)
+        PowersOfTen.prepare()
+        MessageFields.prepare()
+    }
+
+    private static func rule(_ node: Configuration) throws(PluginError) -> RouteTable.Rule {
+        try node.allow(["prefix", "host", "header", "model", "version"])
+        var rule = RouteTable.Rule()
+        func text(_ node: Configuration) throws(PluginError) -> String { node.isNull ? "" : try node.text() }
+        rule.prefix = try text(node["prefix"])
+        if !rule.prefix.isEmpty, !rule.prefix.hasPrefix("/") {
+            throw node["prefix"].error("a prefix begins with '/'")
+        }
+        rule.host = try text(node["host"])
+        let header = node["header"]
+        if !header.isNull {
+            try header.allow(["name", "value"])
+            rule.headerName = try header["name"].text()
+            rule.headerValue = try text(header["value"])
+        }
+        if rule.prefix.isEmpty, rule.host.isEmpty, rule.headerName.isEmpty {
+            throw node.error("a route needs a prefix, a host or a header; 'prefix: /' matches all")
+        }
+        let model = node["model"]
+        guard !model.isNull else { throw node.error("a route needs a model") }
+        rule.model = try model.text()
+        guard !rule.model.isEmpty else { throw model.error("a route needs a model") }
+        rule.version = try text(node["version"])
+        return rule
+    }
+
+    var routes: [Route] { [Route("", "*")] }
+
+    func decode(
+        _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
+    ) throws(PluginError) -> DecodeVerdict {
+        guard let message = request.pointer.pointee.message else { return .declined }
+        if stage == .body {
+            Self.setRaw(&request.pointer.pointee.payload, message.pointee)
+            return .decoded
+        }
+        guard let route = table.match(message.pointee) else { return .declined }
+        request.pointer.pointee.model = route.model
+        request.pointer.pointee.version = route.version
+        request.pointer.pointee.operation = UInt32(SLUICE_OPERATION_OTHER)
+        request.pointer.pointee.rest = message.pointee.target
+        return .decoded
+    }
+
+    private static func setRaw(_ payload: inout sluice_payload, _ message: sluice_message) {
+        payload = sluice_payload()
+        guard !message.wholeBody.isEmpty else { return }
+        payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
+        payload.raw = message.wholeBody
+        payload.content_type = message.field("content-type") ?? sluice_bytes()
+    }
+
+    func encode(
+        _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
+    ) throws(PluginError) {
+        do throws(CodecFailure) {
+            try Self.encode(response.pointer.pointee, into: &message.pointer.pointee, exchange.arena)
+        } catch {
+            throw PluginError(error, exchange)
+        }
+    }
+
+    private static func encode(
+        _ response: sluice_response, into message: inout sluice_message, _ arena: ExchangeArena
+    ) throws(CodecFailure) {
+        let payload = response.payload
+        let isRaw = payload.kind == UInt32(SLUICE_PAYLOAD_RAW)
+        guard isRaw || payload.kind == UInt32(SLUICE_PAYLOAD_NONE) else {
+            throw CodecFailure(
+                "an answer of tensors has no form in a protocol that is only passed on", status: SLUICE_UNIMPLEMENTED)
+        }
+        message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        message.status = response.http_status == 0 ? 200 : response.http_status
+        if let received = response.message?.pointee {
+            // What the backend said of its body stays with it.
+            try MessageFields.append(received.fields, received.field_count, to: &message, arena: arena)
+        } else if isRaw, !payload.content_type.isEmpty {
+            try MessageFields.set(
+                [sluice_field(name: .literal("content-type"), value: payload.content_type)], on: &message,
+                arena: arena)
+        }
+        try MessageFields.setBody(isRaw ? payload.raw : sluice_bytes(), on: &message, arena: arena)
+        try MessageFields.append(response.fields, response.field_count, to: &message, arena: arena)
+    }
+
+    func encodeError(
+        _ error: ErrorAnswer, to request: Request, into message: MutableMessage, exchange: Exchange
+    ) throws(PluginError) {
+        do throws(CodecFailure) {
+            try ProblemText.write(
+                error.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
+                arena: exchange.arena)
+        } catch {
+            throw PluginError(error, exchange)
+        }
+    }
+
+    func encodeRequest(
+        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
+    ) throws(PluginError) -> EncodeVerdict {
+        guard target.sameProtocol else {
+            throw PluginError(.unimplemented, "a request of another protocol cannot be passed through")
+        }
+        return .pass
+    }
+
+    func decodeResponse(
+        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
+    ) throws(PluginError) {
+        // An error of the backend is an answer like others: nobody here knows better than it.
+        response.pointer.pointee.operation = request.pointer.pointee.operation
+        response.pointer.pointee.http_status = message.pointer.pointee.status
+        Self.setRaw(&response.pointer.pointee.payload, message.pointer.pointee)
+    }
+}
+
+@c(sluice_plugin_entry)
+public func entry(host: UInt32) -> PluginEntry {
+    export(host, Passthrough.self)
+}

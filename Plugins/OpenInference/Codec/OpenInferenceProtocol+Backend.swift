@@ -1,0 +1,121 @@
+import SluiceABI
+import SluiceJSON
+
+extension OpenInferenceProtocol {
+    // MARK: - Gateway to endpoint
+
+    /// The request toward a backend of this protocol.
+    ///
+    /// - Returns: SLUICE_PASS, SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them.
+    public func encodeRequest(
+        _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
+    ) throws(CodecFailure) -> Int32 {
+        message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        if target.same_protocol != 0 {
+            // Bodies of this protocol don't name the model: the path is all there is to change.
+            if target.renamed != 0 {
+                try writeTarget(request, target, into: &message, arena: arena)
+            }
+            return SLUICE_PASS
+        }
+        switch Int32(bitPattern: request.operation) {
+        case SLUICE_OPERATION_INFER:
+            switch Int32(bitPattern: request.payload.kind) {
+            case SLUICE_PAYLOAD_TENSORS: break
+            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
+            default:
+                throw CodecFailure(
+                    "the request has no tensors and no form in the Open Inference Protocol",
+                    status: SLUICE_UNIMPLEMENTED)
+            }
+            message.method = .literal("POST")
+            try InferWriter(arena: arena).request(
+                request.payload, id: request.id, isBinary: isBinary, into: &message)
+        case SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY:
+            message.method = .literal("GET")
+            message.body_state = UInt32(SLUICE_BODY_NONE)
+        default:
+            throw CodecFailure(
+                "the operation has no form in the Open Inference Protocol", status: SLUICE_UNIMPLEMENTED)
+        }
+        try writeTarget(request, target, into: &message, arena: arena)
+        message.authority = target.authority
+        return SLUICE_OK
+    }
+
+    /// The path with the names that the backend knows, and the client's query where the path is the client's.
+    private func writeTarget(
+        _ request: sluice_request, _ target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
+    ) throws(CodecFailure) {
+        var path = JSONWriter(arena: arena)
+        try path.raw("/v2/models/")
+        try PathSegment.write(target.model, &path)
+        if !target.version.isEmpty {
+            try path.raw("/versions/")
+            try PathSegment.write(target.version, &path)
+        }
+        switch Int32(bitPattern: request.operation) {
+        case SLUICE_OPERATION_INFER: try path.raw("/infer")
+        case SLUICE_OPERATION_MODEL_READY: try path.raw("/ready")
+        case SLUICE_OPERATION_MODEL_METADATA: break
+        default:
+            // What the route captured has the query already.
+            try path.raw("/")
+            try path.raw(request.rest)
+        }
+        if request.operation != UInt32(SLUICE_OPERATION_OTHER), target.same_protocol != 0,
+            let query = request.message?.pointee.query, !query.isEmpty
+        {
+            try path.raw("?")
+            try path.raw(query)
+        }
+        message.target = try path.finishContiguous()
+    }
+
+    // MARK: - Endpoint to gateway
+
+    /// Reads a backend's answer; one that is an error is thrown, with `response.http_status` set.
+    ///
+    /// - Returns: the backend's own words when it answered with an error, which the caller reports with the status.
+    public func decodeResponse(
+        _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
+        arena: ExchangeArena
+    ) throws(CodecFailure) -> BackendRefusal? {
+        response.operation = request.operation
+        if request.operation == UInt32(SLUICE_OPERATION_MODEL_READY) {
+            response.ready = (200...299).contains(message.status) ? 1 : 0
+            return nil
+        }
+        guard (200...299).contains(message.status) else {
+            response.http_status = message.status
+            return BackendRefusal(
+                status: ErrorBody.status(ofHTTP: message.status),
+                text: ErrorBody.read(message.wholeBody, arena: arena))
+        }
+        do throws(CodecFailure) {
+            switch Int32(bitPattern: request.operation) {
+            case SLUICE_OPERATION_INFER:
+                let infer = try InferReader.read(message, .response, arena: arena)
+                response.payload = infer.payload
+                response.id = infer.id
+                // The names that the client knows stand where the host has set them.
+                if response.model.isEmpty {
+                    response.model = infer.model
+                }
+                if response.version.isEmpty {
+                    response.version = infer.version
+                }
+            case SLUICE_OPERATION_MODEL_METADATA:
+                response.metadata = try MetadataText.read(message.wholeBody, arena: arena)
+            default:
+                response.payload = sluice_payload()
+                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
+                response.payload.raw = message.wholeBody
+                response.payload.content_type = message.field("content-type") ?? sluice_bytes()
+            }
+        } catch {
+            throw error.ofBackend(&response)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,58 @@
+import SluiceABI
+import SluiceJSON
+
+/// Where a backend of this protocol is asked.
+public enum BackendPath: String, CaseIterable {
+    /// `/v1/models/{model}[/versions/{version}]:predict`
+    case tfserving
+    /// `/v1/models/{model}:predict`: KServe's servers have no versions.
+    case kserve
+    /// `/v1/models/{model}/versions/{version}/predict`
+    case versioned
+}
+
+/// The configuration of an instance.
+public struct PredictOptions: ~Copyable {
+    /// The datatype of numbers with a fraction: FP64, which keeps them as they are, or FP32.
+    public let float: Datatype
+    /// The form of the path toward backends; nil keeps the client's, and is `tfserving` for other protocols.
+    public let backendPath: BackendPath?
+    /// The name of the one tensor of a request, or answer, that does not name it.
+    let inputName: sluice_bytes
+    let outputName: sluice_bytes
+    private let named: UnsafeMutableBufferPointer<NamedDatatype>
+
+    private struct NamedDatatype: BitwiseCopyable {
+        var name: sluice_bytes
+        var datatype: Datatype
+    }
+
+    /// - Parameter datatypes: of inputs whose values don't tell, such as a model of FP32 that is sent `[1, 2]`.
+    public init(
+        float: Datatype = .fp64, backendPath: BackendPath? = nil, inputName: String = "input-0",
+        outputName: String = "output-0", datatypes: [(name: String, datatype: Datatype)] = []
+    ) {
+        self.float = float
+        self.backendPath = backendPath
+        self.inputName = StaticText.keep(inputName)
+        self.outputName = StaticText.keep(outputName)
+        named = .allocate(capacity: datatypes.count)
+        for index in datatypes.indices {
+            named.initializeElement(
+                at: index,
+                to: NamedDatatype(
+                    name: StaticText.keep(datatypes[index].name), datatype: datatypes[index].datatype))
+        }
+    }
+
+    deinit {
+        named.deallocate()
+    }
+
+    func datatype(of input: sluice_bytes) -> Datatype? {
+        for entry in named where entry.name.equals(input) {
+            return entry.datatype
+        }
+        return nil
+    }
+}

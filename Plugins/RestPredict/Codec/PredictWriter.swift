@@ -1,0 +1,106 @@
+import SluiceABI
+import SluiceJSON
+
+/// Writes tensors as requests and answers.
+struct PredictWriter {
+    private let arena: ExchangeArena
+    private let isRequest: Bool
+
+    init(isRequest: Bool, arena: ExchangeArena) {
+        self.arena = arena
+        self.isRequest = isRequest
+    }
+
+    /// - Parameters:
+    ///   - asksColumns: the column format; else rows, which all tensors must have alike.
+    ///   - namesSingle: names a tensor also when it is the only one.
+    func write(
+        _ payload: sluice_payload, asksColumns: Bool, namesSingle: Bool, into message: inout sluice_message
+    ) throws(CodecFailure) {
+        let tensors = UnsafeBufferPointer(start: payload.tensors, count: Int(payload.tensor_count))
+        var json = JSONWriter(arena: arena)
+        try json.raw("{")
+        for index in 0..<Int(payload.parameter_count) where isRequest {
+            if let parameter = payload.parameters?[index], parameter.name.equals("signature_name"),
+                parameter.kind == UInt32(SLUICE_PARAMETER_STRING)
+            {
+                try json.raw("\"signature_name\":")
+                try json.string(parameter.text)
+                try json.raw(",")
+            }
+        }
+        if asksColumns {
+            try json.raw(isRequest ? "\"inputs\":" : "\"outputs\":")
+            if tensors.count == 1, !namesSingle {
+                try writeValue(tensors[0], &json)
+            } else {
+                try writeColumns(tensors, &json)
+            }
+        } else {
+            try json.raw(isRequest ? "\"instances\":" : "\"predictions\":")
+            guard Self.haveRows(tensors) else {
+                throw CodecFailure(
+                    "the tensors do not have the same number of rows: ask in the column format",
+                    status: SLUICE_FAILED_PRECONDITION)
+            }
+            if tensors.count == 1, !namesSingle {
+                try writeValue(tensors[0], &json)
+            } else {
+                try writeRows(tensors, &json)
+            }
+        }
+        try json.raw("}")
+        MessageFields.setJSON(on: &message)
+        try MessageFields.setBody(&json, on: &message)
+    }
+
+    /// Whether there are tensors, and all have the same first dimension.
+    static func haveRows(_ tensors: UnsafeBufferPointer<sluice_tensor>) -> Bool {
+        guard let rows = tensors.first?.shapeBuffer.first else { return false }
+        return tensors.allSatisfy { $0.shapeBuffer.first == rows }
+    }
+
+    private func writeValue(_ tensor: sluice_tensor, _ json: inout JSONWriter) throws(CodecFailure) {
+        var elements = try TensorWriter(tensor, binaryText: .base64)
+        try elements.writeNested(&json)
+    }
+
+    private func writeColumns(
+        _ tensors: UnsafeBufferPointer<sluice_tensor>, _ json: inout JSONWriter
+    ) throws(CodecFailure) {
+        try json.raw("{")
+        for index in tensors.indices {
+            if index > 0 {
+                try json.raw(",")
+            }
+            try json.string(tensors[index].name)
+            try json.raw(":")
+            try writeValue(tensors[index], &json)
+        }
+        try json.raw("}")
+    }
+
+    private func writeRows(
+        _ tensors: UnsafeBufferPointer<sluice_tensor>, _ json: inout JSONWriter
+    ) throws(CodecFailure) {
+        let writers = try arena.allocate(TensorWriter.self, count: tensors.count)
+        for index in tensors.indices {
+            (writers + index).initialize(to: try TensorWriter(tensors[index], binaryText: .base64))
+        }
+        let rows = tensors.first?.shapeBuffer.first ?? 0
+        try json.raw("[")
+        for row in 0..<max(rows, 0) {
+            try json.raw(row > 0 ? ",{" : "{")
+            for index in tensors.indices {
+                if index > 0 {
+                    try json.raw(",")
+                }
+                try json.string(tensors[index].name)
+                try json.raw(":")
+                try writers[index].writeNextRow(&json)
+            }
+            try json.raw("}")
+        }
+        try json.raw("]")
+    }
+}

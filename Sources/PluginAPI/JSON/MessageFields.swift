@@ -1,0 +1,84 @@
+import SluiceABI
+
+/// Fills in messages that an adapter makes.
+public enum MessageFields {
+    /// `content-type: application/json`, in static storage.
+    nonisolated(unsafe) private static let json: UnsafePointer<sluice_field> = {
+        let field = UnsafeMutablePointer<sluice_field>.allocate(capacity: 1)
+        field.initialize(
+            to: sluice_field(name: .literal("content-type"), value: .literal("application/json")))
+        return UnsafePointer(field)
+    }()
+
+    /// Touches what is made at the first use, so that no request pays for it.
+    public static func prepare() {
+        _ = json
+    }
+
+    /// Gives the message the one field that JSON answers have.
+    public static func setJSON(on message: inout sluice_message) {
+        message.fields = json
+        message.field_count = 1
+    }
+
+    /// Gives the message these fields; names and values are not copied.
+    public static func set<let count: Int>(
+        _ fields: InlineArray<count, sluice_field>, on message: inout sluice_message, arena: ExchangeArena
+    ) throws(CodecFailure) {
+        let list = try arena.allocate(sluice_field.self, count: count)
+        for index in fields.indices {
+            list[index] = fields[index]
+        }
+        message.fields = UnsafePointer(list)
+        message.field_count = UInt32(count)
+    }
+
+    /// Adds fields behind those that the message has.
+    public static func append(
+        _ fields: UnsafePointer<sluice_field>?, _ count: UInt32, to message: inout sluice_message, arena: ExchangeArena
+    ) throws(CodecFailure) {
+        guard let fields, count > 0 else { return }
+        let old = Int(message.field_count)
+        let list = try arena.allocate(sluice_field.self, count: old + Int(count))
+        if let present = message.fields {
+            list.update(from: present, count: old)
+        }
+        (list + old).update(from: fields, count: Int(count))
+        message.fields = UnsafePointer(list)
+        message.field_count += count
+    }
+
+    /// Gives the message the body that was written.
+    public static func setBody(_ writer: inout JSONWriter, on message: inout sluice_message) throws(CodecFailure) {
+        message.body_size = UInt64(writer.size)
+        let (pieces, count) = try writer.finish()
+        message.body = pieces
+        message.body_count = count
+        message.body_state = UInt32(count == 0 ? SLUICE_BODY_NONE : SLUICE_BODY_WHOLE)
+    }
+
+    /// Gives the message a body that is there already; it is not copied.
+    public static func setBody(
+        _ bytes: sluice_bytes, on message: inout sluice_message, arena: ExchangeArena
+    ) throws(CodecFailure) {
+        message.body_size = UInt64(bytes.buffer.count)
+        message.body_state = UInt32(bytes.isEmpty ? SLUICE_BODY_NONE : SLUICE_BODY_WHOLE)
+        guard !bytes.isEmpty else { return }
+        let piece = try arena.allocate(sluice_bytes.self, count: 1)
+        piece.pointee = bytes
+        message.body = UnsafePointer(piece)
+        message.body_count = 1
+    }
+}
+
+extension sluice_message {
+    /// Fails when the body is compressed: a body that is passed on may be, one that is to be read may not.
+    public func requirePlainBody() throws(CodecFailure) {
+        guard let encoding = field("content-encoding"), !encoding.isEmpty,
+            !encoding.equalsIgnoringCase(.literal("identity"))
+        else { return }
+        throw CodecFailure(
+            "the body is compressed, but has to be read here: send it uncompressed; content-encoding is",
+            status: SLUICE_UNIMPLEMENTED, httpStatus: 415, subject: encoding)
+    }
+}

@@ -1,0 +1,45 @@
+import SluiceABI
+
+/// Segments of a path, as routes capture them.
+public enum PathSegment {
+    /// The name that a captured segment spells: percent-encoding taken off (RFC 3986 §2.1), in the arena when there was
+    /// any, else the view itself.
+    public static func decode(_ segment: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> sluice_bytes {
+        let bytes = segment.buffer
+        guard bytes.contains(UInt8(ascii: "%")) else { return segment }
+        let target = try arena.allocate(UInt8.self, count: bytes.count)
+        var size = 0
+        var index = 0
+        while index < bytes.count {
+            if bytes[index] == UInt8(ascii: "%") {
+                guard bytes.count - index > 2, let high = bytes[index + 1].hexDigit,
+                    let low = bytes[index + 2].hexDigit
+                else { throw CodecFailure("the path has a percent sign that encodes nothing", subject: segment) }
+                target[size] = high << 4 | low
+                index += 3
+            } else {
+                target[size] = bytes[index]
+                index += 1
+            }
+            size += 1
+        }
+        return sluice_bytes(data: target, size: size)
+    }
+
+    /// Writes `name` as one segment: all but the unreserved characters (RFC 3986 §2.3) percent-encoded.
+    public static func write(_ name: sluice_bytes, _ writer: inout JSONWriter) throws(CodecFailure) {
+        for byte in name.buffer {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                try writer.byte(byte)
+            default:
+                let digits: StaticString = "0123456789ABCDEF"
+                try writer.byte(UInt8(ascii: "%"))
+                try writer.byte(digits.utf8Start[Int(byte >> 4)])
+                try writer.byte(digits.utf8Start[Int(byte & 0xF)])
+            }
+        }
+    }
+}
