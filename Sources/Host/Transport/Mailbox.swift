@@ -44,7 +44,7 @@ final class Mailbox: @unchecked Sendable {
     private let top: UnsafeMutablePointer<Atomic<UInt>>
 
     init?() {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { return nil }
         top = .allocate(capacity: 1)
         top.initialize(to: Atomic(0))

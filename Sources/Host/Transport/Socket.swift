@@ -124,7 +124,7 @@ struct SocketAddress {
 @inline(__always)
 func sendBytes(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
     while true {
-        let sent = send(descriptor, bytes, count, Int32(MSG_NOSIGNAL.rawValue))
+        let sent = send(descriptor, bytes, count, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
         let code = clinux_errno()
         if code == EINTR { continue }
@@ -138,7 +138,7 @@ func sendPieces(_ descriptor: Int32, _ pieces: UnsafeMutablePointer<iovec>, _ co
     header.msg_iov = pieces
     header.msg_iovlen = count
     while true {
-        let sent = sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL.rawValue))
+        let sent = sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
         let code = clinux_errno()
         if code == EINTR { continue }
