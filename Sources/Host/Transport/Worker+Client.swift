@@ -223,7 +223,7 @@ extension Worker {
             close(client)
             return
         }
-        _ = shutdown(client.pointee.descriptor, Int32(SHUT_WR.rawValue))
+        _ = shutdown(client.pointee.descriptor, Int32(SHUT_WR))
         client.pointee.lingering = true
         client.pointee.readable = true
         client.pointee.floor = 0

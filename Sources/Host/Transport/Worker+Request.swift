@@ -26,7 +26,7 @@ extension Worker {
             exchange.pointee.machine.requestBodyEnded, !exchange.pointee.machine.responseBegan
         else { return }
         var byte: UInt8 = 0
-        if recv(client.pointee.descriptor, &byte, 1, Int32(MSG_PEEK.rawValue | MSG_DONTWAIT.rawValue)) == 0 {
+        if recv(client.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0 {
             perform(exchange, exchange.pointee.machine.handle(.clientGone))
         }
     }

@@ -228,7 +228,7 @@ extension Worker {
         endpoint.pointee.open &+= 1
         metrics.upstreamOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
         attach(exchange, upstream, index)
-        let result = address.withPointer { CLinux.connect(descriptor, $0, $1) }
+        let result = address.withPointer { Glibc.connect(descriptor, $0, $1) }
         let code = result == 0 ? 0 : clinux_errno()
         let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
         let token = Token.make(Token.upstream, upstream.pointee.slot)

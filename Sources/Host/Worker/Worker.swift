@@ -75,7 +75,7 @@ final class Worker: @unchecked Sendable {
         self.metrics = metrics
         self.control = control
         parser = HeadParser()
-        epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         now = clinux_monotonic_ns()
         timers = TimerWheel(now: now / 1_000_000)
         clients = Slab(bound: settings.maxConnections)
@@ -115,7 +115,7 @@ final class Worker: @unchecked Sendable {
     /// Runs until a drain has ended. The thread's own.
     func run() {
         CurrentWorker.set(self)
-        if let core = settings.core(of: index) { _ = clinux_pin_thread(core) }
+        if let core = settings.core(of: index) { _ = clinux_pin_thread(Int32(core)) }
         while !stopped {
             var timeout: Int32 = -1
             if let wait = timers.wait {
@@ -185,12 +185,7 @@ final class Worker: @unchecked Sendable {
         while accepted < bound {
             var address = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            let descriptor = withUnsafeMutablePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    accept4(
-                        listener.descriptor, $0, &length, Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue))
-                }
-            }
+            let descriptor = clinux_accept(listener.descriptor, &address, &length)
             if descriptor < 0 {
                 // A connection that was reset while it waited, or descriptors are out: the next event tries again.
                 if clinux_errno() == ECONNABORTED || clinux_errno() == EINTR { continue }
