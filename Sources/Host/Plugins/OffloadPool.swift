@@ -65,7 +65,7 @@ func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
         { argument in
             guard let argument else { return nil }
             let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
-            pthread_setname_np(pthread_self(), body.name)
+            clinux_name_thread(body.name)
             body.run()
             return nil
         }, argument)
