@@ -1,3 +1,4 @@
+import Glibc
 import Host
 
 let arguments = Array(CommandLine.arguments.dropFirst())

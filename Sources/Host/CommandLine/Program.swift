@@ -18,7 +18,7 @@ public enum Program {
 
     static var environment: [String: String] {
         var result: [String: String] = [:]
-        var next = environ
+        guard var next = clinux_environment() else { return result }
         while let entry = next.pointee {
             let text = String(cString: entry)
             if let mark = text.firstIndex(of: "=") {

@@ -15,7 +15,7 @@ final class ControlInbox: @unchecked Sendable {
     private var notes: [Note] = []
 
     init?() {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { return nil }
         pthread_mutex_init(&mutex, nil)
     }

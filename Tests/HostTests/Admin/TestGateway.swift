@@ -58,8 +58,7 @@ final class TestGateway: ControlPlane, @unchecked Sendable {
 
     /// A directory of its own, short enough for a socket's path.
     static func temporaryDirectory() throws -> String {
-        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? P_tmpdir
-        var template = Array("\(parent)/sluice-XXXXXX".utf8CString)
+        var template = Array("/tmp/sluice-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw AdminError("mkdtemp") }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }

@@ -58,8 +58,7 @@ import Testing
     }
 
     @Test func wrongUsageIsTwoAndHelpIsFine() {
-        let wrong = [[], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"]]
-        for arguments in wrong {
+        for arguments in [[], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"]] {
             let result =
                 switch arguments.count {
                 case 0: run()

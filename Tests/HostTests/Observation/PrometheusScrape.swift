@@ -126,9 +126,7 @@ struct PrometheusScrape {
         if rest.first == "{" {
             rest.removeFirst()
             while true {
-                guard let label = name(colon: false), rest.starts(with: "=\"".unicodeScalars) else {
-                    throw fail("label")
-                }
+                guard let label = name(colon: false), rest.starts(with: "=\"".unicodeScalars) else { throw fail("label") }
                 rest.removeFirst(2)
                 var value = ""
                 while let scalar = rest.first, scalar != "\"" {
