@@ -85,9 +85,10 @@ func deallocateState<Extension: PluginExtension & ~Copyable>(_ type: Extension.T
 /// The head of an extension's table.
 func instanceHead(
     tableSize: Int, instancing: Instancing?,
-    create: @convention(c) (
-        UnsafePointer<sluice_host>?, UnsafePointer<sluice_create>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-    ) -> sluice_status,
+    create:
+        @convention(c) (
+            UnsafePointer<sluice_host>?, UnsafePointer<sluice_create>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+        ) -> sluice_status,
     destroy: @convention(c) (UnsafeMutableRawPointer?) -> Void
 ) -> sluice_instance {
     sluice_instance(
