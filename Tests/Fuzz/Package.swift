@@ -10,6 +10,8 @@ let fuzzers = [
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
+    "V2JSONFuzzer": "OpenInferenceCodec",
+    "V2BinaryFuzzer": "OpenInferenceCodec",
 ]
 
 /// libFuzzer hands each input over in memory of its exact size, so AddressSanitizer sees any read beyond it.
@@ -20,6 +22,11 @@ let package = Package(
     targets: [
         .target(name: "SluiceABI", path: "Sources/SluiceABI"),
         .target(name: "HTTP1", dependencies: ["SluiceABI"], swiftSettings: instrumented),
+
+        .target(name: "SluicePlugin", dependencies: ["SluiceABI"]),
+        .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),
+        .target(
+            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "CFuzzer"),
         .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),

@@ -1,0 +1,86 @@
+// Infer messages with the binary tensor data extension: the first two bytes give the size of the JSON. What is accepted
+// has as many bytes as its shape says, all inside the body.
+import FuzzDriver
+import OpenInferenceCodec
+import SluiceABI
+import SluiceJSON
+
+final class BoundedArena {
+    private var blocks: [UnsafeMutableRawPointer] = []
+    private let table = UnsafeMutablePointer<sluice_memory>.allocate(capacity: 1)
+    private var used = 0
+
+    init() {
+        table.initialize(to: sluice_memory())
+        table.pointee.arena_alloc = { context, _, size in
+            guard let context else { return nil }
+            return Unmanaged<BoundedArena>.fromOpaque(context).takeUnretainedValue().take(size)
+        }
+    }
+
+    deinit {
+        for block in blocks { block.deallocate() }
+        table.deallocate()
+    }
+
+    private func take(_ size: Int) -> UnsafeMutableRawPointer? {
+        used += size
+        guard used < 1 << 24 else { return nil }
+        let block = UnsafeMutableRawPointer.allocate(byteCount: max(size, 1), alignment: 16)
+        blocks.append(block)
+        return block
+    }
+
+    var arena: ExchangeArena {
+        ExchangeArena(memory: table, context: Unmanaged.passUnretained(self).toOpaque(), exchange: nil)
+    }
+}
+
+/// Reads a body with the field that gives the size of its JSON.
+func read(_ body: sluice_bytes, jsonSize: Int, _ arena: ExchangeArena) -> InferMessage? {
+    var digits = Array("\(jsonSize)".utf8)
+    return digits.withUnsafeMutableBufferPointer { digits in
+        let field = sluice_field(
+            name: .literal("inference-header-content-length"),
+            value: sluice_bytes(data: digits.baseAddress, size: digits.count))
+        return withUnsafePointer(to: body) { body in
+            withUnsafePointer(to: field) { field in
+                var message = sluice_message()
+                message.body_state = UInt32(SLUICE_BODY_WHOLE)
+                message.body = body
+                message.body_count = 1
+                message.fields = field
+                message.field_count = 1
+                return try? InferReader.read(message, .request, arena: arena)
+            }
+        }
+    }
+}
+
+fuzz { data, count in
+    guard let data, count >= 2 else { return 0 }
+    let body = sluice_bytes(data: data + 2, size: count - 2)
+    let memory = BoundedArena()
+    guard let request = read(body, jsonSize: Int(data[0]) << 8 | Int(data[1]), memory.arena) else { return 0 }
+    for index in 0..<Int(request.payload.tensor_count) {
+        guard let tensor = request.payload.tensors?[index], tensor.region.isEmpty else { continue }
+        guard let datatype = Datatype(rawValue: tensor.datatype),
+            let elements = try? TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
+        else {
+            expect(false, "a tensor has a datatype and a shape")
+            continue
+        }
+        if datatype == .bytes {
+            expect(BytesElements.count(tensor.data) == elements, "a BYTES tensor has as many elements as its shape")
+        } else {
+            expect(tensor.data.size == elements * datatype.elementSize, "a tensor is as large as its shape")
+        }
+    }
+    var sent = sluice_message()
+    do throws(CodecFailure) {
+        try InferWriter(arena: memory.arena).request(request.payload, id: request.id, isBinary: true, into: &sent)
+    } catch {
+        expect(false, "what was read can be written")
+    }
+    return 0
+}
