@@ -96,7 +96,7 @@ final class ImageFile {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         let directoryPath = slash == path.startIndex ? "/" : String(path[..<slash])
         // From the directory that is checked, the file is opened: nobody can exchange the one for the other between.
-        let directory = Glibc.open(directoryPath, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        let directory = clinux_open_path(directoryPath, O_DIRECTORY | O_NOFOLLOW)
         guard directory >= 0 else { throw openFault(clinux_errno()) }
         defer { close(directory) }
         // Without O_NONBLOCK, opening a FIFO would wait for its writer.

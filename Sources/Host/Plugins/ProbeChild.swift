@@ -34,13 +34,13 @@ private func readToken() -> String? {
 
 /// What the plugin's constructors shall not be able to do while nobody has decided to trust them.
 private func renouncePrivileges() throws(ImageFault) {
-    _ = clinux_bound_resource(RLIMIT_CORE, 0)
+    _ = clinux_bound_resource(Int32(RLIMIT_CORE.rawValue), 0)
     // Beyond what honest constructors use, below what disturbs the gateway beside it.
-    _ = clinux_bound_resource(RLIMIT_NOFILE, 256)
-    _ = clinux_bound_resource(RLIMIT_CPU, 10)
-    _ = clinux_bound_resource(RLIMIT_FSIZE, 16 << 20)
+    _ = clinux_bound_resource(Int32(RLIMIT_NOFILE.rawValue), 256)
+    _ = clinux_bound_resource(Int32(RLIMIT_CPU.rawValue), 10)
+    _ = clinux_bound_resource(Int32(RLIMIT_FSIZE.rawValue), 16 << 20)
     // A sanitizer's shadow memory is terabytes of writable address space.
-    if !clinux_sanitized() { _ = clinux_bound_resource(RLIMIT_DATA, 4 << 30) }
+    if !clinux_sanitized() { _ = clinux_bound_resource(Int32(RLIMIT_DATA.rawValue), 4 << 30) }
     guard clinux_drop_privileges() == 0 else { throw systemFault("giving up privileges") }
     // A kernel without Landlock still probes, only less confined.
     _ = clinux_deny_file_changes()

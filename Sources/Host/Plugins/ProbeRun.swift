@@ -70,7 +70,7 @@ private final class ProbeChild {
             throw systemFault("socketpair")
         }
         open += pair
-        guard pipe2(&pipe, O_CLOEXEC | O_NONBLOCK) == 0 else { throw systemFault("pipe2") }
+        guard clinux_pipe(&pipe) == 0 else { throw systemFault("pipe2") }
         open += pipe
         let sources = [image, pair[1], pipe[1]].map { clinux_duplicate_above($0, lowest) }
         open += sources
@@ -124,7 +124,7 @@ private final class ProbeChild {
             && posix_spawn_file_actions_adddup2(&actions, diagnostics, 2) == 0
             && posix_spawn_file_actions_adddup2(&actions, image, ProbeChannel.image) == 0
             && posix_spawn_file_actions_adddup2(&actions, answer, ProbeChannel.answer) == 0
-            && posix_spawn_file_actions_addclosefrom_np(&actions, ProbeChannel.answer + 1) == 0
+            && clinux_spawn_close_from(&actions, ProbeChannel.answer + 1) == 0
             && posix_spawnattr_setsigdefault(&attributes, &allSignals) == 0
             && posix_spawnattr_setsigmask(&attributes, &noSignals) == 0
             && posix_spawnattr_setpgroup(&attributes, 0) == 0

@@ -79,13 +79,13 @@ final class Listeners {
     private func release(_ listener: Open) {
         if let path = listener.path {
             unlink(path)
-            CLinux.close(listener.descriptors[0])
+            Glibc.close(listener.descriptors[0])
         }
-        if listener.lock >= 0 { CLinux.close(listener.lock) }
+        if listener.lock >= 0 { Glibc.close(listener.lock) }
     }
 
     private func close(_ listener: Open) {
-        for descriptor in listener.descriptors where listener.path == nil { CLinux.close(descriptor) }
+        for descriptor in listener.descriptors where listener.path == nil { Glibc.close(descriptor) }
         release(listener)
     }
 
@@ -112,7 +112,7 @@ final class Listeners {
         // First without SO_REUSEPORT: with it the kernel would let us share the port with a second gateway silently.
         let probe = try bound(wanted, reusePort: false)
         let actual = Self.localAddress(of: probe) ?? wanted
-        CLinux.close(probe)
+        Glibc.close(probe)
         // From here to the last bind a name in the abstract name space, which is the network name space's, keeps a
         // second gateway out; it goes with the process.
         let lock = try lockPort(actual)
@@ -121,12 +121,12 @@ final class Listeners {
             do throws(Failure) {
                 let descriptor = try bound(actual, reusePort: true)
                 descriptors.append(descriptor)
-                guard CLinux.listen(descriptor, Self.backlog) == 0 else {
+                guard Glibc.listen(descriptor, Self.backlog) == 0 else {
                     throw Failure(message: Self.reason("cannot listen on", actual))
                 }
             } catch {
-                for descriptor in descriptors { CLinux.close(descriptor) }
-                CLinux.close(lock)
+                for descriptor in descriptors { Glibc.close(descriptor) }
+                Glibc.close(lock)
                 throw error
             }
         }
@@ -145,7 +145,7 @@ final class Listeners {
         if address.family == AF_INET6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
         guard address.withPointer({ bind(descriptor, $0, $1) }) == 0 else {
             let message = Self.reason("cannot bind", address)
-            CLinux.close(descriptor)
+            Glibc.close(descriptor)
             throw Failure(message: message)
         }
         return descriptor
@@ -157,7 +157,7 @@ final class Listeners {
         guard descriptor >= 0, let place = SocketAddress.unix(name),
             place.withPointer({ bind(descriptor, $0, $1) }) == 0
         else {
-            if descriptor >= 0 { CLinux.close(descriptor) }
+            if descriptor >= 0 { Glibc.close(descriptor) }
             throw Failure(
                 message: "another sluice listens on \(Self.text(address)); stop it, or choose another port")
         }
@@ -171,7 +171,7 @@ final class Listeners {
         if access(path, F_OK) == 0 {
             let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             let answers = place.withPointer { connect(probe, $0, $1) } == 0
-            CLinux.close(probe)
+            Glibc.close(probe)
             guard !answers else { throw Failure(message: "another process listens on unix:\(path); stop it first") }
             var information = stat()
             guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
@@ -182,10 +182,10 @@ final class Listeners {
         let descriptor = socket(
             AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0, place.withPointer({ bind(descriptor, $0, $1) }) == 0,
-            CLinux.listen(descriptor, Self.backlog) == 0
+            Glibc.listen(descriptor, Self.backlog) == 0
         else {
             let message = "cannot listen on unix:\(path): \(String(cString: strerror(clinux_errno())))"
-            if descriptor >= 0 { CLinux.close(descriptor) }
+            if descriptor >= 0 { Glibc.close(descriptor) }
             throw Failure(message: message)
         }
         return Open(

@@ -258,7 +258,7 @@ extension Worker {
 
     func close(_ client: UnsafeMutablePointer<ClientConnection>) {
         timers.stop(client.timer)
-        CLinux.close(client.pointee.descriptor)
+        Glibc.close(client.pointee.descriptor)
         buffers.give(client.pointee.input)
         client.pointee.input = .none
         metrics.clientClosed()

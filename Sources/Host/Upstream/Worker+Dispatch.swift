@@ -211,7 +211,7 @@ extension Worker {
         let descriptor = socket(
             address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0, let upstream = upstreams.take() else {
-            if descriptor >= 0 { CLinux.close(descriptor) }
+            if descriptor >= 0 { Glibc.close(descriptor) }
             metrics.rejected(.memory)
             return fail(
                 exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)

@@ -252,7 +252,7 @@ extension Worker {
         if wasIdle { upstream.pointee.endpoint.pointee.remove(upstream) }
         upstream.pointee.endpoint.pointee.open &-= 1
         timers.stop(upstream.timer)
-        CLinux.close(upstream.pointee.descriptor)
+        Glibc.close(upstream.pointee.descriptor)
         buffers.give(upstream.pointee.input)
         upstream.pointee.input = .none
         if let pool = upstream.pointee.pool {

@@ -201,7 +201,7 @@ final class Worker: @unchecked Sendable {
             while accept(listener, atMost: Self.acceptsAtMost) == Self.acceptsAtMost {}
         }
         _ = epoll_ctl(epoll, EPOLL_CTL_DEL, listener.descriptor, nil)
-        if !listener.isUnix { CLinux.close(listener.descriptor) }
+        if !listener.isUnix { Glibc.close(listener.descriptor) }
     }
 
     private func accept(_ listener: WorkerListener) { _ = accept(listener, atMost: Self.acceptsAtMost) }
@@ -233,7 +233,7 @@ final class Worker: @unchecked Sendable {
             let answer: StaticString =
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
             _ = sendBytes(descriptor, answer.utf8Start, answer.utf8CodeUnitCount)
-            CLinux.close(descriptor)
+            Glibc.close(descriptor)
             return
         }
         if !listener.isUnix {

@@ -1,34 +1,23 @@
-/* Kernel interfaces that Swift's Glibc module lacks or cannot import: macros, feature-gated calls, raw sockets' types. */
+/* Kernel interfaces that Swift's Glibc module lacks or cannot import.
+ *
+ * The headers of this module are read by Swift beside Glibc's own and other libraries': none of them may define
+ * _GNU_SOURCE, which changes the C library's types, and Swift refuses two modules that disagree about one. What needs
+ * it is behind a function in the .c files. */
 #ifndef SLUICE_CLINUX_H
 #define SLUICE_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
 
 /* What an epoll event carries back; the union of epoll_data_t is awkward from Swift. */
 static inline uint64_t clinux_event_token(const struct epoll_event *event) { return event->data.u64; }
@@ -38,43 +27,6 @@ static inline int clinux_epoll_add(int epoll, int descriptor, uint32_t events, u
   event.events = events;
   event.data.u64 = token;
   return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
-}
-
-static inline int clinux_epoll_modify(int epoll, int descriptor, uint32_t events, uint64_t token) {
-  struct epoll_event event;
-  event.events = events;
-  event.data.u64 = token;
-  return epoll_ctl(epoll, EPOLL_CTL_MOD, descriptor, &event);
-}
-
-static inline int clinux_memfd_create(const char *name, unsigned int flags) {
-  return (int)syscall(SYS_memfd_create, name, flags);
-}
-
-static inline int clinux_pin_thread(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  return sched_setaffinity(0, sizeof(set), &set);
-}
-
-/* Cores that this process may run on. */
-static inline int clinux_core_count(void) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return CPU_COUNT(&set);
-}
-
-/* The index-th core that this process may run on, or -1. */
-static inline int clinux_core_at(int index) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return -1;
-  for (int core = 0; core < CPU_SETSIZE; core++) {
-    if (CPU_ISSET(core, &set) && index-- == 0) return core;
-  }
-  return -1;
 }
 
 static inline uint64_t clinux_monotonic_ns(void) {
@@ -89,14 +41,24 @@ static inline uint64_t clinux_wall_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-static inline int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
-  return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-}
-
-/* At most 15 characters, as the kernel keeps them. */
-static inline void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
-
 /* The calling thread's errno; Swift may clobber it between a call and a read of the thread-local. */
 static inline int clinux_errno(void) { return errno; }
+
+/* accept4 with SOCK_NONBLOCK and SOCK_CLOEXEC. */
+int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length);
+
+int clinux_memfd_create(const char *name, unsigned int flags);
+
+/* Keeps the calling thread on one core; 0 or -1. */
+int clinux_pin_thread(int core);
+
+/* Cores that this process may run on, at least 1. */
+int clinux_core_count(void);
+
+/* The index-th core that this process may run on, or -1. */
+int clinux_core_at(int index);
+
+/* Names the calling thread; at most 15 characters, as the kernel keeps them. */
+void clinux_name_thread(const char *name);
 
 #endif
