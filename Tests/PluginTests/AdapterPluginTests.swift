@@ -37,7 +37,7 @@ private struct AdapterUnderTest {
         var error = sluice_error()
         error.status = status
         error.http_status = http
-        error.message = exchange.texts.bytes(host.failure ?? "")
+        error.message = exchange.texts.bytes(host.failure)
         var message = sluice_message()
         #expect(
             table.pointee.encode_error(instance, exchange.handle, exchange.request, &error, &message) == SLUICE_OK)
@@ -127,7 +127,7 @@ private struct AdapterUnderTest {
         ("Passthrough", ["routes": [["prefix": "/"]]], "routes[0]"),
         ("Passthrough", ["routes": [["model": "m"]]], "routes[0]"),
         ("Passthrough", ["routes": [["prefixes": "/", "model": "m"]]], "routes[0].prefixes"),
-        ("Passthrough", ["routes": [["header": ["value": "v"], "model": "m"]]], ""),
+        ("Passthrough", ["routes": [["header": ["value": "v"], "model": "m"]]], "routes[0].header"),
     ] as [(String, ConfigTree, String)])
     func wrongConfigurationIsRefusedWhereItStands(library: String, config: ConfigTree, path: String) throws {
         let table = try LoadedPlugin(library).table(SLUICE_ADAPTER, as: sluice_adapter.self)
