@@ -4,25 +4,20 @@ extension Line {
     /// Bytes of a value other than the path that are shown.
     private static var nameLimit: Int { valueLimit / 4 }
 
-    private mutating func member(_ name: StaticString, _ value: Bytes, limit: Int = Line.nameLimit) {
-        append(",\"")
-        append(name)
-        append("\":\"")
+    /// `opening` is the member's name with what stands around it.
+    private mutating func member(_ opening: StaticString, _ value: Bytes, limit: Int = Line.nameLimit) {
+        append(opening)
         append(json: value, limit: limit)
         append(0x22)
     }
 
-    private mutating func member(_ name: StaticString, _ value: UInt64) {
-        append(",\"")
-        append(name)
-        append("\":")
+    private mutating func member(_ opening: StaticString, _ value: UInt64) {
+        append(opening)
         append(value)
     }
 
-    private mutating func member(_ name: StaticString, milliseconds: UInt64) {
-        append(",\"")
-        append(name)
-        append("\":")
+    private mutating func member(_ opening: StaticString, milliseconds: UInt64) {
+        append(opening)
         append(milliseconds: milliseconds)
     }
 
@@ -31,23 +26,23 @@ extension Line {
         append("{\"time\":\"")
         append(time: summary.startedWall)
         append(0x22)
-        member("peer", summary.peer)
-        member("method", summary.method)
-        member("path", summary.path, limit: Line.valueLimit)
-        member("status", UInt64(summary.httpStatus))
-        if let error = summary.error { member("error", UInt64(error.status.magnitude)) }
-        if !summary.model.isEmpty { member("model", summary.model) }
-        if !summary.version.isEmpty { member("version", summary.version) }
-        if !summary.tenant.isEmpty { member("tenant", summary.tenant) }
-        if !summary.adapter.isEmpty { member("adapter", summary.adapter) }
-        if !summary.endpoint.isEmpty { member("endpoint", summary.endpoint) }
-        member("attempts", UInt64(summary.attempts))
-        if summary.batchRows > 0 { member("batch_rows", UInt64(summary.batchRows)) }
-        member("request_bytes", summary.requestBytes)
-        member("response_bytes", summary.responseBytes)
-        member("duration_ms", milliseconds: summary.duration)
-        member("queued_ms", milliseconds: summary.queued)
-        if summary.firstByte > 0 { member("first_byte_ms", milliseconds: summary.firstByte) }
+        member(",\"peer\":\"", summary.peer)
+        member(",\"method\":\"", summary.method)
+        member(",\"path\":\"", summary.path, limit: Line.valueLimit)
+        member(",\"status\":", UInt64(summary.httpStatus))
+        if let error = summary.error { member(",\"error\":", UInt64(error.status.magnitude)) }
+        if !summary.model.isEmpty { member(",\"model\":\"", summary.model) }
+        if !summary.version.isEmpty { member(",\"version\":\"", summary.version) }
+        if !summary.tenant.isEmpty { member(",\"tenant\":\"", summary.tenant) }
+        if !summary.adapter.isEmpty { member(",\"adapter\":\"", summary.adapter) }
+        if !summary.endpoint.isEmpty { member(",\"endpoint\":\"", summary.endpoint) }
+        member(",\"attempts\":", UInt64(summary.attempts))
+        if summary.batchRows > 0 { member(",\"batch_rows\":", UInt64(summary.batchRows)) }
+        member(",\"request_bytes\":", summary.requestBytes)
+        member(",\"response_bytes\":", summary.responseBytes)
+        member(",\"duration_ms\":", milliseconds: summary.duration)
+        member(",\"queued_ms\":", milliseconds: summary.queued)
+        if summary.firstByte > 0 { member(",\"first_byte_ms\":", milliseconds: summary.firstByte) }
         append("}\n")
     }
 

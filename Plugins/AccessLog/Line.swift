@@ -20,21 +20,52 @@ struct Line {
         count &+= 1
     }
 
-    mutating func append(_ literal: StaticString) {
-        for byte in Bytes(literal) { append(byte) }
+    mutating func append(_ literal: StaticString) { append(run: Bytes(literal)) }
+
+    /// Bytes as they are.
+    private mutating func append(run: Bytes) {
+        guard run.count <= memory.count &- count, let start = memory.baseAddress else { return }
+        run.withUnsafeBytes { source in
+            guard let from = source.baseAddress else { return }
+            UnsafeMutableRawPointer(start + count).copyMemory(from: from, byteCount: source.count)
+        }
+        count &+= run.count
     }
 
+    /// How many bytes from `index` on may stand as they are: printable ASCII but for quote and backslash, and for blank
+    /// where `blank` is not allowed.
+    private static func plainRun(_ value: Bytes, from index: Int, blank: Bool) -> Int {
+        let lowest: UInt8 = blank ? 0x20 : 0x21
+        return value.withUnsafeBytes { bytes in
+            var end = index
+            while end < bytes.count {
+                let byte = bytes[end]
+                if byte < lowest || byte > 0x7E || byte == 0x22 || byte == 0x5C { break }
+                end &+= 1
+            }
+            return end &- index
+        }
+    }
+
+    /// In decimal, with leading zeros up to `digits`.
     mutating func append(_ value: UInt64, digits: Int = 1) {
-        var divisor: UInt64 = 1
         var places = 1
-        while value / divisor >= 10 || places < digits {
-            divisor &*= 10
-            places += 1
+        var bound: UInt64 = 10
+        // 20 digits are all that 64 bits have; the bound does not fit for the last.
+        while places < 20, value >= bound {
+            places &+= 1
+            bound = places < 20 ? bound &* 10 : UInt64.max
         }
-        while divisor > 0 {
-            append(UInt8(truncatingIfNeeded: 0x30 + value / divisor % 10))
-            divisor /= 10
+        places = max(places, digits)
+        guard places <= memory.count &- count else { return }
+        var rest = value
+        var index = count &+ places
+        while index > count {
+            index &-= 1
+            memory[index] = UInt8(truncatingIfNeeded: 0x30 &+ rest % 10)
+            rest /= 10
         }
+        count &+= places
     }
 
     /// Nanoseconds as milliseconds with three places.
@@ -87,7 +118,11 @@ struct Line {
     mutating func append(json value: Bytes, limit: Int) {
         let value = value.prefix(limit)
         var index = 0
-        while let byte = value.at(index) {
+        while true {
+            let plain = Line.plainRun(value, from: index, blank: true)
+            append(run: value[index..<index + plain])
+            index += plain
+            guard let byte = value.at(index) else { return }
             let length = UTF8Sequence.length(value, at: index)
             if byte == 0x22 || byte == 0x5C {
                 append(0x5C)
@@ -99,7 +134,7 @@ struct Line {
             } else if length == 0 {
                 append("\\ufffd")
             } else {
-                for offset in 0..<length { append(value[index + offset]) }
+                append(run: value[index..<index + length])
             }
             index += max(length, 1)
         }
@@ -108,14 +143,17 @@ struct Line {
     /// Printable ASCII but for blank, quote and backslash; all else as `\xNN`, so that a line stays one line of words.
     mutating func append(word value: Bytes, limit: Int) {
         if value.isEmpty { append(0x2D) }
-        for byte in value.prefix(limit) {
-            if byte > 0x20, byte < 0x7F, byte != 0x22, byte != 0x5C {
-                append(byte)
-            } else {
-                append("\\x")
-                append(Line.hexadecimal(byte >> 4))
-                append(Line.hexadecimal(byte & 15))
-            }
+        let value = value.prefix(limit)
+        var index = 0
+        while true {
+            let plain = Line.plainRun(value, from: index, blank: false)
+            append(run: value[index..<index + plain])
+            index += plain
+            guard let byte = value.at(index) else { return }
+            append("\\x")
+            append(Line.hexadecimal(byte >> 4))
+            append(Line.hexadecimal(byte & 15))
+            index += 1
         }
     }
 }

@@ -26,7 +26,7 @@ struct ApiKey: Filter {
         header = KeptText(try config.text("header", default: "x-api-key"))
         bearer = try config.boolean("bearer", default: true)
         forward = try config.boolean("forward", default: false)
-        if header.bytes.isEmpty { throw config["header"].error("a header's name is not empty") }
+        if header.isEmpty { throw config["header"].error("a header's name is not empty") }
         refused = try context.metrics.counter("api_key_refused_total", "Requests without a known API key.")
         for entry in try config["keys"].elements() {
             try entry.allow(["key", "tenant"])
@@ -44,7 +44,7 @@ struct ApiKey: Filter {
     mutating func onRequest(
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
-        var shown = exchange.header(header.bytes)?.trimmed
+        var shown = exchange.header(header)?.trimmed
         var byBearer = false
         if shown == nil, bearer, let authorization = exchange.header("authorization")?.trimmed,
             authorization.hasPrefixIgnoringCase("bearer ")
@@ -61,7 +61,11 @@ struct ApiKey: Filter {
         // The name lives in this instance, but what the request points to must live in the exchange.
         request.tenant = try exchange.copy(keys.tenant(owner))
         if !forward {
-            try exchange.removeField(.request, byBearer ? Bytes("authorization") : header.bytes)
+            if byBearer {
+                try exchange.removeField(.request, Bytes("authorization"))
+            } else {
+                try header.withBytes { name throws(PluginError) in try exchange.removeField(.request, name) }
+            }
         }
         return .pass
     }

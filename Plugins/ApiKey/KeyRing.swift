@@ -17,7 +17,7 @@ struct KeyRing {
         tenants.append(KeptText(tenant))
     }
 
-    func contains(_ key: String) -> Bool { owner(of: KeptText(key).bytes) != nil }
+    func contains(_ key: String) -> Bool { KeptText(key).withBytes { owner(of: $0) } != nil }
 
     /// Index of the key that `shown` is. The time depends on the known keys and the length of `shown` alone: neither
     /// how many bytes agree nor which key it is can be measured from outside.
@@ -38,5 +38,5 @@ struct KeyRing {
         return found < 0 ? nil : found
     }
 
-    func tenant(_ index: Int) -> Bytes { tenants[index].bytes }
+    func tenant(_ index: Int) -> KeptText { tenants[index] }
 }

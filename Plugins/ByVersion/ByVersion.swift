@@ -21,12 +21,12 @@ struct ByVersion: Router {
         for model in models.all {
             let latest = ByVersion.latest(of: model)
             var unnamed = latest
-            if name.bytes != "latest" {
-                let found = ByVersion.version(name.bytes, of: model)
+            if !(name == Bytes("latest")) {
+                let found = name.withBytes { ByVersion.version($0, of: model) }
                 if found == nil {
                     context.host.log.write(
                         .warning,
-                        "model '\(String(model.name))' has no version '\(String(name.bytes))': latest is its default")
+                        "model '\(String(model.name))' has no version '\(String(name))': latest is its default")
                 }
                 unnamed = found ?? latest
             }
@@ -40,8 +40,8 @@ struct ByVersion: Router {
         // An unknown model is the host's to refuse, a version that an earlier router chose is not ours to change.
         guard let id = decision.model, decision.version == nil, id < UInt32(defaults.count) else { return .declined }
         var wanted = request.version
-        if wanted.isEmpty, !header.bytes.isEmpty {
-            wanted = exchange.header(header.bytes) ?? Bytes()
+        if wanted.isEmpty, !header.isEmpty {
+            wanted = exchange.header(header) ?? Bytes()
         }
         if wanted.isEmpty {
             decision.version = defaults[Int(id)].unnamed

@@ -113,9 +113,11 @@ import Testing
         #expect(host.log.filter { $0.level == UInt32(SLUICE_LOG_ERROR) }.count == 1)
     }
 
-    @Test(arguments: [
-        ["path": "/nonexistent/directory/log"], ["format": "xml"], ["buffer_bytes": 1], ["flush_ms": 0], ["pth": "x"],
-    ] as [ConfigTree])
+    @Test(
+        arguments: [
+            ["path": "/nonexistent/directory/log"], ["format": "xml"], ["buffer_bytes": 1], ["flush_ms": 0],
+            ["pth": "x"],
+        ] as [ConfigTree])
     func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree) throws {
         let table = try LoadedPlugin("AccessLog").table(SLUICE_OBSERVER, as: sluice_observer.self)
         #expect(host.create(table.pointee.base, config: config).status == SLUICE_INVALID_ARGUMENT)

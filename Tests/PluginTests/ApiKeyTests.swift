@@ -54,14 +54,15 @@ import Testing
         #expect(bearer.edits.isEmpty)
     }
 
-    @Test(arguments: [
-        ([:], ""), (["keys": []], ""), (["keys": [["tenant": "acme"]]], "keys[0]"),
-        (["keys": [["key": "", "tenant": "acme"]]], "keys[0].key"),
-        (["keys": [["key": "a", "tenant": "x"], ["key": "a", "tenant": "y"]]], "keys[1].key"),
-        (["keys": [["key": "a", "tenant": "x", "tennant": "y"]]], "keys[0].tennant"),
-        (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
-        (["keys": keys, "header": ""], "header"),
-    ] as [(ConfigTree, String)])
+    @Test(
+        arguments: [
+            ([:], ""), (["keys": []], ""), (["keys": [["tenant": "acme"]]], "keys[0]"),
+            (["keys": [["key": "", "tenant": "acme"]]], "keys[0].key"),
+            (["keys": [["key": "a", "tenant": "x"], ["key": "a", "tenant": "y"]]], "keys[1].key"),
+            (["keys": [["key": "a", "tenant": "x", "tennant": "y"]]], "keys[0].tennant"),
+            (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
+            (["keys": keys, "header": ""], "header"),
+        ] as [(ConfigTree, String)])
     func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree, path: String) throws {
         let table = try LoadedPlugin("ApiKey").table(SLUICE_FILTER, as: sluice_filter.self)
         let (status, instance) = host.create(table.pointee.base, config: config)

@@ -5,7 +5,7 @@ import Testing
     static let models = [
         FakeModels.Model(name: "iris", versions: ["9", "10", "2"], labels: [("stable", 2), ("next", 1)]),
         FakeModels.Model(name: "digits", versions: ["v1.10", "v1.9"]),
-        FakeModels.Model(name: "web", versions: ["a1", "a01b", "a1b"]),
+        FakeModels.Model(name: "web", versions: ["007", "8", "1"]),
     ]
     let host = FakeHost(models: models)
 

@@ -18,6 +18,8 @@ public struct Settings: Sendable {
     public var plugins: [PluginSettings] = []
     public var pipeline = Pipeline()
     public var models: [ModelSettings] = []
+    /// The file named neither `plugins` nor `pipeline`, so both come from ``ShippedChain``.
+    public var usesShippedChain = false
 
     public init() {}
 
@@ -29,11 +31,14 @@ public struct Settings: Sendable {
         public init() {}
     }
 
-    public enum Affinity: Sendable, Equatable { case off, auto, cores([Int]) }
+    public enum Affinity: Sendable, Equatable {
+        case off, auto
+        case cores([Int])
+    }
 
     public struct ListenerSettings: Sendable {
         public var address: ListenAddress
-        /// The adapter that frames raw TCP; nil for HTTP.
+        /// The adapter that frames raw TCP; nil for HTTP. Always nil in this version: the reader refuses others.
         public var adapter: String?
         public var position: Position
         public init(address: ListenAddress, adapter: String? = nil, position: Position) {
@@ -84,7 +89,11 @@ public struct Settings: Sendable {
     }
 
     public struct Queue: Sendable, Equatable {
-        public enum WhenFull: String, Sendable { case reject, dropOldest = "drop_oldest", dropLowest = "drop_lowest" }
+        public enum WhenFull: String, Sendable, CaseIterable {
+            case reject
+            case dropOldest = "drop_oldest"
+            case dropLowest = "drop_lowest"
+        }
         public var maxSize = 10_000
         public var whenFull = WhenFull.reject
         public init() {}
@@ -113,7 +122,7 @@ public struct Settings: Sendable {
         public init() {}
     }
 
-    public enum LogFormat: String, Sendable { case text, json }
+    public enum LogFormat: String, Sendable, CaseIterable { case text, json }
 
     public struct Reload: Sendable {
         /// How long a retired generation may keep exchanges that never end.
@@ -143,7 +152,7 @@ public struct Settings: Sendable {
     }
 
     /// A reference to an entry of `plugins` by its name, with where it was written.
-    public struct PluginReference: Sendable {
+    public struct PluginReference: Sendable, Hashable {
         public var name: String
         public var position: Position
         public init(name: String, position: Position) {
@@ -234,59 +243,5 @@ public struct Settings: Sendable {
             self.target = target
             self.text = text
         }
-    }
-}
-
-/// A place in a configuration file; line and column count from 1, the column in characters.
-public struct Position: Sendable, Hashable {
-    public var file: String
-    public var line: Int
-    public var column: Int
-    public init(file: String, line: Int, column: Int) {
-        self.file = file
-        self.line = line
-        self.column = column
-    }
-}
-
-/// A value of a configuration file with its place.
-public indirect enum Node: Sendable {
-    /// A scalar as written; `quoted` scalars are never numbers, booleans or null.
-    case scalar(String, quoted: Bool, Position)
-    case sequence([Node], Position)
-    /// Keys in the order of the file, without repeats.
-    case mapping([Entry], Position)
-
-    public struct Entry: Sendable {
-        public var key: String
-        public var keyPosition: Position
-        public var value: Node
-        public init(key: String, keyPosition: Position, value: Node) {
-            self.key = key
-            self.keyPosition = keyPosition
-            self.value = value
-        }
-    }
-
-    public var position: Position {
-        switch self {
-        case .scalar(_, _, let position), .sequence(_, let position), .mapping(_, let position): position
-        }
-    }
-}
-
-/// What is wrong (or, for a warning, without effect) and what to do, at a place of the file.
-public struct Diagnostic: Sendable, CustomStringConvertible {
-    public enum Severity: String, Sendable { case error, warning }
-    public var severity: Severity
-    public var position: Position
-    public var message: String
-    public init(_ severity: Severity, _ position: Position, _ message: String) {
-        self.severity = severity
-        self.position = position
-        self.message = message
-    }
-    public var description: String {
-        "\(position.file):\(position.line):\(position.column): \(severity.rawValue): \(message)"
     }
 }

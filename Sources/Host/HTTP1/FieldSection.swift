@@ -86,6 +86,12 @@ public struct FieldSection {
         end = start
     }
 
+    /// Moves the fields to storage of the caller's with room for `count`; the views stay as they are.
+    public mutating func move(to storage: UnsafeMutablePointer<sluice_field>) {
+        storage.update(from: base, count: count)
+        base = storage
+    }
+
     /// The field at `index`, 0 to `count` - 1; not checked.
     @inlinable
     public subscript(index: Int) -> sluice_field { base[index] }

@@ -190,6 +190,14 @@ public struct HeadWriter {
         put("\r\n")
     }
 
+    /// Whether a plugin may set a field to this value: a token and a field value, and not one that frames the message
+    /// or belongs to the connection.
+    public static func mayBeSet(name: sluice_bytes, value: sluice_bytes) -> Bool {
+        let writer = HeadWriter(UnsafeMutablePointer(mutating: ByteClass.table), capacity: 0)
+        return name.size > 0 && !isHopByHopOrFraming(name) && writer.consists(name, of: ByteClass.token)
+            && writer.consists(value, of: ByteClass.value)
+    }
+
     // MARK: Bytes
 
     private func consists(_ bytes: sluice_bytes, of bit: UInt8) -> Bool {

@@ -34,7 +34,7 @@ public struct RequestHead {
     public internal(set) var query: sluice_bytes
     /// Host and port, from the Host field or an absolute form (they agree). Without data in HTTP/1.0 without Host.
     public internal(set) var authority: sluice_bytes
-    public internal(set) var fields: FieldSection
+    public var fields: FieldSection
     public internal(set) var body: BodyFraming = .none
     /// Bytes from the start of the caller's to the first of the content.
     public internal(set) var headSize: Int = 0

@@ -45,7 +45,13 @@ func createInstance<Metatype>(
     _ base: (any (PluginExtension & ~Copyable).Type)?
 ) -> sluice_status {
     guard let host, let arguments, let instance, let type, let base else { return SLUICE_INVALID_ARGUMENT }
-    guard let resolved = HostServices(host) else { return SLUICE_UNIMPLEMENTED }
+    guard let resolved = HostServices(host) else {
+        // The log may be the one that is missing; then the status alone has to tell.
+        let log = host.pointee.service?(host.pointee.context, Bytes("sluice.log/1").raw)
+        log?.assumingMemoryBound(to: sluice_log.self).pointee.fail?(
+            host.pointee.context, Bytes("this gateway lacks a service of ABI 0.1 that the plugin's SDK needs").raw)
+        return SLUICE_UNIMPLEMENTED
+    }
     let services = UnsafeMutablePointer<HostServices>.allocate(capacity: 1)
     services.initialize(to: resolved)
     do throws(PluginError) {
@@ -79,9 +85,10 @@ func deallocateState<Extension: PluginExtension & ~Copyable>(_ type: Extension.T
 /// The head of an extension's table.
 func instanceHead(
     tableSize: Int, instancing: Instancing?,
-    create: @convention(c) (
-        UnsafePointer<sluice_host>?, UnsafePointer<sluice_create>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-    ) -> sluice_status,
+    create:
+        @convention(c) (
+            UnsafePointer<sluice_host>?, UnsafePointer<sluice_create>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+        ) -> sluice_status,
     destroy: @convention(c) (UnsafeMutableRawPointer?) -> Void
 ) -> sluice_instance {
     sluice_instance(

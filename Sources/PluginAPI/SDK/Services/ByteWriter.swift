@@ -86,14 +86,22 @@ public struct ByteWriter {
 
     /// In decimal.
     public mutating func append(decimal value: UInt64) {
-        guard reserve(20) else { return }
-        var divisor: UInt64 = 1
-        while value / divisor >= 10 { divisor *= 10 }
-        var rest = value
-        while divisor > 0 {
-            append(UInt8(truncatingIfNeeded: 0x30 + rest / divisor))
-            rest %= divisor
-            divisor /= 10
+        var places = 1
+        var bound: UInt64 = 10
+        // 20 digits are all that 64 bits have; the bound does not fit for the last.
+        while places < 20, value >= bound {
+            places &+= 1
+            bound = places < 20 ? bound &* 10 : UInt64.max
+        }
+        append(upTo: places) { memory in
+            var rest = value
+            var index = places
+            while index > 0 {
+                index &-= 1
+                memory[index] = UInt8(truncatingIfNeeded: 0x30 &+ rest % 10)
+                rest /= 10
+            }
+            return places
         }
     }
 

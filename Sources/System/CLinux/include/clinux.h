@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -87,6 +88,13 @@ static inline uint64_t clinux_wall_ns(void) {
   clock_gettime(CLOCK_REALTIME, &now);
   return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
+
+static inline int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
+  return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* At most 15 characters, as the kernel keeps them. */
+static inline void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
 
 /* The calling thread's errno; Swift may clobber it between a call and a read of the thread-local. */
 static inline int clinux_errno(void) { return errno; }

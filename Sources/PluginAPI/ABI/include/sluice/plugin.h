@@ -23,6 +23,8 @@
  *  - Errors. A function returns a `sluice_status`: zero or positive is a verdict, negative an error (the negated
  *    canonical code below). A message goes through `sluice_log.fail`, which the host copies. No exception, Swift error
  *    or trap may cross the border.
+ *  - A struct that a function is to fill in (a message to be sent, a response, an answer, metadata) comes zeroed, but
+ *    for `sluice_request` and `sluice_route_decision`, whose comments say what the host fills in.
  *  - Functions marked "optional" may be NULL. All others must be there.
  *  - Texts are UTF-8 without a NUL at the end.
  */
@@ -393,9 +395,10 @@ typedef struct sluice_timer_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* Calls `fire(user)` on the instance's worker after `delay_ns` (resolution 1 ms), once. Returns an id, 0 when the
-   * bound of 1024 timers an instance is reached. Legal in `create`, too. [main in create, worker] */
+   * bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed never fires.
+   * Legal in `create`, too. [main in create, worker] */
   uint64_t (*start)(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user);
-  /* A timer that has fired is unknown and ignored. [worker] */
+  /* A timer that has fired is unknown and ignored. Legal in `destroy`, too. [worker, main in destroy] */
   void (*cancel)(void *context, uint64_t timer);
 } sluice_timer;
 #define SLUICE_TIMER "sluice.timer/1"
@@ -405,7 +408,8 @@ typedef struct sluice_offload_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* Runs `work(user)` on a pool thread. SLUICE_RESOURCE_EXHAUSTED when the queue (1024) is full: then `work` is never
-   * called. `user` belongs to the caller throughout. [any] */
+   * called. `user` belongs to the caller throughout. It may run after `destroy` of the instance that asked, when the
+   * services of that instance are gone. [any] */
   sluice_status (*run)(void *context, void (*work)(void *user), void *user);
 } sluice_offload;
 #define SLUICE_OFFLOAD "sluice.offload/1"
@@ -688,7 +692,8 @@ typedef struct sluice_batch_1 {
 } sluice_batch;
 
 typedef struct sluice_batch_decision_1 {
-  uint32_t flush;    /* requests to send now as one batch, from the oldest; 0: none */
+  uint32_t flush;    /* requests to send now as one batch, from the oldest; 0: none. The host cuts it before the one
+                      * that would make more than `max_rows` rows, but not below one. */
   uint32_t reserved; /* 0 */
   uint64_t timer_ns; /* monotonic time to be asked again when nothing happens before; UINT64_MAX: not */
 } sluice_batch_decision;

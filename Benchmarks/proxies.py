@@ -1,0 +1,212 @@
+"""The proxies that are measured: how each is configured. All get one worker, keep-alive on both sides, no
+access log, TCP on loopback, and as many upstream connections as there are requests in flight. Where a proxy has a
+switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the comparison is with its best."""
+
+import json
+
+from processes import HERE, REPOSITORY, BenchmarkFailure, Server, compiled, free_port, program
+
+# Connections of the load generator; the cap of idle upstream connections is the same.
+CONNECTIONS = 64
+# Longer than any benchmark, so that no timeout falls into a measurement.
+PATIENT_SECONDS = 3600
+# What a proxy must accept for the memory measurement, with room beside it.
+CLIENT_CONNECTIONS = 12000
+
+DEFAULT_SLUICE = REPOSITORY / ".build" / "release" / "sluice"
+
+
+def relay(backend, directory):
+    """The floor: bytes from one socket to another."""
+    port = free_port()
+    return [compiled("relay.c"), port, backend], port
+
+
+def nginx(backend, directory, master=True):
+    port = free_port()
+    home = directory / f"nginx-{port}"
+    home.mkdir()
+    home.chmod(0o777)
+    path = home / "nginx.conf"
+    scratch = "\n".join(
+        f"    {kind}_temp_path {home}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
+    path.write_text(f"""\
+daemon off;
+master_process {"on" if master else "off"};
+worker_processes 1;
+worker_rlimit_nofile {CLIENT_CONNECTIONS + 4096};
+pid {home}/nginx.pid;
+error_log {home}/error.log crit;
+events {{ worker_connections {CLIENT_CONNECTIONS + 2048}; }}
+http {{
+    access_log off;
+{scratch}
+    keepalive_timeout {PATIENT_SECONDS}s;
+    keepalive_requests 1000000000;
+    client_max_body_size 0;
+    upstream origin {{
+        server 127.0.0.1:{backend};
+        keepalive {CONNECTIONS};
+        keepalive_requests 1000000000;
+        keepalive_time 24h;
+        keepalive_timeout {PATIENT_SECONDS}s;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+        location /stream/ {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
+        }}
+    }}
+}}
+""")
+    return [program("nginx"), "-p", home, "-e", home / "error.log", "-c", path], port
+
+
+def haproxy(backend, directory):
+    port = free_port()
+    path = directory / f"haproxy-{port}.cfg"
+    path.write_text(f"""\
+global
+    nbthread 1
+    no log
+defaults
+    mode http
+    timeout connect 5s
+    timeout client {PATIENT_SECONDS}s
+    timeout server {PATIENT_SECONDS}s
+    timeout http-keep-alive {PATIENT_SECONDS}s
+    option http-keep-alive
+    http-reuse always
+frontend entry
+    bind 127.0.0.1:{port} backlog 4096
+    default_backend origin
+backend origin
+    server origin 127.0.0.1:{backend} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
+""")
+    return [program("haproxy"), "-db", "-q", "-f", path], port
+
+
+def nghttpx(backend, directory):
+    port = free_port()
+    command = [
+        program("nghttpx"), "--conf=/dev/null", f"--frontend=127.0.0.1,{port};no-tls",
+        f"--backend=127.0.0.1,{backend}", "--workers=1", "--single-process", "--no-via", "--no-server-rewrite",
+        "--no-location-rewrite", "--no-add-x-forwarded-proto", "--errorlog-file=/dev/null",
+        f"--frontend-keep-alive-timeout={PATIENT_SECONDS}s", f"--backend-keep-alive-timeout={PATIENT_SECONDS}s",
+        f"--frontend-read-timeout={PATIENT_SECONDS}s", f"--backend-read-timeout={PATIENT_SECONDS}s", "--backlog=4096"]
+    return command, port
+
+
+def envoy_binary():
+    for path in (HERE / ".venv").glob("lib/python3*/site-packages/envoy/_bin/envoy"):
+        return str(path)
+    raise BenchmarkFailure("envoy is not installed: run Benchmarks/setup.sh, or leave it out with --without envoy")
+
+
+def envoy(backend, directory):
+    port = free_port()
+    path = directory / f"envoy-{port}.json"
+
+    def address(number):
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    connections = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
+                 "HttpConnectionManager",
+        "stat_prefix": "entry",
+        "codec_type": "HTTP1",
+        "generate_request_id": False,
+        "stream_idle_timeout": "0s",
+        "common_http_protocol_options": {"idle_timeout": f"{PATIENT_SECONDS}s"},
+        "route_config": {"virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "origin", "timeout": "0s"}}]}]},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True}}],
+    }
+    path.write_text(json.dumps({"static_resources": {
+        "listeners": [{"address": address(port), "filter_chains": [{"filters": [
+            {"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}]}],
+        "clusters": [{
+            "name": "origin", "type": "STATIC", "connect_timeout": "5s",
+            "load_assignment": {"cluster_name": "origin", "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": address(backend)}}]}]},
+        }]}}))
+    command = [
+        envoy_binary(), "-c", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    return command, port
+
+
+# What a variant of the gateway is: the protocol of the model `m` that its requests name, or none for Passthrough.
+SLUICE_VARIANTS = {"passthrough": None, "rest-predict": "rest-predict", "open-inference": "open-inference"}
+
+
+def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_ms=1000):
+    """The YAML of one variant: the whole chain that would run in production, in front of one endpoint. The adapters
+    are all configured, whichever of them the variant's requests use."""
+    protocol = SLUICE_VARIANTS[variant]
+    model = "" if protocol is None else f"""
+  m:
+    versions: {{ "1": {{ endpoints: [ "http://127.0.0.1:{backend}" ], protocol: {protocol} }} }}"""
+    return f"""\
+gateway:
+  server: {{ worker_threads: 1, max_connections: {CLIENT_CONNECTIONS}, cpu_affinity: off }}
+  listeners: [ {{ address: "127.0.0.1:{port}" }} ]
+  routing: {{ default_timeout_ms: {timeout_ms} }}
+  monitoring: {{ metrics_port: {metrics_port}, trace_sample_rate: 0.1 }}
+  admin: {{ socket: sluice-{port}.sock }}
+
+plugin_path: [ {json.dumps(str(plugins))} ]
+
+plugins:
+  - {{ name: open-inference, library: libOpenInference.so }}
+  - {{ name: rest-predict, library: libRestPredict.so }}
+  - name: passthrough
+    library: libPassthrough.so
+    config: {{ routes: [ {{ prefix: /, model: web }} ] }}
+  - {{ name: by-version, library: libByVersion.so }}
+  - {{ name: least-request, library: libLeastRequest.so }}
+
+pipeline:
+  adapters: [ open-inference, rest-predict, passthrough ]
+  filters: [ ]
+  router: by-version
+  balancer: least-request
+
+models:
+  web:
+    versions: {{ "1": {{ endpoints: [ "http://127.0.0.1:{backend}" ], protocol: passthrough }} }}{model}
+"""
+
+
+def sluice(backend, directory, variant="passthrough", binary=DEFAULT_SLUICE, timeout_ms=1000):
+    """Writes the variant's configuration and returns the command that serves it, and its port."""
+    binary = binary.resolve()
+    if not binary.exists():
+        raise BenchmarkFailure(f"{binary} does not exist: build it with `swift build -c release`")
+    port = free_port()
+    path = directory / f"sluice-{variant}-{port}.yaml"
+    path.write_text(sluice_configuration(variant, port, free_port(), backend, binary.parent, timeout_ms))
+    return [binary, "serve", "--config", path], port
+
+
+RIVALS = {"nginx": nginx, "haproxy": haproxy, "nghttpx": nghttpx}
+# Each writes the configuration that it needs into a directory and returns the command and its port.
+PEERS = {**RIVALS, "envoy": envoy, "relay": relay}
+
+
+def backend(directory, core=None):
+    """The common origin. Returns the server and the file in which it counts answered requests."""
+    port = free_port()
+    counter = directory / f"answered-{port}"
+    return Server("backend", [compiled("backend.c"), port, counter], port, core), counter

@@ -1,0 +1,41 @@
+# What a developer or an operator of a checkout types. `make run` and `make test` install what is missing themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# address or thread: the tests run under that sanitizer, in a build directory of their own.
+SANITIZE ?=
+# One suite or test: `make test FILTER=HTTP1Tests`.
+FILTER ?=
+
+sanitizer_arguments = $(if $(SANITIZE),--sanitize=$(SANITIZE) --scratch-path .build-$(SANITIZE))
+
+.PHONY: run build test bench fuzz lint clean
+
+run: build
+	exec .build/release/sluice serve --config plugins.yaml
+
+# The loader refuses a library that others may write; what a umask left open is closed here.
+build:
+	Scripts/setup.sh build
+	swift build --configuration release
+	Scripts/close-modes.sh .build/release
+
+test:
+	Scripts/setup.sh build test
+	Scripts/test.sh $(sanitizer_arguments) $(if $(FILTER),--filter "$(FILTER)")
+
+bench: build
+	Benchmarks/setup.sh
+	python3 Benchmarks/bench.py
+
+fuzz:
+	Scripts/setup.sh build
+	Scripts/fuzz.sh
+
+lint:
+	swift format lint --strict --recursive --parallel Package.swift Sources Plugins Tests
+	python3 Scripts/tidy.py
+
+clean:
+	rm -rf .build .build-address .build-thread Tests/Fuzz/.build .venv-test run

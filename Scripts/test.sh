@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Builds and runs all tests; arguments go to `swift build` and `swift test`. Run it as `make test`, which first installs
+# what the tests need.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Makes a missing model server or client a failure. Without it, as in a bare `swift test`, those tests are skipped.
+export SLUICE_TEST_CLIENTS=required
+
+scratch=.build
+arguments=()
+filter=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --scratch-path) scratch=$2; arguments+=("$1" "$2"); shift 2 ;;
+    --filter) filter=("$1" "$2"); shift 2 ;;
+    *) arguments+=("$1"); shift ;;
+    esac
+done
+
+swift build --build-tests "${arguments[@]}" </dev/null
+Scripts/close-modes.sh "$scratch/debug"
+
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+status=0
+swift test --skip-build "${arguments[@]}" "${filter[@]}" </dev/null 2>&1 | tee "$log" || status=$?
+
+echo
+echo "passed: $(grep -c '✔ Test .* passed after' "$log" || true)," \
+    "failed: $(grep -c '✘ Test .* failed after' "$log" || true)," \
+    "skipped: $(grep -c '➜ Test .* skipped' "$log" || true)"
+exit "$status"

@@ -1,0 +1,64 @@
+import SluiceABI
+
+/// How one pool batches, as one worker sees it. Only the home worker's has queues.
+struct PoolBatching {
+    /// The same pool on its home worker, in the same generation.
+    var home: UnsafeMutablePointer<WorkerPool>
+    var homeWorker: Int
+    var batcher: BatcherLink
+    var maxRows: UInt32
+    var maxDelayNs: UInt64
+    var groups: [BatchGroup] = []
+    /// Batches that were sent and have no answer yet.
+    var inFlight: UInt32 = 0
+
+    /// Shapes that wait at the same time; one more is sent alone. A model has few, and a client that varies them must
+    /// not make the home worker search a long list.
+    static let groupsAtMost = 64
+}
+
+/// Requests that are alike but for their first dimension.
+struct BatchGroup {
+    var key: UInt64
+    var queue: BatchQueue<UnsafeMutablePointer<BatchMember>>
+    var timer: UnsafeMutablePointer<BatchTimer>
+}
+
+/// The timer of a group; at a fixed address, for the wheel links it.
+struct BatchTimer {
+    /// First, so that a timer's address is its group's.
+    var node = TimerNode()
+    var pool: UnsafeMutablePointer<WorkerPool>
+    var key: UInt64
+}
+
+/// A request on its way to the pool's home worker, and in its queue.
+struct BatchMember {
+    var pool: UnsafeMutablePointer<WorkerPool>
+    var worker: Int
+    var token: UInt64
+    var rows: UInt32
+    var bytes: UInt64
+    var key: UInt64
+    var deadline: UInt64
+    var enqueued: UInt64
+    var block: TensorBlock
+    var operation: UInt32
+}
+
+/// What a member's worker gets back. Exactly one of `block` and an error.
+struct BatchReply {
+    var token: UInt64
+    var status: sluice_status
+    var httpStatus: UInt32
+    var rows: UInt32
+    var block: TensorBlock?
+    var message: [UInt8]
+}
+
+/// The members of the batch that an exchange of the home worker carries, in the order of their rows.
+struct Batch {
+    var pool: UnsafeMutablePointer<WorkerPool>
+    var members: [UnsafeMutablePointer<BatchMember>]
+    var rows: UInt32
+}

@@ -1,0 +1,423 @@
+import CLinux
+import Glibc
+import SluiceABI
+
+/// Batching: members travel to their pool's home worker, are merged along the first dimension, sent as one request, and
+/// the answer is split again.
+extension Worker {
+    /// A token of an exchange for other threads: its worker, its slot's generation, its slot.
+    func token(of exchange: ExchangePointer) -> UInt64 {
+        let slot = exchange.pointee.slot
+        return UInt64(index) << 52 | UInt64(slot.generation) << 24 | UInt64(slot.index)
+    }
+
+    func exchange(of token: UInt64) -> ExchangePointer? {
+        exchanges.find(
+            index: UInt32(truncatingIfNeeded: token & 0xFF_FFFF),
+            generation: UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask)
+    }
+
+    /// Tensors in memory, each with the same first dimension.
+    func isBatchable(_ exchange: ExchangePointer) -> Bool {
+        let payload = exchange.pointee.request.unsafelyUnwrapped.pointee.payload
+        guard payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS), payload.tensor_count > 0 else { return false }
+        let rows = payload.tensors[0].rank > 0 ? payload.tensors[0].shape[0] : 0
+        guard rows > 0, rows <= Int64(UInt32.max) else { return false }
+        for index in 0..<Int(payload.tensor_count) {
+            let tensor = payload.tensors[index]
+            guard tensor.rank > 0, tensor.shape[0] == rows, tensor.region.isEmpty else { return false }
+        }
+        return true
+    }
+
+    /// Sends the exchange's request to the queue of its pool.
+    func joinBatch(
+        _ exchange: ExchangePointer, _ batching: UnsafeMutablePointer<PoolBatching>
+    ) -> ExchangeMachine.Action {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        let payload = request.pointee.payload
+        guard let block = TensorBlock(payload) else { return failWithoutMemory(exchange) }
+        var bytes: UInt64 = 0
+        for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
+        var key = Self.compatibilityKey(payload)
+        if let groupKey = batching.pointee.batcher.table.pointee.group_key, batching.pointee.homeWorker == index {
+            // Asked where the instance lives; other workers' members are asked for on arrival.
+            key = Self.mix(key, groupKey(batching.pointee.batcher.instance, request))
+        }
+        let member = UnsafeMutablePointer<BatchMember>.allocate(capacity: 1)
+        member.initialize(
+            to: BatchMember(
+                pool: batching.pointee.home, worker: index, token: token(of: exchange),
+                rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
+                deadline: request.pointee.deadline_ns, enqueued: now, block: block,
+                operation: request.pointee.operation))
+        exchange.pointee.machine.joinBatch()
+        exchange.pointee.isBatchMember = true
+        exchange.pointee.queuedAt = now
+        exchange.pointee.batchRows = member.pointee.rows
+        if batching.pointee.homeWorker == index {
+            enqueue(member)
+        } else {
+            peers[batching.pointee.homeWorker].mailbox.send(.batchMember, pointer: UnsafeMutableRawPointer(member))
+        }
+        return .none
+    }
+
+    func receiveMember(_ pointer: UnsafeMutableRawPointer) {
+        let member = pointer.assumingMemoryBound(to: BatchMember.self)
+        if let batching = member.pointee.pool.pointee.batching,
+            let groupKey = batching.pointee.batcher.table.pointee.group_key
+        {
+            var request = sluice_request()
+            request.payload = member.pointee.block.payload.pointee
+            request.operation = member.pointee.operation
+            member.pointee.key = Self.mix(member.pointee.key, groupKey(batching.pointee.batcher.instance, &request))
+        }
+        enqueue(member)
+    }
+
+    /// FNV-1a over what must be alike: names, types, shapes but the first dimension, requested outputs, parameters.
+    private static func compatibilityKey(_ payload: sluice_payload) -> UInt64 {
+        var key: UInt64 = 0xcbf2_9ce4_8422_2325
+        func add(_ bytes: sluice_bytes) {
+            key = mix(key, UInt64(bytes.size))
+            guard let data = bytes.data else { return }
+            for index in 0..<bytes.size { key = (key ^ UInt64(data[index])) &* 0x100_0000_01b3 }
+        }
+        func add(_ parameters: UnsafePointer<sluice_parameter>?, _ count: UInt32) {
+            key = mix(key, UInt64(count))
+            for index in 0..<Int(count) {
+                guard let parameter = parameters?[index] else { return }
+                add(parameter.name)
+                add(parameter.text)
+                key = mix(key, UInt64(bitPattern: parameter.integer))
+                key = mix(key, parameter.number.bitPattern)
+            }
+        }
+        for index in 0..<Int(payload.tensor_count) {
+            let tensor = payload.tensors[index]
+            add(tensor.name)
+            key = mix(key, UInt64(tensor.datatype) << 32 | UInt64(tensor.rank))
+            for axis in 1..<max(Int(tensor.rank), 1) { key = mix(key, UInt64(bitPattern: tensor.shape[axis])) }
+            add(tensor.parameters, tensor.parameter_count)
+        }
+        for index in 0..<Int(payload.output_count) {
+            add(payload.outputs[index].name)
+            add(payload.outputs[index].parameters, payload.outputs[index].parameter_count)
+        }
+        add(payload.parameters, payload.parameter_count)
+        return mix(key, UInt64(payload.flags))
+    }
+
+    private static func mix(_ key: UInt64, _ value: UInt64) -> UInt64 {
+        var mixed = (key ^ value) &* 0x9E37_79B9_7F4A_7C15
+        mixed ^= mixed >> 29
+        return mixed
+    }
+
+    // MARK: The home worker
+
+    private func enqueue(_ member: UnsafeMutablePointer<BatchMember>) {
+        let pool = member.pointee.pool
+        guard let batching = pool.pointee.batching else { return }
+        var position = batching.pointee.groups.firstIndex { $0.key == member.pointee.key }
+        if position == nil {
+            guard batching.pointee.groups.count < PoolBatching.groupsAtMost else {
+                startBatch(pool, [member])
+                return
+            }
+            let timer = UnsafeMutablePointer<BatchTimer>.allocate(capacity: 1)
+            timer.initialize(to: BatchTimer(pool: pool, key: member.pointee.key))
+            timer.pointee.node.kind = TimerKind.batching
+            timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
+            batching.pointee.groups.append(BatchGroup(key: member.pointee.key, queue: BatchQueue(), timer: timer))
+            position = batching.pointee.groups.count - 1
+        }
+        guard let position else { return }
+        batching.pointee.groups[position].queue.add(
+            BatchQueue.Entry(
+                member: member, rows: member.pointee.rows, bytes: member.pointee.bytes,
+                enqueued: member.pointee.enqueued, deadline: member.pointee.deadline))
+        consult(pool, batching, key: member.pointee.key, byTimer: false)
+    }
+
+    /// Asks the batcher until it flushes no more.
+    private func consult(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ batching: UnsafeMutablePointer<PoolBatching>, key: UInt64,
+        byTimer: Bool
+    ) {
+        while let position = batching.pointee.groups.firstIndex(where: { $0.key == key }) {
+            let group = batching.pointee.groups[position]
+            let timer = UnsafeMutableRawPointer(group.timer).assumingMemoryBound(to: TimerNode.self)
+            guard !group.queue.isEmpty else {
+                timers.stop(timer)
+                group.timer.deallocate()
+                batching.pointee.groups.remove(at: position)
+                return
+            }
+            var view = group.queue.view(
+                now: now, maxRows: batching.pointee.maxRows, maxDelay: batching.pointee.maxDelayNs,
+                inFlight: batching.pointee.inFlight)
+            var decision = sluice_batch_decision(flush: 0, reserved: 0, timer_ns: .max)
+            let table = batching.pointee.batcher.table
+            let ask = byTimer ? table.pointee.on_timer : table.pointee.enqueue
+            ask.unsafelyUnwrapped(batching.pointee.batcher.instance, &view, &decision)
+            guard decision.flush > 0 else {
+                if decision.timer_ns != .max { timers.start(timer, at: (decision.timer_ns &+ 999_999) / 1_000_000) }
+                return
+            }
+            let flushed = batching.pointee.groups[position].queue.flush(
+                decision.flush, maxRows: batching.pointee.maxRows)
+            startBatch(pool, flushed.map(\.member))
+        }
+    }
+
+    func batchTimerExpired(_ owner: UnsafeMutableRawPointer) {
+        let timer = owner.assumingMemoryBound(to: BatchTimer.self)
+        guard let batching = timer.pointee.pool.pointee.batching else { return }
+        consult(timer.pointee.pool, batching, key: timer.pointee.key, byTimer: true)
+    }
+
+    /// Merges members and sends them as one exchange of this worker.
+    private func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
+        // An expired request never reaches a backend; its own worker has answered it.
+        var members: [UnsafeMutablePointer<BatchMember>] = []
+        for member in all {
+            if member.pointee.deadline > now { members.append(member) } else { discard(member) }
+        }
+        guard let first = members.first else { return }
+        let rows = members.reduce(0) { $0 + $1.pointee.rows }
+        guard let exchange = exchanges.take() else {
+            for member in members {
+                reply(to: member, error: SLUICE_RESOURCE_EXHAUSTED, 503, [UInt8]("too many batches in flight".utf8))
+            }
+            return
+        }
+        let batch = UnsafeMutablePointer<Batch>.allocate(capacity: 1)
+        batch.initialize(to: Batch(pool: pool, members: members, rows: rows))
+        let tables = pool.pointee.generation
+        tables.pointee.exchanges &+= 1
+        pool.pointee.batching?.pointee.inFlight &+= 1
+        exchange.pointee.worker = Unmanaged.passUnretained(self)
+        exchange.pointee.generation = tables
+        exchange.pointee.pool = pool
+        exchange.pointee.batch = batch
+        exchange.pointee.batchRows = rows
+        exchange.pointee.receivedAt = now
+        exchange.pointee.progressAt = nowMs
+        exchange.pointee.timer.kind = TimerKind.exchange
+        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
+        _ = exchange.pointee.machine.handle(.requestBodyEnded)
+        metrics.batch(
+            pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
+            rows: rows)
+        let deadline = members.map(\.pointee.deadline).max() ?? now
+        timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
+        guard merge(exchange, first, members, rows, deadline) else {
+            perform(exchange, failWithoutMemory(exchange))
+            return
+        }
+        perform(exchange, exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false)))
+    }
+
+    private func merge(
+        _ exchange: ExchangePointer, _ first: UnsafeMutablePointer<BatchMember>,
+        _ members: [UnsafeMutablePointer<BatchMember>], _ rows: UInt32, _ deadline: UInt64
+    ) -> Bool {
+        let model = first.pointee.block.payload.pointee
+        let count = Int(model.tensor_count)
+        guard let request = allocate(exchange, sluice_request.self, 1),
+            let message = allocate(exchange, sluice_message.self, 1),
+            let tensors = allocate(exchange, sluice_tensor.self, count)
+        else { return false }
+        for index in 0..<count {
+            var tensor = model.tensors[index]
+            var size = 0
+            for member in members { size += member.pointee.block.payload.pointee.tensors[index].data.size }
+            guard let data = allocate(exchange, UInt8.self, size),
+                let shape = allocate(exchange, Int64.self, Int(tensor.rank))
+            else { return false }
+            var offset = 0
+            for member in members {
+                let part = member.pointee.block.payload.pointee.tensors[index].data
+                if let bytes = part.data { (data + offset).update(from: bytes, count: part.size) }
+                offset += part.size
+            }
+            shape.update(from: tensor.shape, count: Int(tensor.rank))
+            shape[0] = Int64(rows)
+            tensor.shape = UnsafePointer(shape)
+            tensor.data = sluice_bytes(data, size)
+            (tensors + index).initialize(to: tensor)
+        }
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        message.initialize(to: sluice_message())
+        var value = sluice_request()
+        value.message = UnsafePointer(message)
+        value.model = pool.pointee.modelName
+        value.version = pool.pointee.versionName
+        value.operation = UInt32(SLUICE_OPERATION_INFER)
+        value.model_id = pool.pointee.model
+        value.priority = 5
+        value.attempt = 1
+        value.received_ns = now
+        value.deadline_ns = deadline
+        value.payload = model
+        value.payload.tensors = UnsafePointer(tensors)
+        request.initialize(to: value)
+        exchange.pointee.message = message
+        exchange.pointee.request = request
+        return true
+    }
+
+    // MARK: Answers
+
+    /// The merged answer is in `exchange.response`: each member gets its rows.
+    func splitBatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let batch = exchange.pointee.batch, let response = exchange.pointee.response else { return .none }
+        let payload = response.pointee.payload
+        let rows = Int64(batch.pointee.rows)
+        var splits = payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS)
+        for index in 0..<Int(payload.tensor_count) {
+            let tensor = payload.tensors[index]
+            if tensor.rank == 0 || tensor.shape[0] != rows { splits = false }
+        }
+        guard splits else {
+            return fail(
+                exchange, SLUICE_INTERNAL, 502,
+                "the model's answer to a batch has not as many rows as the batch: take batching off this model")
+        }
+        var first = 0
+        for member in batch.pointee.members {
+            let count = Int(member.pointee.rows)
+            if let block = TensorBlock(payload, first: first, rows: count) {
+                deliver(
+                    BatchReply(
+                        token: member.pointee.token, status: SLUICE_OK, httpStatus: 0, rows: batch.pointee.rows,
+                        block: block, message: []), to: member.pointee.worker)
+                discard(member)
+            } else {
+                reply(to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8))
+            }
+            first += count
+        }
+        batch.pointee.members.removeAll()
+        batchDone(exchange, SLUICE_OK)
+        return .finish(keepAlive: false)
+    }
+
+    /// The merged request failed. When that may be one member's fault, each is asked for alone: an error of one stays
+    /// that member's.
+    func failBatch(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
+    ) -> ExchangeMachine.Action {
+        guard let batch = exchange.pointee.batch else { return .finish(keepAlive: false) }
+        let members = batch.pointee.members
+        batch.pointee.members.removeAll()
+        batchDone(exchange, status)
+        if members.count > 1, status == SLUICE_INVALID_ARGUMENT {
+            for member in members { startBatch(batch.pointee.pool, [member]) }
+        } else {
+            let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))
+            for member in members { reply(to: member, error: status, httpStatus, text) }
+        }
+        return .finish(keepAlive: false)
+    }
+
+    private func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
+        guard let pool = exchange.pointee.pool, let batching = pool.pointee.batching else { return }
+        batching.pointee.inFlight &-= 1
+        guard let done = batching.pointee.batcher.table.pointee.on_batch_done else { return }
+        var outcome = sluice_outcome()
+        outcome.endpoint = exchange.pointee.endpointIndex
+        outcome.status = status
+        outcome.http_status = UInt32(exchange.pointee.httpStatus)
+        outcome.attempt = UInt32(exchange.pointee.machine.attempts)
+        outcome.total_ns = now &- exchange.pointee.receivedAt
+        let rows = exchange.pointee.batchRows
+        let count = UInt32(exchange.pointee.batch?.pointee.members.count ?? 0)
+        done(batching.pointee.batcher.instance, count, rows, &outcome)
+    }
+
+    private func reply(
+        to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
+        _ message: [UInt8]
+    ) {
+        deliver(
+            BatchReply(
+                token: member.pointee.token, status: status, httpStatus: httpStatus, rows: 0, block: nil,
+                message: message), to: member.pointee.worker)
+        discard(member)
+    }
+
+    private func discard(_ member: UnsafeMutablePointer<BatchMember>) {
+        member.pointee.block.deallocate()
+        member.deinitialize(count: 1)
+        member.deallocate()
+    }
+
+    private func deliver(_ reply: BatchReply, to worker: Int) {
+        let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
+        pointer.initialize(to: reply)
+        // Through the mailbox even to itself: a member that ends must not do so inside the batch's own steps.
+        peers[worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(pointer))
+    }
+
+    func receiveReply(_ pointer: UnsafeMutableRawPointer) {
+        let box = pointer.assumingMemoryBound(to: BatchReply.self)
+        let reply = box.move()
+        box.deallocate()
+        guard let exchange = exchange(of: reply.token), exchange.pointee.isBatchMember else {
+            reply.block?.deallocate()
+            return
+        }
+        exchange.pointee.isBatchMember = false
+        exchange.pointee.queuedFor = now &- exchange.pointee.queuedAt
+        if reply.rows > 0 { exchange.pointee.batchRows = reply.rows }
+        guard let block = reply.block, let response = freshResponse(exchange) else {
+            let message = reply.message.withUnsafeBufferPointer {
+                copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
+            }
+            perform(
+                exchange,
+                fail(exchange, reply.status, reply.httpStatus, message ?? .empty, retryAfter: reply.httpStatus == 503 ? 1 : 0))
+            return
+        }
+        exchange.pointee.replyBlock = block.memory
+        response.pointee.payload = block.payload.pointee
+        perform(exchange, answerUnified(exchange))
+    }
+
+    /// The exchange ends: a member that still waits is forgotten by its home, a carrier gives back its list.
+    func leaveBatch(_ exchange: ExchangePointer) {
+        if exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching {
+            exchange.pointee.isBatchMember = false
+            cancelMember(token(of: exchange), batching)
+        }
+        if let block = exchange.pointee.replyBlock {
+            block.deallocate()
+            exchange.pointee.replyBlock = nil
+        }
+        if let batch = exchange.pointee.batch {
+            batch.deinitialize(count: 1)
+            batch.deallocate()
+            exchange.pointee.batch = nil
+        }
+    }
+
+    private func cancelMember(_ token: UInt64, _ batching: UnsafeMutablePointer<PoolBatching>) {
+        guard batching.pointee.homeWorker == index else {
+            peers[batching.pointee.homeWorker].mailbox.send(
+                .batchCancel, value: token, pointer: UnsafeMutableRawPointer(batching.pointee.home))
+            return
+        }
+        removeMember(token, batching.pointee.home)
+    }
+
+    func removeMember(_ token: UInt64, _ pool: UnsafeMutablePointer<WorkerPool>) {
+        guard let batching = pool.pointee.batching else { return }
+        for position in batching.pointee.groups.indices.reversed() {
+            let removed = batching.pointee.groups[position].queue.remove { $0.pointee.token == token }
+            for entry in removed { discard(entry.member) }
+        }
+    }
+}

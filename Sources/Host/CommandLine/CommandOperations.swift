@@ -1,0 +1,36 @@
+import Configuration
+
+/// What the commands do, apart from how they are spelt. The executable hands in the gateway's own; a test hands in
+/// what it wants to see called.
+public struct CommandOperations: Sendable {
+    /// Runs the gateway until it is told to stop. Returns the exit code: 0 after a graceful stop, 1 when it could not
+    /// begin.
+    public var serve: @Sendable (_ configurationPath: String) -> Int32
+    /// Reads and validates a configuration file, without the plugins that it names. Settings are nil when there is an
+    /// error.
+    public var readSettings: @Sendable (_ configurationPath: String) -> (settings: Settings?, [Diagnostic])
+    /// Validates all of a configuration, plugins and their instances included, as a reload would. In the order of
+    /// the file.
+    public var check: @Sendable (_ configurationPath: String) -> [Diagnostic]
+    /// The chain that a configuration without `plugins` and `pipeline` gets, as YAML.
+    public var shippedChain: @Sendable () -> String
+    /// What a plugin file is and offers, or why it would be refused; lines that end in a newline.
+    public var inspectPlugin: @Sendable (_ path: String) -> (text: String, accepted: Bool)
+    /// Standard output and standard error.
+    public var output: @Sendable (String) -> Void = { StandardStream.output.write($0) }
+    public var errorOutput: @Sendable (String) -> Void = { StandardStream.error.write($0) }
+
+    public init(
+        serve: @escaping @Sendable (String) -> Int32,
+        readSettings: @escaping @Sendable (String) -> (settings: Settings?, [Diagnostic]),
+        check: @escaping @Sendable (String) -> [Diagnostic],
+        shippedChain: @escaping @Sendable () -> String,
+        inspectPlugin: @escaping @Sendable (String) -> (text: String, accepted: Bool)
+    ) {
+        self.serve = serve
+        self.readSettings = readSettings
+        self.check = check
+        self.shippedChain = shippedChain
+        self.inspectPlugin = inspectPlugin
+    }
+}

@@ -1,0 +1,66 @@
+import CLinux
+import Glibc
+import Configuration
+import SluiceABI
+
+/// This process: where it lies and what it was given.
+public enum Program {
+    /// The directory of the executable, where the shipped plugins lie beside it.
+    static let directory: String = {
+        var buffer = [UInt8](repeating: 0, count: 4_096)
+        let count = buffer.withUnsafeMutableBytes {
+            readlink("/proc/self/exe", $0.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self), $0.count)
+        }
+        guard count > 0 else { return "." }
+        let path = String(decoding: buffer[..<count], as: UTF8.self)
+        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }()
+
+    static var environment: [String: String] {
+        var result: [String: String] = [:]
+        guard var next = clinux_environment() else { return result }
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let mark = text.firstIndex(of: "=") {
+                result[String(text[..<mark])] = String(text[text.index(after: mark)...])
+            }
+            next += 1
+        }
+        return result
+    }
+
+    /// The operations behind the command line.
+    public static let operations = CommandOperations(
+        serve: serve, readSettings: read, check: check, shippedChain: { ShippedChain.yaml },
+        inspectPlugin: { inspectPlugin(path: $0) })
+
+    private static func read(_ path: String) -> (settings: Settings?, [Diagnostic]) {
+        let result = ConfigurationReader(environment: environment).read(path: path)
+        return (result.settings, result.diagnostics)
+    }
+
+    private static func serve(_ path: String) -> Int32 {
+        let (settings, diagnostics) = read(path)
+        for diagnostic in diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
+        guard let settings else { return 1 }
+        guard let gateway = Gateway(configurationPath: path, settings: settings) else {
+            StandardStream.error.write("sluice: error: the system has no memory or descriptors for the workers\n")
+            return 1
+        }
+        return gateway.run()
+    }
+
+    /// Builds a generation as a reload would, and throws it away.
+    private static func check(_ path: String) -> [Diagnostic] {
+        var (settings, diagnostics) = read(path)
+        guard let settings else { return diagnostics }
+        guard let registry = MetricRegistry(workerCount: 1) else { return diagnostics }
+        let environment = HostEnvironment(registry: registry, state: StateRegistry(), offload: OffloadPool())
+        let workshop = GenerationWorkshop(
+            images: ImageRegistry(), environment: environment, workerCount: 1, programDirectory: directory)
+        let (generation, problems) = workshop.build(settings, number: 1)
+        generation?.destroy()
+        diagnostics += problems
+        return diagnostics
+    }
+}

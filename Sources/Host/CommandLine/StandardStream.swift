@@ -1,0 +1,24 @@
+import Glibc
+
+/// Standard output or standard error, unbuffered: a command says little, and an error must not wait for an exit.
+enum StandardStream: Int32 {
+    case output = 1
+    case error = 2
+
+    /// Writes all of `text`, or gives up when nobody can read it.
+    func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes { Glibc.write(rawValue, $0.baseAddress, $0.count) }
+            if count > 0 {
+                written += count
+            } else if count < 0, errno == EAGAIN {
+                var polled = pollfd(fd: rawValue, events: Int16(POLLOUT), revents: 0)
+                poll(&polled, 1, -1)
+            } else if count == 0 || errno != EINTR {
+                return
+            }
+        }
+    }
+}

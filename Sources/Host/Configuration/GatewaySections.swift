@@ -1,0 +1,194 @@
+/// The keys under `gateway:`.
+extension Settings {
+    mutating func readGateway(_ section: Section) {
+        section.section("server", initially: "port 8080", "The HTTP listener, and what the whole process may use.") {
+            readServer($0)
+        }
+        section.sections("listeners", "Listeners in place of, or beside, `server.port`.") { readListener($0) }
+        section.section("limits", "What one connection may ask for.") { limits.read($0) }
+        section.section("routing", "Deadlines and tries.") { routing.read($0) }
+        section.section("circuit_breaker", effect: .later, initially: "no breaker", "When an endpoint is given a rest.")
+        {
+            circuitBreaker = CircuitBreaker($0)
+        }
+        section.section("queue", "Where requests wait for a free connection of their pool.") { queue.read($0) }
+        section.section("batching", initially: "no batching", "How long the batcher gathers, and how many requests.") {
+            batching = Batching($0)
+        }
+        section.section("admin", "The local socket of `sluice status` and `sluice reload`.") { admin.read($0) }
+        section.section("monitoring", "What an operator sees.") { monitoring.read($0) }
+        section.section("reload", "How a new configuration takes over.") { reload.read($0) }
+    }
+
+    private mutating func readServer(_ section: Section) {
+        let port = section.take(
+            "port", .integer(0...65_535), initially: "8080, when there are no `listeners` either",
+            "A listener on 0.0.0.0 for HTTP/1.1; 0 asks the kernel for a free port.")
+        if let port, let number = port.integer {
+            listeners.append(
+                ListenerSettings(
+                    address: .tcp(host: "0.0.0.0", port: UInt16(clamping: number)), position: port.position))
+        }
+        let workers = section.take(
+            "worker_threads", .either([.choice(["auto"]), .integer(1...1_024)]), initially: "auto",
+            "Event loops; `auto` is one per core. Fixed until a restart.")
+        server.workerThreads = workers?.integer
+        section.integer(
+            "max_connections", into: &server.maxConnections, 1...10_000_000, "Client connections in all.")
+        let cores = Shape.list(.integer(0...1_023), atLeast: 1)
+        let affinity = section.take(
+            "cpu_affinity", .either([.choice(["off", "auto"]), cores]), initially: "off",
+            "Binds workers to cores: `auto` takes them in order, a list in its own.")
+        if affinity?.text == "auto" { server.cpuAffinity = .auto }
+        if let numbers = affinity?.items { server.cpuAffinity = .cores(numbers.compactMap(\.integer)) }
+    }
+
+    private mutating func readListener(_ section: Section) {
+        let meaning =
+            "`IPv4:port`, `[IPv6]:port` or `unix:path`; port 0 asks the kernel for a free one."
+        let node = section.take("address", .text(.listenAddress), required: true, meaning)
+        // A listener that spoke plain HTTP where TLS or a protocol of one's own was asked for would be worse than none.
+        _ = section.take(
+            "tls", .unavailable, effect: .unavailable("remove the listener, or terminate TLS before the gateway"),
+            "Certificates; not available yet.")
+        _ = section.take(
+            "adapter", .unavailable, effect: .unavailable("remove the listener"),
+            "Raw TCP framed by an adapter; not available yet.")
+        guard let node, let text = node.text, case .success(var address) = ListenAddress.parse(text) else { return }
+        if case .unix(let path) = address {
+            let absolute = section.reading.absolute(path)
+            section.checkSocketPath(absolute, node.position)
+            address = .unix(path: absolute)
+        }
+        listeners.append(ListenerSettings(address: address, position: node.position))
+    }
+}
+
+extension Settings.Limits {
+    mutating func read(_ section: Section) {
+        section.integer(
+            "header_bytes", into: &headerBytes, 1_024...1_048_576, "Bytes of a message's head, start line included.")
+        section.integer("header_count", into: &headerCount, 1...128, "Fields of a message's head.")
+        section.integer(
+            "body_bytes", into: &bodyBytes, 0...1_099_511_627_776, "Bytes of a request's body; above it is 413.")
+        section.integer(
+            "header_timeout_ms", into: &headerTimeoutMs, 1...86_400_000, "From the first byte of a head to its last.")
+        section.integer("body_timeout_ms", into: &bodyTimeoutMs, 1...86_400_000, "Between two reads of a body.")
+        section.integer(
+            "idle_timeout_ms", into: &idleTimeoutMs, 1...86_400_000, "Between two requests of one connection.")
+    }
+}
+
+extension Settings.Routing {
+    mutating func read(_ section: Section) {
+        section.integer(
+            "default_timeout_ms", into: &defaultTimeoutMs, 1...86_400_000, "From a request's head to its answer's.")
+        section.integer("connect_timeout_ms", into: &connectTimeoutMs, 1...86_400_000, "To connect to an endpoint.")
+        section.section("retry_policy", effect: .later, initially: "no retries", "Tries after a failed one.") {
+            retry = Settings.Retry($0)
+        }
+    }
+}
+
+extension Settings.Retry {
+    init(_ section: Section) {
+        self.init()
+        section.integer("max_attempts", into: &maxAttempts, 1...100, "Tries in all, the first one counted.")
+        section.integer(
+            "backoff_ms", into: &backoffMs, 0...60_000, "Before the second try; longer before each further.")
+        section.integer(
+            "per_try_timeout_ms", into: &perTryTimeoutMs, 0...86_400_000, "For one try; 0 is the whole deadline.")
+    }
+}
+
+extension Settings.CircuitBreaker {
+    init(_ section: Section) {
+        self.init()
+        section.integer("failure_threshold", into: &failureThreshold, 1...1_000_000, "Failures in a row that open it.")
+        section.integer(
+            "reset_timeout_sec", into: &resetTimeoutSec, 1...86_400, "Seconds until it lets a probe through.")
+    }
+}
+
+extension Settings.Queue {
+    mutating func read(_ section: Section) {
+        section.integer("max_size", into: &maxSize, 1...1_000_000, "Requests that may wait for one pool.")
+        section.choice(
+            "when_full", into: &whenFull,
+            "`reject` refuses the new request, `drop_oldest` the one that waited longest. `drop_lowest` (the least "
+                + "urgent) has no effect yet: it rejects.")
+        if whenFull == .dropLowest, let position = section.keyPosition("when_full") {
+            section.reading.warning(position, "`when_full: drop_lowest` has no effect yet: a full queue rejects")
+        }
+    }
+}
+
+extension Settings.Batching {
+    init(_ section: Section) {
+        self.init()
+        section.integer("max_batch_size", into: &maxBatchSize, 1...65_536, "Rows of one batch.")
+        section.number("max_delay_ms", into: &maxDelayMs, 0...60_000, "How long the first request of a batch may wait.")
+    }
+}
+
+extension Settings.Admin {
+    mutating func read(_ section: Section) {
+        let node = section.take(
+            "socket", .text(.path), initially: "run/sluice.sock", "Path of the Unix socket; mode 0600.")
+        guard let node, let path = node.text else { return }
+        socket = section.reading.absolute(path)
+        section.checkSocketPath(socket, node.position)
+    }
+}
+
+extension Settings.Monitoring {
+    /// The levels of swift-log.
+    static let logLevels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+
+    mutating func read(_ section: Section) {
+        let port = section.take(
+            "metrics_port", .integer(0...65_535), initially: "no metrics listener",
+            "Prometheus text at `/metrics`; 0 asks the kernel for a free port.")
+        if let number = port?.integer { metricsPort = UInt16(clamping: number) }
+        if let address = section.text(
+            "metrics_address", .numericHost, initially: metricsAddress, "Where metrics are served.")
+        {
+            metricsAddress = address
+        }
+        section.integer(
+            "slow_request_ms", into: &slowRequestMs, 1...86_400_000, initially: "off",
+            "A request that took longer is logged.")
+        let level = section.take("log_level", .choice(Self.logLevels), initially: logLevel, "The least level logged.")
+        if let word = level?.text { logLevel = word }
+        section.choice("log_format", into: &logFormat, "Lines for people or for machines.")
+        _ = section.take(
+            "trace_sample_rate", .number(0...1), initially: "0", effect: .later, "Share of requests that are traced.")
+        _ = section.text(
+            "otlp_endpoint", .webAddress, initially: "none", effect: .later, "Where traces are sent, by OTLP over HTTP."
+        )
+    }
+}
+
+extension Settings.Reload {
+    mutating func read(_ section: Section) {
+        let strategy = section.take(
+            "strategy", .choice(["immediate", "canary"]), initially: "immediate",
+            "`immediate`: new requests take the new configuration at once. `canary`, a growing share of them, has no "
+                + "effect yet.")
+        if let strategy, strategy.text == "canary" {
+            section.reading.warning(strategy.position, "`strategy: canary` has no effect yet: a reload is immediate")
+        }
+        _ = section.take(
+            "steps", .list(.integer(1...100), atLeast: 1), initially: "none", effect: .later,
+            "Percents of requests, one step after the other.")
+        _ = section.take("hold_sec", .integer(1...86_400), initially: "30", effect: .later, "Seconds on each step.")
+        section.section("rollback", effect: .later, initially: "none", "When the old configuration comes back.") {
+            inner in
+            _ = inner.take(
+                "error_rate", .number(0...1), initially: "none", "Share of failed requests of the new configuration.")
+        }
+        section.integer(
+            "drain_timeout_ms", into: &drainTimeoutMs, 0...86_400_000,
+            "How long a retired configuration may keep exchanges that do not end.")
+    }
+}

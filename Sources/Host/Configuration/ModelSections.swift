@@ -1,0 +1,204 @@
+/// The keys under `models:`.
+extension Settings {
+    mutating func readModels(_ section: Section) {
+        // Fallbacks may name a model that comes later, so they are resolved at the end.
+        var fallbacks: [Node] = []
+        section.table("models", names: .modelName, "What is served, each model by the name that clients ask for.") {
+            inner in
+            var model = ModelSettings(name: inner.name, position: inner.position)
+            model.read(inner, pipeline)
+            fallbacks += readFallback(inner).map { [$0] } ?? []
+            models.append(model)
+        }
+        let names = models.map(\.name)
+        let known = Set(names)
+        for fallback in fallbacks {
+            guard let name = fallback.text, !known.contains(name) else { continue }
+            let reading = section.reading
+            let nearest = reading.guess(for: fallback, among: names)
+            reading.error(
+                fallback.position,
+                "no model is named \(reading.shown(fallback)); "
+                    + (nearest.map { "did you mean `\($0)`?" } ?? "list it under `models`"))
+        }
+    }
+
+    /// The name of the model that a fallback goes to.
+    private func readFallback(_ section: Section) -> Node? {
+        var model: Node?
+        section.section("fallback", effect: .later, initially: "none", "What answers when no endpoint can.") { inner in
+            inner.exactlyOne(of: ["model", "response"], "degrade to another model, or to a fixed response")
+            model = inner.take("model", .text(.modelName), "Another model.")
+            if let node = model, node.text == section.name {
+                inner.reading.error(node.position, "a model cannot be its own fallback; name another")
+                model = nil
+            }
+            inner.section("response", initially: "none", "A fixed response.") { response in
+                _ = response.take("status", .integer(200...599), initially: "200", "Its status code.")
+                _ = response.text("content_type", initially: "application/json", "Its `Content-Type`.")
+                _ = response.text("body", initially: "empty", "Its body.")
+            }
+        }
+        return model
+    }
+}
+
+extension Settings.ModelSettings {
+    fileprivate mutating func read(_ section: Section, _ pipeline: Settings.Pipeline) {
+        section.table("versions", names: .modelName, required: true, "Each version by the name that clients ask for.") {
+            inner in
+            if let version = Settings.VersionSettings(inner, pipeline) { versions.append(version) }
+        }
+        readLabels(section)
+        section.integer(
+            "timeout_ms", into: &timeoutMs, 1...86_400_000, initially: "`routing.default_timeout_ms`",
+            "From a request's head to its answer's.")
+        let inherited = "the pipeline's"
+        filters = section.links("filters", initially: inherited, "Replace the filters after routing; `[]` leaves none.")
+        routers = section.links("router", initially: inherited, "Replaces the routers.")
+        balancer = section.link("balancer", initially: inherited, "Replaces the balancer.")
+        batcher = section.link("batcher", initially: inherited, "Replaces the batcher; `null` takes it out.")
+        section.section(
+            "retry_policy", effect: .later, initially: "`gateway.routing.retry_policy`", "Tries after a failed one."
+        ) { retry = Settings.Retry($0) }
+        section.section(
+            "circuit_breaker", effect: .later, initially: "`gateway.circuit_breaker`",
+            "When an endpoint is given a rest."
+        ) { circuitBreaker = Settings.CircuitBreaker($0) }
+        section.section("queue", initially: "`gateway.queue`", "Where this model's requests wait.") { inner in
+            var queue = Settings.Queue()
+            queue.read(inner)
+            self.queue = queue
+        }
+        section.section("batching", initially: "`gateway.batching`", "How this model's requests are gathered.") {
+            batching = Settings.Batching($0)
+        }
+        section.section("health_check", effect: .later, initially: "none", "How endpoints are probed.") {
+            healthCheck = Settings.HealthCheck($0)
+        }
+    }
+
+    private mutating func readLabels(_ section: Section) {
+        let table = Shape.table(.text(.modelName), names: .name, atLeast: 0)
+        let meaning = "Labels that routers know, each with the version it stands for."
+        let names = section.versionNames
+        let declared = Set(names)
+        for entry in section.take("labels", .either([.null, table]), initially: "none", meaning)?.entries ?? [] {
+            let reading = section.reading
+            section.checkName(entry, .name)
+            guard reading.check(entry.value, .text(.modelName), "`\(printable(entry.key))`"),
+                let version = entry.value.text
+            else { continue }
+            if declared.contains(entry.key) {
+                reading.error(
+                    entry.keyPosition, "the label `\(printable(entry.key))` is the name of a version too; rename it")
+            } else if !declared.contains(version) {
+                let nearest = reading.guess(for: entry.value, among: names)
+                reading.error(
+                    entry.value.position,
+                    "the model has no version \(reading.shown(entry.value)); "
+                        + (nearest.map { "did you mean `\($0)`?" } ?? "list it under `versions`"))
+            } else {
+                labels.append((entry.key, version))
+            }
+        }
+    }
+}
+
+extension Section {
+    /// The versions as the file names them, those with errors included.
+    fileprivate var versionNames: [String] { peek("versions")?.entries?.map(\.key) ?? [] }
+}
+
+extension Settings.HealthCheck {
+    init(_ section: Section) {
+        self.init()
+        path = section.text("path", .requestPath, initially: path, "What is asked for.") ?? path
+        section.integer("interval_ms", into: &intervalMs, 10...86_400_000, "Between two probes.")
+        section.integer("unhealthy_after", into: &unhealthyAfter, 1...1_000, "Failures in a row.")
+        section.integer("healthy_after", into: &healthyAfter, 1...1_000, "Successes in a row.")
+    }
+}
+
+extension Settings.VersionSettings {
+    fileprivate init?(_ section: Section, _ pipeline: Settings.Pipeline) {
+        self.init(
+            version: section.name, position: section.position,
+            backendConfig: .scalar("", quoted: false, section.position))
+        section.exactlyOne(
+            of: ["endpoints", "backend"], "a version is served by endpoints, or in this process by a backend plugin")
+        readEndpoints(section)
+        readBackend(section)
+        readProtocol(section, pipeline)
+        section.integer(
+            "weight", into: &weight, 0...1_000_000, "Share of the model's requests, for routers that weigh.")
+        section.section("upstream", initially: "unchanged", "Names toward the backend.") { inner in
+            upstreamModel = inner.text("model", .modelName, initially: "unchanged", "The model's.")
+            upstreamVersion = inner.text("version", .modelName, initially: "unchanged", "The version's.")
+        }
+        section.integer(
+            "max_connections", into: &maxConnections, 1...65_536, "From one worker to one endpoint.")
+    }
+
+    private mutating func readEndpoints(_ section: Section) {
+        let list = Shape.list(.text(.endpoint), atLeast: 1)
+        let meaning = "Where the version is served: `http://host:port`, or `unix:path` for HTTP over a Unix socket."
+        var seen: Set<String> = []
+        for item in section.take("endpoints", list, meaning)?.items ?? [] {
+            guard let text = item.text, case .success(var endpoint) = Settings.EndpointSettings.parse(text) else {
+                continue
+            }
+            if case .unix(let path) = endpoint.target {
+                let absolute = section.reading.absolute(path)
+                section.checkSocketPath(absolute, item.position)
+                endpoint.target = .unix(path: absolute)
+                endpoint.text = "unix:" + absolute
+            }
+            if seen.insert(endpoint.text).inserted {
+                endpoints.append(endpoint)
+            } else {
+                section.reading.error(item.position, "the same endpoint stands twice in this version; keep one")
+            }
+        }
+    }
+
+    private mutating func readBackend(_ section: Section) {
+        let name = section.take("backend", .text(.pluginName), "The plugin that serves the version in this process.")
+        backend = name.flatMap(section.reading.reference)
+        if let tree = section.take(
+            "config", .anything, initially: "null", "Handed to the backend plugin, unread by the host.")
+        {
+            backendConfig = tree
+        }
+        guard section.has("endpoints"), !section.has("backend"), let position = section.keyPosition("config") else {
+            return
+        }
+        section.reading.error(position, "`config` goes to a backend plugin, and this version has endpoints; remove it")
+    }
+
+    private mutating func readProtocol(_ section: Section, _ pipeline: Settings.Pipeline) {
+        let name = section.take(
+            "protocol", .text(.pluginName), initially: "the adapter, where the pipeline has just one",
+            "The adapter spoken toward the endpoints.")
+        protocolAdapter = name.flatMap(section.reading.reference)
+        guard !section.isDescribing else { return }
+        let reading = section.reading
+        if section.has("backend"), !section.has("endpoints") {
+            for key in ["protocol", "max_connections"] {
+                if let position = section.keyPosition(key) {
+                    reading.error(position, "`\(key)` is for endpoints, and this version has a backend; remove it")
+                }
+            }
+        } else if section.has("endpoints"), !section.has("protocol") {
+            if pipeline.adapters.count == 1 {
+                protocolAdapter = pipeline.adapters.first
+            } else {
+                let count = pipeline.adapters.isEmpty ? "no adapter" : "several adapters"
+                reading.error(
+                    section.position,
+                    "`protocol` is missing in `\(printable(section.name))`: the pipeline has \(count), so "
+                        + "say which one its endpoints speak")
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+import CLinux
+import Glibc
+import Configuration
+import Logging
+import SluiceABI
+
+/// The gateway of this process: its workers, its generations, and the main thread's loop around them. [main]
+final class Gateway: ControlPlane {
+    private let configurationPath: String
+    private let registry: MetricRegistry
+    private let workshop: GenerationWorkshop
+    private let workers: [Worker]
+    private let inbox: ControlInbox
+    private let listeners: Listeners
+    private lazy var admin = AdminServer(plane: self)
+    private let started = clinux_monotonic_ns()
+    /// The last one is in force; those before it drain.
+    private var generations: [Generation] = []
+    private var nextNumber: UInt64 = 1
+    private var initial: Settings
+    private var workersLeft: Set<Int> = []
+    private var drainDeadline: UInt64?
+    private var signals: Int32 = -1
+    private var adminSocket: String?
+
+    init?(configurationPath: String, settings: Settings) {
+        let workerCount = settings.server.workerThreads ?? Int(clinux_core_count())
+        guard let registry = MetricRegistry(workerCount: workerCount), let inbox = ControlInbox() else { return nil }
+        self.configurationPath = configurationPath
+        self.registry = registry
+        self.inbox = inbox
+        initial = settings
+        let environment = HostEnvironment(registry: registry, state: StateRegistry(), offload: OffloadPool())
+        workshop = GenerationWorkshop(
+            images: ImageRegistry(), environment: environment, workerCount: workerCount,
+            programDirectory: Program.directory)
+        listeners = Listeners(workerCount: workerCount)
+        let workerSettings = WorkerSettings(
+            maxConnections: settings.server.maxConnections,
+            maxUpstreamConnections: settings.server.maxConnections * 2 + 1_024,
+            cores: Self.cores(settings.server.cpuAffinity, workerCount),
+            connections: ConnectionCount(bound: settings.server.maxConnections))
+        var workers: [Worker] = []
+        for index in 0..<workerCount {
+            guard
+                let worker = Worker(
+                    index: index, settings: workerSettings, metrics: registry.shards[index], control: inbox)
+            else { return nil }
+            workers.append(worker)
+        }
+        self.workers = workers
+        environment.workers = workers
+        for worker in workers { worker.peers = workers }
+    }
+
+    private static func cores(_ affinity: Settings.Affinity, _ workerCount: Int) -> [Int] {
+        switch affinity {
+        case .off: []
+        // More workers than cores would only get in each other's way when pinned.
+        case .auto:
+            workerCount > Int(clinux_core_count())
+                ? [] : (0..<workerCount).map { Int(clinux_core_at(Int32($0))) }.filter { $0 >= 0 }
+        case .cores(let list): list
+        }
+    }
+
+    // MARK: Life
+
+    /// Serves until SIGTERM or SIGINT. The exit code.
+    func run() -> Int32 {
+        guard begin() else { return 1 }
+        while workersLeft.count < workers.count {
+            let ready = admin.turn(waitingFor: [signals, inbox.descriptor], timeoutMs: nextTurnMs())
+            if ready.contains(signals) { readSignals() }
+            for note in inbox.take() { handle(note) }
+            expireGenerations()
+            if let drainDeadline, clinux_monotonic_ns() >= drainDeadline {
+                self.drainDeadline = nil
+                for worker in workers { worker.mailbox.send(.abort) }
+            }
+        }
+        admin.close()
+        listeners.releaseAll()
+        for generation in generations { generation.destroy() }
+        HostLog.logger.info("stopped")
+        HostLog.stop()
+        return 0
+    }
+
+    private func begin() -> Bool {
+        blockSignals()
+        Self.raiseDescriptorLimit()
+        let (built, diagnostics) = workshop.build(initial, number: nextNumber)
+        for diagnostic in diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
+        guard let generation = built else { return false }
+        nextNumber += 1
+        do throws(Listeners.Failure) {
+            let made = try listeners.prepare(initial.listeners)
+            try openAdmin(initial)
+            for worker in workers { startThread(name: "sluice-\(worker.index)") { worker.run() } }
+            publish(generation)
+            listeners.announce(made, to: workers)
+        } catch {
+            StandardStream.error.write(error.message + "\n")
+            return false
+        }
+        HostLog.start(level: Self.level(initial), format: Self.format(initial))
+        greet(generation)
+        return true
+    }
+
+    private func openAdmin(_ settings: Settings) throws(Listeners.Failure) {
+        do throws(AdminError) {
+            if !settings.admin.socket.isEmpty, adminSocket != settings.admin.socket {
+                try admin.listen(path: settings.admin.socket)
+                adminSocket = settings.admin.socket
+            }
+            let place = settings.monitoring.metricsPort.map { (settings.monitoring.metricsAddress, $0) }
+            metricsPort = try admin.listenForMetrics(at: place)
+        } catch {
+            throw Listeners.Failure(message: "sluice: error: \(error)")
+        }
+    }
+
+    private var metricsPort: UInt16?
+
+    /// What an operator sees first.
+    private func greet(_ generation: Generation) {
+        var text = ""
+        for listener in listeners.open {
+            text += listener.path == nil ? "listening on http://\(listener.text)\n" : "listening on \(listener.text)\n"
+        }
+        if let metricsPort {
+            text += "metrics on http://\(generation.settings.monitoring.metricsAddress):\(metricsPort)/metrics\n"
+        }
+        for plugin in generation.plugins {
+            let kinds = plugin.image.extensions.map(\.id).joined(separator: ", ")
+            text += "plugin \(plugin.settings.name) \(plugin.image.version) (\(kinds))\n"
+        }
+        for model in generation.settings.models {
+            text += "model \(model.name) (\(model.versions.map(\.version).joined(separator: ", ")))\n"
+        }
+        text += Greeting.example(generation.settings, listeners.open)
+        StandardStream.output.write(text + "ready\n")
+    }
+
+    private func publish(_ generation: Generation) {
+        generations.append(generation)
+        for (index, worker) in workers.enumerated() {
+            worker.mailbox.send(.generation, pointer: UnsafeMutableRawPointer(generation.tables[index]))
+        }
+    }
+
+    // MARK: Signals
+
+    private func blockSignals() {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in [SIGHUP, SIGTERM, SIGINT] { sigaddset(&set, signal) }
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+        signal(SIGPIPE, SIG_IGN)
+        signals = signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
+    }
+
+    private func readSignals() {
+        var information = signalfd_siginfo()
+        while read(signals, &information, MemoryLayout<signalfd_siginfo>.size) > 0 {
+            if Int32(information.ssi_signo) == SIGHUP {
+                let outcome = reload()
+                for line in outcome.diagnostics { HostLog.logger.warning("\(line)") }
+                HostLog.logger.notice(
+                    outcome.succeeded
+                        ? "reloaded: generation \(outcome.generation) is in force"
+                        : "reload refused: generation \(outcome.generation) stays in force")
+            } else {
+                drain()
+            }
+        }
+    }
+
+    private func drain() {
+        guard drainDeadline == nil else { return }
+        HostLog.logger.notice("draining")
+        let timeout = generations.last?.settings.reload.drainTimeoutMs ?? 0
+        drainDeadline = clinux_monotonic_ns() + UInt64(timeout) * 1_000_000
+        for worker in workers { worker.mailbox.send(.drain) }
+    }
+
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    // MARK: Reload
+
+    /// Reads the configuration again; on any failure the running generation stays as it is.
+    func reload() -> ReloadOutcome {
+        let result = ConfigurationReader(environment: Program.environment).read(path: configurationPath)
+        var diagnostics = result.diagnostics
+        func outcome(_ succeeded: Bool) -> ReloadOutcome {
+            registry.reloaded(succeeded ? .succeeded : .refused)
+            return ReloadOutcome(
+                succeeded: succeeded, generation: generations.last?.number ?? 0,
+                diagnostics: diagnostics.map(\.description))
+        }
+        guard let settings = result.settings, drainDeadline == nil else { return outcome(false) }
+        diagnostics += fixedUntilRestart(settings)
+        let (built, problems) = workshop.build(settings, number: nextNumber)
+        diagnostics += problems
+        guard let generation = built else { return outcome(false) }
+        do throws(Listeners.Failure) {
+            let made = try listeners.prepare(settings.listeners)
+            do throws(Listeners.Failure) {
+                try openAdmin(settings)
+            } catch {
+                listeners.discard(made)
+                throw error
+            }
+            nextNumber += 1
+            if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
+            publish(generation)
+            listeners.announce(made, to: workers)
+            listeners.retire(except: settings.listeners, from: workers)
+        } catch {
+            generation.destroy()
+            var failed = outcome(false)
+            failed.diagnostics.append(error.message)
+            return failed
+        }
+        HostLog.configure(level: Self.level(settings), format: Self.format(settings))
+        // Whoever waits for the outcome may rely on it: from here on every new request is on the new generation.
+        _ = snapshots()
+        for note in inbox.take() { handle(note) }
+        return outcome(true)
+    }
+
+    /// What a reload cannot change is said, not silently ignored.
+    private func fixedUntilRestart(_ settings: Settings) -> [Diagnostic] {
+        var fixed: [String] = []
+        if settings.server.workerThreads != initial.server.workerThreads { fixed.append("worker_threads") }
+        if settings.server.maxConnections != initial.server.maxConnections { fixed.append("max_connections") }
+        if settings.server.cpuAffinity != initial.server.cpuAffinity { fixed.append("cpu_affinity") }
+        return fixed.map {
+            Diagnostic(
+                .warning, Position(file: configurationPath, line: 1, column: 1),
+                "`gateway.server.\($0)` was changed, which takes effect after a restart only")
+        }
+    }
+
+    private func handle(_ note: ControlInbox.Note) {
+        switch note {
+        case .workerLeft(let worker): workersLeft.insert(worker)
+        case .generationLeft(let number, let worker):
+            guard let position = generations.firstIndex(where: { $0.number == number }) else { return }
+            generations[position].left.insert(worker)
+            guard generations[position].left.count == workers.count else { return }
+            // A worker may still be in the event that ended the last exchange: destroy only when each has answered.
+            guard snapshots().allSatisfy({ $0 != nil }) else {
+                inbox.send(note)
+                return
+            }
+            generations.remove(at: position).destroy()
+        }
+    }
+
+    private func expireGenerations() {
+        let now = clinux_monotonic_ns()
+        for generation in generations where generation.retiredAt > 0 && !generation.expired {
+            let timeout = UInt64(generation.settings.reload.drainTimeoutMs) * 1_000_000
+            guard now >= generation.retiredAt + timeout else { continue }
+            generation.expired = true
+            HostLog.logger.warning("generation \(generation.number) had exchanges left after its drain timeout: cut")
+            for worker in workers { worker.mailbox.send(.expire, value: generation.number) }
+        }
+    }
+
+    private func nextTurnMs() -> Int32 {
+        let drains = drainDeadline != nil || generations.contains { $0.retiredAt > 0 && !$0.expired }
+        return drains ? 50 : -1
+    }
+
+    // MARK: Status
+
+    private func snapshots() -> [WorkerSnapshot?] {
+        let requests = workers.map { worker -> SnapshotRequest? in
+            guard !workersLeft.contains(worker.index) else { return nil }
+            let request = SnapshotRequest()
+            worker.mailbox.send(.snapshot, pointer: Unmanaged.passRetained(request).toOpaque())
+            return request
+        }
+        return requests.map { $0?.wait() }
+    }
+
+    func metricsText() -> [UInt8] { registry.prometheusText(status: status()) }
+
+    func status() -> StatusReport {
+        let snapshots = snapshots()
+        var report = StatusReport()
+        report.pid = getpid()
+        report.uptimeSeconds = Double(clinux_monotonic_ns() - started) / 1e9
+        report.configuration = configurationPath
+        report.listeners = listeners.open.map(\.text)
+        report.workers = snapshots.map {
+            StatusReport.Worker(connections: $0?.clients ?? 0, exchanges: $0?.exchanges ?? 0)
+        }
+        report.images = workshop.images.all.map {
+            StatusReport.Image(sha256: $0.digest, path: $0.path, bytes: $0.size)
+        }
+        for generation in generations {
+            let isActive = generation === generations.last
+            let exchanges = snapshots.compactMap(\.self).reduce(0) { $0 + ($1.byGeneration[generation.number] ?? 0) }
+            report.generations.append(
+                StatusReport.Generation(
+                    number: generation.number, state: isActive ? .active : .draining, exchanges: exchanges))
+        }
+        guard let active = generations.last else { return report }
+        report.plugins = active.plugins.map {
+            StatusReport.Plugin(
+                name: $0.settings.name, library: $0.path, version: $0.image.version, sha256: $0.image.digest,
+                extensions: $0.image.extensions.map(\.id))
+        }
+        report.models = active.settings.models.map { model in
+            StatusReport.Model(
+                name: model.name,
+                versions: active.pools.filter { $0.model == model.name }.map(Self.describe))
+        }
+        return report
+    }
+
+    private static func describe(_ pool: PoolDescription) -> StatusReport.Version {
+        StatusReport.Version(
+            name: pool.version, backend: pool.backend,
+            endpoints: pool.endpoints.map { endpoint in
+                let load = endpoint.pointee.load
+                return StatusReport.Endpoint(
+                    address: endpoint.pointee.text.text, healthy: sluice_load_u32(&load.pointee.healthy) != 0,
+                    breaker: nil, inFlight: Int(Int32(bitPattern: sluice_load_u32(&load.pointee.in_flight))),
+                    requests: sluice_load_u64(&load.pointee.requests),
+                    failures: sluice_load_u64(&load.pointee.failures), ewmaNs: sluice_load_u64(&load.pointee.ewma_ns))
+            }, queued: pool.shared.pointee.waiting.pointee.load(ordering: .relaxed))
+    }
+
+    private static func level(_ settings: Settings) -> Logger.Level {
+        HostLog.level(named: settings.monitoring.logLevel) ?? .info
+    }
+
+    private static func format(_ settings: Settings) -> LogFormatter.Format {
+        settings.monitoring.logFormat == .json ? .json : .text
+    }
+}

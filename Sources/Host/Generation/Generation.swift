@@ -1,0 +1,118 @@
+import Configuration
+import SluiceABI
+
+/// One loaded configuration with its plugin instances, as the main thread owns it: built, published to the workers as
+/// flat tables, and destroyed when the last worker has left it. [main]
+final class Generation {
+    let number: UInt64
+    let settings: Settings
+    /// One for each worker.
+    let tables: [UnsafeMutablePointer<WorkerGeneration>]
+    let plugins: [LoadedPlugin]
+    let pools: [PoolDescription]
+    private let instances: [PluginInstance]
+    private let memory: GenerationMemory
+    /// Workers on which no exchange of this generation is left, and none will begin.
+    var left: Set<Int> = []
+    /// When it was replaced, in nanoseconds of the monotonic clock; 0 while it is in force.
+    var retiredAt: UInt64 = 0
+    var expired = false
+
+    init(
+        number: UInt64, settings: Settings, tables: [UnsafeMutablePointer<WorkerGeneration>], plugins: [LoadedPlugin],
+        pools: [PoolDescription], instances: [PluginInstance], memory: GenerationMemory
+    ) {
+        self.number = number
+        self.settings = settings
+        self.tables = tables
+        self.plugins = plugins
+        self.pools = pools
+        self.instances = instances
+        self.memory = memory
+    }
+
+    /// Destroys the instances, the last one made first, and frees the tables. No worker may know it any more.
+    func destroy() {
+        for instance in instances.reversed() { instance.destroy() }
+        memory.free()
+    }
+}
+
+/// A plugin of a configuration with its image.
+struct LoadedPlugin {
+    let settings: Settings.PluginSettings
+    let image: PluginImage
+    let path: String
+}
+
+/// A pool as status shows it.
+struct PoolDescription {
+    let model: String
+    let version: String
+    let backend: String?
+    let endpoints: [UnsafeMutablePointer<Endpoint>]
+    let shared: UnsafeMutablePointer<SharedPool>
+}
+
+/// One instance of a plugin's extension.
+struct PluginInstance {
+    let context: InstanceContext
+    let table: UnsafePointer<sluice_instance>
+    let pointer: UnsafeMutableRawPointer?
+
+    func destroy() { table.pointee.destroy.unsafelyUnwrapped(pointer) }
+}
+
+/// The raw memory of a generation's tables, freed as a whole. [main]
+final class GenerationMemory {
+    private var releases: [() -> Void] = []
+
+    func allocate<Element>(_ type: Element.Type, _ count: Int) -> UnsafeMutablePointer<Element> {
+        let pointer = UnsafeMutablePointer<Element>.allocate(capacity: max(count, 1))
+        releases.append { pointer.deallocate() }
+        return pointer
+    }
+
+    /// Copies values; trivial ones, or ones that never end.
+    func place<Element>(_ values: [Element]) -> UnsafeMutablePointer<Element> {
+        let pointer = allocate(Element.self, values.count)
+        for (index, value) in values.enumerated() { (pointer + index).initialize(to: value) }
+        return pointer
+    }
+
+    func bytes(_ text: String) -> sluice_bytes {
+        let utf8 = Array(text.utf8)
+        return sluice_bytes(data: UnsafePointer(place(utf8)), size: utf8.count)
+    }
+
+    func onFree(_ release: @escaping () -> Void) { releases.append(release) }
+
+    func free() {
+        for release in releases.reversed() { release() }
+        releases = []
+    }
+}
+
+/// What is known of pools for the life of the process, by model and version. [main]
+final class SharedPools {
+    private var pools: [ModelVersionKey: UnsafeMutablePointer<SharedPool>] = [:]
+    private let registry: MetricRegistry
+    private let workerCount: Int
+
+    init(registry: MetricRegistry, workerCount: Int) {
+        self.registry = registry
+        self.workerCount = workerCount
+    }
+
+    func pool(_ key: ModelVersionKey) -> UnsafeMutablePointer<SharedPool> {
+        if let known = pools[key] { return known }
+        let waiting = UnsafeMutablePointer<AtomicCount>.allocate(capacity: 1)
+        waiting.initialize(to: AtomicCount(0))
+        let shared = UnsafeMutablePointer<SharedPool>.allocate(capacity: 1)
+        shared.initialize(
+            to: SharedPool(
+                metrics: registry.pool(key).index, homeWorker: pools.count % max(workerCount, 1), waiting: waiting))
+        pools[key] = shared
+        return shared
+    }
+}

@@ -1,0 +1,271 @@
+import Configuration
+import SluiceABI
+
+/// The flat tables of one worker.
+extension GenerationBuilder {
+    func buildTables(_ worker: Int) -> UnsafeMutablePointer<WorkerGeneration>? {
+        let tables = memory.allocate(WorkerGeneration.self, 1)
+        let (adapters, adapterIndex) = buildAdapters(worker)
+        let observers = settings.pipeline.observers.compactMap { reference -> ObserverLink? in
+            guard let made = make(reference, "sluice.observer/1", "observer", sluice_observer.self, worker) else {
+                return nil
+            }
+            return ObserverLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name))
+        }
+        let filters = filterChain(settings.pipeline.filters, worker)
+        let routers = routerChain(settings.pipeline.routers, worker)
+        let models = memory.allocate(WorkerModel.self, settings.models.count)
+        let poolCount = settings.models.reduce(0) { $0 + $1.versions.count }
+        let pools = memory.allocate(WorkerPool.self, poolCount)
+        var next = 0
+        for (index, model) in settings.models.enumerated() {
+            let view = modelViews[index]
+            (models + index).initialize(
+                to: WorkerModel(
+                    name: view.name, firstPool: UInt32(next), versionCount: UInt32(model.versions.count),
+                    replacesRouters: model.routers != nil, routers: routerChain(model.routers ?? [], worker),
+                    filters: filterChain(model.filters ?? [], worker)))
+            for (position, version) in model.versions.enumerated() {
+                let pool = buildPool(
+                    PoolPlace(index: next, model: index, version: position), model, version, worker, tables, adapters,
+                    adapterIndex)
+                (pools + next).initialize(to: pool)
+                next += 1
+            }
+        }
+        guard !failed else { return nil }
+        tables.initialize(
+            to: WorkerGeneration(
+                adapters: adapters, observers: memory.place(observers), models: models, modelNames: modelNames,
+                modelViews: UnsafePointer(modelViews), pools: pools))
+        tables.pointee.number = number
+        tables.pointee.limits = limits()
+        tables.pointee.adapterCount = settings.pipeline.adapters.count
+        tables.pointee.filters = filters
+        tables.pointee.routers = routers
+        tables.pointee.observerCount = observers.count
+        tables.pointee.modelCount = settings.models.count
+        tables.pointee.poolCount = poolCount
+        return tables
+    }
+
+    private func limits() -> RequestLimits {
+        var limits = RequestLimits()
+        limits.headerBytes = settings.limits.headerBytes
+        limits.headerCount = settings.limits.headerCount
+        limits.bodyBytes = settings.limits.bodyBytes
+        // A gathered body is beside the arena; its decoded form and the answer's are in it, each about as large.
+        limits.arenaBytes = settings.limits.bodyBytes &* 2 &+ 1_048_576
+        limits.headerTimeoutMs = UInt64(settings.limits.headerTimeoutMs)
+        limits.bodyTimeoutMs = UInt64(settings.limits.bodyTimeoutMs)
+        limits.idleTimeoutMs = UInt64(settings.limits.idleTimeoutMs)
+        limits.connectTimeoutMs = UInt64(settings.routing.connectTimeoutMs)
+        limits.defaultTimeoutNs = UInt64(settings.routing.defaultTimeoutMs) * 1_000_000
+        return limits
+    }
+
+    private func make<Table>(
+        _ reference: Settings.PluginReference, _ id: StaticString, _ kind: String, _ type: Table.Type, _ worker: Int,
+        model: String = "", version: String = "", modelConfig: Node? = nil
+    ) -> (table: UnsafePointer<Table>, instance: UnsafeMutableRawPointer?)? {
+        guard let found = extensionTable(reference, id, kind, as: type),
+            let instance = instantiate(
+                found.plugin, UnsafeRawPointer(found.table), "\(id)", worker: worker, reference: reference.position,
+                model: model, version: version, modelConfig: modelConfig)
+        else { return nil }
+        return (found.table, instance)
+    }
+
+    // MARK: Chains
+
+    /// The adapters of the chain first, then those that only endpoints speak.
+    private func buildAdapters(_ worker: Int) -> (UnsafeMutablePointer<AdapterLink>, [String: Int]) {
+        var references = settings.pipeline.adapters
+        var index: [String: Int] = [:]
+        for (position, reference) in references.enumerated() { index[reference.name] = position }
+        for model in settings.models {
+            for case let reference? in model.versions.map(\.protocolAdapter) where index[reference.name] == nil {
+                index[reference.name] = references.count
+                references.append(reference)
+            }
+        }
+        let links = memory.allocate(AdapterLink.self, references.count)
+        for (position, reference) in references.enumerated() {
+            guard let made = make(reference, "sluice.adapter/1", "adapter", sluice_adapter.self, worker) else { continue }
+            let routes = compileRoutes(reference, made.table, made.instance)
+            (links + position).initialize(
+                to: AdapterLink(
+                    table: made.table, instance: made.instance, plugin: metricsID(reference.name),
+                    id: metricsID(reference.name), name: memory.bytes(reference.name),
+                    routes: UnsafePointer(memory.place(routes)), routeCount: routes.count))
+        }
+        return (links, index)
+    }
+
+    private static let routesAtMost = 256
+
+    private func compileRoutes(
+        _ reference: Settings.PluginReference, _ table: UnsafePointer<sluice_adapter>,
+        _ instance: UnsafeMutableRawPointer?
+    ) -> [CompiledRoute] {
+        var list: UnsafePointer<sluice_route>?
+        var count: UInt32 = 0
+        guard table.pointee.routes.unsafelyUnwrapped(instance, &list, &count) == SLUICE_OK else {
+            error(reference.position, "adapter `\(reference.name)` could not tell its routes")
+            return []
+        }
+        guard count <= UInt32(Self.routesAtMost) else {
+            error(reference.position, "adapter `\(reference.name)` has \(count) routes; at most \(Self.routesAtMost)")
+            return []
+        }
+        var compiled: [CompiledRoute] = []
+        for index in 0..<Int(count) {
+            // Routes of other transports have no listener of theirs yet.
+            guard let route = list?[index] else { break }
+            do throws(CompiledRoute.Fault) {
+                let made = try CompiledRoute(method: route.method, path: route.path)
+                memory.onFree { made.deallocate() }
+                compiled.append(made)
+            } catch {
+                if case .syntax(let message) = error {
+                    self.error(reference.position, "adapter `\(reference.name)`: \(message)")
+                }
+            }
+        }
+        return compiled
+    }
+
+    private func filterChain(_ references: [Settings.PluginReference], _ worker: Int) -> FilterChain {
+        var links: [FilterLink] = []
+        for reference in references {
+            guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { continue }
+            let needs = made.table.pointee.needs.unsafelyUnwrapped(made.instance)
+            links.append(
+                FilterLink(
+                    table: made.table, instance: made.instance, plugin: metricsID(reference.name), needs: needs))
+        }
+        return FilterChain(links: memory.place(links), count: links.count, needs: links.reduce(0) { $0 | $1.needs })
+    }
+
+    private func routerChain(_ references: [Settings.PluginReference], _ worker: Int) -> RouterChain {
+        var links: [RouterLink] = []
+        for reference in references {
+            guard let made = make(reference, "sluice.router/1", "router", sluice_router.self, worker) else { continue }
+            links.append(RouterLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name)))
+        }
+        return RouterChain(links: memory.place(links), count: links.count)
+    }
+
+    // MARK: Pools
+
+    struct PoolPlace {
+        var index: Int
+        var model: Int
+        var version: Int
+    }
+
+    private func buildPool(
+        _ place: PoolPlace, _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ worker: Int,
+        _ tables: UnsafeMutablePointer<WorkerGeneration>, _ adapters: UnsafeMutablePointer<AdapterLink>,
+        _ adapterIndex: [String: Int]
+    ) -> WorkerPool {
+        let description = pool(at: place.index)
+        let endpoints = memory.allocate(sluice_endpoint.self, description.endpoints.count)
+        var metrics: [Int32] = []
+        for (index, target) in description.endpoints.enumerated() {
+            let text = version.endpoints[index].text
+            (endpoints + index).initialize(
+                to: sluice_endpoint(
+                    id: UInt64(target.pointee.index), address: target.pointee.text,
+                    weight: UInt32(clamping: version.endpoints[index].weight), reserved: 0,
+                    load: UnsafePointer(target.pointee.load)))
+            let key = EndpointKey(
+                pool: ModelVersionKey(model: model.name, version: version.version), address: text)
+            metrics.append(workshop.environment.registry.endpoint(key).index)
+        }
+        let view = modelViews[place.model].versions[place.version]
+        let queue = model.queue ?? settings.queue
+        var pool = WorkerPool(
+            generation: tables, id: UInt32(place.index), model: UInt32(place.model), version: UInt32(place.version),
+            modelName: modelViews[place.model].name, versionName: view.name, shared: description.shared,
+            endpoints: endpoints, targets: memory.place(description.endpoints),
+            endpointMetrics: memory.place(metrics), endpointCount: description.endpoints.count, balancer: nil,
+            backend: nil, batching: nil, adapter: nil, upstreamModel: view.upstream_model,
+            upstreamVersion: view.upstream_version, upstreamVersionIsSet: version.upstreamVersion != nil,
+            upstreamModelIsSet: version.upstreamModel != nil,
+            timeoutNs: UInt64(model.timeoutMs ?? settings.routing.defaultTimeoutMs) * 1_000_000,
+            maxConnections: version.maxConnections, queueBound: queue.maxSize,
+            dropsOldest: queue.whenFull == .dropOldest, firstWaiting: nil, lastWaiting: nil, nextWaitingPool: nil,
+            isInWaitingList: false)
+        if let reference = version.protocolAdapter, let index = adapterIndex[reference.name] {
+            pool.adapter = adapters + index
+        }
+        pool.backend = backend(version, model, worker)
+        if version.backend == nil { pool.balancer = balancer(model, version, pool, worker) }
+        pool.batching = batching(model, version, description, worker)
+        return pool
+    }
+
+    private func backend(
+        _ version: Settings.VersionSettings, _ model: Settings.ModelSettings, _ worker: Int
+    ) -> BackendLink? {
+        guard let reference = version.backend,
+            let made = make(
+                reference, "sluice.backend/1", "backend", sluice_backend.self, worker, model: model.name,
+                version: version.version, modelConfig: version.backendConfig)
+        else { return nil }
+        return BackendLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name))
+    }
+
+    private func balancer(
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ pool: WorkerPool, _ worker: Int
+    ) -> BalancerLink? {
+        let choice: Settings.PluginReference? = if let own = model.balancer { own } else { settings.pipeline.balancer }
+        guard let reference = choice,
+            let made = make(
+                reference, "sluice.balancer/1", "balancer", sluice_balancer.self, worker, model: model.name,
+                version: version.version)
+        else { return nil }
+        made.table.pointee.on_endpoints?(made.instance, pool.endpoints, UInt32(pool.endpointCount))
+        return BalancerLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name))
+    }
+
+    /// Batching needs both: a batcher in the chain and `batching` configured.
+    private func batching(
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ description: PoolDescription,
+        _ worker: Int
+    ) -> UnsafeMutablePointer<PoolBatching>? {
+        let choice: Settings.PluginReference? = if let own = model.batcher { own } else { settings.pipeline.batcher }
+        guard let reference = choice, let bounds = model.batching ?? settings.batching, bounds.maxBatchSize > 1,
+            let found = extensionTable(reference, "sluice.batcher/1", "batcher", as: sluice_batcher.self)
+        else { return nil }
+        let home = description.shared.pointee.homeWorker
+        var instance: UnsafeMutableRawPointer?
+        if worker == home {
+            guard
+                let made = make(
+                    reference, "sluice.batcher/1", "batcher", sluice_batcher.self, worker, model: model.name,
+                    version: version.version)
+            else { return nil }
+            instance = made.instance
+        }
+        let batching = memory.allocate(PoolBatching.self, 1)
+        batching.initialize(
+            to: PoolBatching(
+                home: UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped, homeWorker: home,
+                batcher: BatcherLink(table: found.table, instance: instance, plugin: metricsID(reference.name)),
+                maxRows: UInt32(clamping: bounds.maxBatchSize), maxDelayNs: UInt64(bounds.maxDelayMs * 1_000_000)))
+        memory.onFree { batching.deinitialize(count: 1) }
+        return batching
+    }
+
+    /// Each worker's pool learns where its home is.
+    func linkBatching(_ tables: [UnsafeMutablePointer<WorkerGeneration>]) {
+        for table in tables {
+            for index in 0..<table.pointee.poolCount {
+                guard let batching = table.pointee.pools[index].batching else { continue }
+                batching.pointee.home = tables[batching.pointee.homeWorker].pointee.pools + index
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+import CLinux
+import Glibc
+import Configuration
+import SluiceABI
+
+/// What outlives generations and is needed to make one. [main]
+final class GenerationWorkshop {
+    let images: ImageRegistry
+    let endpoints = EndpointRegistry()
+    let environment: HostEnvironment
+    let sharedPools: SharedPools
+    let workerCount: Int
+    /// Where a library without a slash is looked for after `plugin_path`: the directory of the executable.
+    let programDirectory: String
+    private var started: Set<String> = []
+
+    init(images: ImageRegistry, environment: HostEnvironment, workerCount: Int, programDirectory: String) {
+        self.images = images
+        self.environment = environment
+        self.workerCount = workerCount
+        self.programDirectory = programDirectory
+        sharedPools = SharedPools(registry: environment.registry, workerCount: workerCount)
+    }
+
+    /// Calls a plugin's `start` before its first instance. False when it fails.
+    func start(_ image: PluginImage) -> Bool {
+        guard started.insert(image.digest).inserted, let start = image.entry.pointee.start else { return true }
+        guard start() == SLUICE_OK else {
+            started.remove(image.digest)
+            return false
+        }
+        return true
+    }
+
+    /// Loads, probes and creates all that `settings` name. A failure leaves nothing behind but loaded images.
+    func build(_ settings: Settings, number: UInt64) -> (generation: Generation?, diagnostics: [Diagnostic]) {
+        let builder = GenerationBuilder(self, settings, number)
+        let generation = builder.build()
+        return (generation, builder.diagnostics)
+    }
+}
+
+/// Makes one generation. Used once.
+final class GenerationBuilder {
+    let workshop: GenerationWorkshop
+    let settings: Settings
+    let number: UInt64
+    let memory = GenerationMemory()
+    var diagnostics: [Diagnostic] = []
+    var plugins: [String: LoadedPlugin] = [:]
+    var instances: [PluginInstance] = []
+    var contexts: [[InstanceContext]]
+    /// Shared instances, by plugin, extension and pool.
+    var sharedInstances: [String: UnsafeMutableRawPointer?] = [:]
+    private var pools: [PoolDescription] = []
+    private(set) var modelViews: UnsafeMutablePointer<sluice_model>
+    private(set) var modelNames = NameTable([])
+
+    init(_ workshop: GenerationWorkshop, _ settings: Settings, _ number: UInt64) {
+        self.workshop = workshop
+        self.settings = settings
+        self.number = number
+        contexts = Array(repeating: [], count: workshop.workerCount)
+        modelViews = memory.allocate(sluice_model.self, settings.models.count)
+    }
+
+    var failed: Bool { diagnostics.contains { $0.severity == .error } }
+
+    func error(_ position: Position, _ message: String) { diagnostics.append(Diagnostic(.error, position, message)) }
+
+    func build() -> Generation? {
+        loadPlugins()
+        describeModels()
+        resolvePools()
+        var tables: [UnsafeMutablePointer<WorkerGeneration>] = []
+        if !failed {
+            for worker in 0..<workshop.workerCount {
+                if let table = buildTables(worker) { tables.append(table) }
+                if failed { break }
+            }
+        }
+        if !failed { linkBatching(tables) }
+        guard !failed else {
+            for instance in instances.reversed() { instance.destroy() }
+            memory.free()
+            return nil
+        }
+        for (worker, table) in tables.enumerated() {
+            let list = Unmanaged.passRetained(InstanceContexts(contexts[worker]))
+            table.pointee.contexts = list
+            memory.onFree { list.release() }
+        }
+        return Generation(
+            number: number, settings: settings, tables: tables,
+            plugins: settings.plugins.compactMap { plugins[$0.name] }, pools: pools, instances: instances,
+            memory: memory)
+    }
+
+    // MARK: Plugins
+
+    private func loadPlugins() {
+        for plugin in settings.plugins {
+            guard let path = resolve(plugin) else { continue }
+            switch workshop.images.load(
+                path: path, pin: plugin.sha256, allowGroupWritable: plugin.allowGroupWritable)
+            {
+            case .success(let image):
+                if workshop.start(image) {
+                    plugins[plugin.name] = LoadedPlugin(settings: plugin, image: image, path: path)
+                } else {
+                    error(plugin.position, "plugin `\(plugin.name)`: its start function failed; see its log")
+                }
+            case .failure(let refusal):
+                error(plugin.libraryPosition, "plugin `\(plugin.name)`: \(refusal.message)")
+            }
+        }
+    }
+
+    private func resolve(_ plugin: Settings.PluginSettings) -> String? {
+        if plugin.library.contains("/") { return plugin.library }
+        let directories = settings.pluginPath + [workshop.programDirectory]
+        for directory in directories {
+            let path = directory + "/" + plugin.library
+            if access(path, F_OK) == 0 { return path }
+        }
+        error(
+            plugin.libraryPosition,
+            "plugin `\(plugin.name)`: `\(plugin.library)` is in none of \(directories.joined(separator: ", ")); "
+                + "put it there, or give its path")
+        return nil
+    }
+
+    /// The plugin of a reference with the table of an extension, or nil after an error.
+    func extensionTable<Table>(
+        _ reference: Settings.PluginReference, _ id: StaticString, _ kind: String, as type: Table.Type
+    ) -> (plugin: LoadedPlugin, table: UnsafePointer<Table>)? {
+        // A plugin that was not loaded has its own error already.
+        guard let plugin = plugins[reference.name] else { return nil }
+        guard let table = plugin.image.table("\(id)", as: type) else {
+            let offers = plugin.image.extensions.map(\.id).joined(separator: ", ")
+            error(
+                reference.position,
+                "`\(reference.name)` is no \(kind): \(plugin.settings.library) offers \(offers)")
+            return nil
+        }
+        return (plugin, table)
+    }
+
+    // MARK: Models
+
+    private func describeModels() {
+        var names: [sluice_bytes] = []
+        var pool: UInt32 = 0
+        for (index, model) in settings.models.enumerated() {
+            let name = memory.bytes(model.name)
+            names.append(name)
+            var versions: [sluice_version] = []
+            for version in model.versions {
+                versions.append(
+                    sluice_version(
+                        name: memory.bytes(version.version), pool: pool, weight: UInt32(clamping: version.weight),
+                        upstream_model: memory.bytes(version.upstreamModel ?? model.name),
+                        upstream_version: memory.bytes(version.upstreamVersion ?? version.version)))
+                pool += 1
+            }
+            let labels = model.labels.compactMap { label in
+                model.versions.firstIndex { $0.version == label.version }.map {
+                    sluice_label(name: memory.bytes(label.label), version: UInt32($0), reserved: 0)
+                }
+            }
+            (modelViews + index).initialize(
+                to: sluice_model(
+                    name: name, versions: UnsafePointer(memory.place(versions)),
+                    version_count: UInt32(versions.count), label_count: UInt32(labels.count),
+                    labels: UnsafePointer(memory.place(labels))))
+        }
+        modelNames = NameTable(names)
+        let table = modelNames
+        memory.onFree { table.deallocate() }
+    }
+
+    private func resolvePools() {
+        for model in settings.models {
+            for version in model.versions {
+                var endpoints: [UnsafeMutablePointer<Endpoint>] = []
+                for endpoint in version.endpoints {
+                    switch workshop.endpoints.endpoint(for: endpoint) {
+                    case .success(let found): endpoints.append(found)
+                    case .failure(.unresolvable(let text)):
+                        error(version.position, "the host of `\(text)` cannot be resolved; correct it, or give an address")
+                    case .failure(.tooMany):
+                        error(
+                            version.position,
+                            "more than \(EndpointRegistry.bound) endpoints were named since the gateway started; restart it")
+                    }
+                }
+                if endpoints.count > Worker.endpointsAtMost {
+                    error(version.position, "a pool has at most \(Worker.endpointsAtMost) endpoints")
+                }
+                pools.append(
+                    PoolDescription(
+                        model: model.name, version: version.version, backend: version.backend?.name,
+                        endpoints: endpoints,
+                        shared: workshop.sharedPools.pool(
+                            ModelVersionKey(model: model.name, version: version.version))))
+            }
+        }
+    }
+
+    func pool(at index: Int) -> PoolDescription { pools[index] }
+
+    // MARK: Instances
+
+    /// Makes an instance, or finds the shared one. Nil after an error.
+    func instantiate(
+        _ plugin: LoadedPlugin, _ table: UnsafeRawPointer, _ id: String, worker: Int, reference: Position,
+        model: String = "", version: String = "", modelConfig: Node? = nil
+    ) -> UnsafeMutableRawPointer?? {
+        let base = table.assumingMemoryBound(to: sluice_instance.self)
+        let isShared = base.pointee.instancing == UInt32(SLUICE_INSTANCE_SHARED)
+        let key = "\(plugin.settings.name)\u{0}\(id)\u{0}\(model)\u{0}\(version)"
+        if isShared, let known = sharedInstances[key] { return .some(known) }
+        let context = InstanceContext(
+            plugin: plugin.settings.name, workerIndex: isShared ? nil : worker, environment: workshop.environment,
+            models: UnsafePointer(modelViews), modelCount: UInt32(settings.models.count), modelNames: modelNames)
+        let name = memory.bytes(plugin.settings.name)
+        var arguments = sluice_create()
+        arguments.struct_size = UInt32(MemoryLayout<sluice_create>.size)
+        arguments.worker = isShared ? SLUICE_NONE : UInt32(worker)
+        arguments.worker_count = UInt32(workshop.workerCount)
+        arguments.name = name
+        arguments.model = memory.bytes(model)
+        arguments.version = memory.bytes(version)
+        arguments.config = context.node(plugin.settings.config)
+        arguments.model_config = modelConfig.flatMap { context.node($0) }
+        var pointer: UnsafeMutableRawPointer?
+        let status = base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
+        context.created()
+        for problem in context.problems {
+            error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
+        }
+        guard status == SLUICE_OK else {
+            if context.problems.isEmpty {
+                error(reference, "plugin `\(plugin.settings.name)` refused to start (status \(status)) without a reason")
+            }
+            return nil
+        }
+        instances.append(PluginInstance(context: context, table: base, pointer: pointer))
+        contexts[isShared ? 0 : worker].append(context)
+        if isShared { sharedInstances[key] = .some(pointer) }
+        return .some(pointer)
+    }
+
+    func metricsID(_ name: String) -> Int32 { workshop.environment.registry.plugin(name).index }
+}

@@ -1,0 +1,134 @@
+import CLinux
+import Glibc
+
+/// A block of bytes of one worker, with the received or staged part between `start` and `end`.
+///
+/// A plain value: whoever holds it last gives it back to the pool that made it. An empty buffer has no memory.
+struct Buffer {
+    var base: UnsafeMutablePointer<UInt8>?
+    var capacity = 0
+    var start = 0
+    var end = 0
+
+    static var none: Buffer { Buffer(base: nil) }
+
+    var isAbsent: Bool { base == nil }
+    var count: Int { end - start }
+    var space: Int { capacity - end }
+
+    /// The first byte that was not taken yet. Only where the buffer has memory.
+    var head: UnsafeMutablePointer<UInt8> { base.unsafelyUnwrapped + start }
+    var tail: UnsafeMutablePointer<UInt8> { base.unsafelyUnwrapped + end }
+
+    mutating func append(_ bytes: UnsafeRawPointer, _ count: Int) {
+        precondition(count <= space)
+        (base.unsafelyUnwrapped + end).update(from: bytes.assumingMemoryBound(to: UInt8.self), count: count)
+        end += count
+    }
+}
+
+/// The worker's buffers in three sizes, kept on free lists; larger ones are mapped and unmapped.
+///
+/// One thread's own: no lock. What is free stays in the pool up to a bound, so that a burst does not pin memory.
+struct BufferPool: ~Copyable {
+    /// A head of a request and its small body fit into the first, a streaming body runs through the second; the third
+    /// is for gathered bodies and the largest header blocks.
+    static let small = 4_096
+    static let medium = 65_536
+    static let large = 1_048_576
+
+    private var free: (FreeList, FreeList, FreeList)
+    /// Bytes handed out at present, mapped ones included.
+    private(set) var bytesInUse = 0
+    private(set) var buffersInUse = 0
+
+    private struct FreeList {
+        var first: UnsafeMutableRawPointer?
+        var count = 0
+        let size: Int
+        /// How many stay: 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
+        let bound: Int
+    }
+
+    init() {
+        free = (
+            FreeList(first: nil, size: Self.small, bound: 1_024), FreeList(first: nil, size: Self.medium, bound: 128),
+            FreeList(first: nil, size: Self.large, bound: 8)
+        )
+    }
+
+    deinit {
+        for list in [free.0, free.1, free.2] {
+            var next = list.first
+            while let block = next {
+                next = block.load(as: UnsafeMutableRawPointer?.self)
+                munmap(block, list.size)
+            }
+        }
+    }
+
+    /// A buffer of at least `size` bytes, or none when the system has no memory left.
+    mutating func take(_ size: Int) -> Buffer {
+        let block: UnsafeMutableRawPointer?
+        let capacity: Int
+        if size <= Self.small {
+            capacity = Self.small
+            block = Self.pop(&free.0)
+        } else if size <= Self.medium {
+            capacity = Self.medium
+            block = Self.pop(&free.1)
+        } else if size <= Self.large {
+            capacity = Self.large
+            block = Self.pop(&free.2)
+        } else {
+            capacity = (size + 4_095) & ~4_095
+            block = Self.map(capacity)
+        }
+        guard let block else { return .none }
+        bytesInUse += capacity
+        buffersInUse += 1
+        return Buffer(base: block.assumingMemoryBound(to: UInt8.self), capacity: capacity)
+    }
+
+    mutating func give(_ buffer: Buffer) {
+        guard let base = buffer.base else { return }
+        bytesInUse -= buffer.capacity
+        buffersInUse -= 1
+        let block = UnsafeMutableRawPointer(base)
+        switch buffer.capacity {
+        case Self.small: Self.push(&free.0, block)
+        case Self.medium: Self.push(&free.1, block)
+        case Self.large: Self.push(&free.2, block)
+        default: munmap(block, buffer.capacity)
+        }
+    }
+
+    private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
+        if let block = list.first {
+            list.first = block.load(as: UnsafeMutableRawPointer?.self)
+            list.count -= 1
+            return block
+        }
+        guard list.size == small else { return map(list.size) }
+        // Small ones are mapped sixteen at a time: one system call for 64 KiB.
+        let group = 16
+        guard let region = map(small * group) else { return nil }
+        for index in 1..<group { push(&list, region + index * small) }
+        return region
+    }
+
+    private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
+        if list.count >= list.bound {
+            munmap(block, list.size)
+            return
+        }
+        block.storeBytes(of: list.first, as: UnsafeMutableRawPointer?.self)
+        list.first = block
+        list.count += 1
+    }
+
+    private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
+        let region = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        return region == MAP_FAILED ? nil : region
+    }
+}

@@ -1,0 +1,114 @@
+/// A label whose values are known when the host is built: one cell for each.
+protocol MetricLabel: RawRepresentable, CaseIterable, Sendable where RawValue == Int {
+    /// How many values there are. A literal, and not `allCases.count`, since offsets on the hot path are made of it.
+    static var count: Int { get }
+    /// The value as the text format shows it.
+    var label: String { get }
+}
+
+/// Which end of the gateway a connection or a byte belongs to.
+enum ConnectionSide: Int, MetricLabel {
+    static let count = 2
+    case client, upstream
+    var label: String { self == .client ? "client" : "upstream" }
+}
+
+/// What is wrong with a message that was rejected by a parser.
+enum ParseErrorKind: Int, MetricLabel {
+    static let count = 9
+    case startLine, field, fieldTooLarge, host, framing, chunk, version, body, other
+    var label: String {
+        switch self {
+        case .startLine: "start_line"
+        case .field: "field"
+        case .fieldTooLarge: "field_too_large"
+        case .host: "host"
+        case .framing: "framing"
+        case .chunk: "chunk"
+        case .version: "version"
+        case .body: "body"
+        case .other: "other"
+        }
+    }
+}
+
+/// Which limit in time was reached.
+enum TimeoutKind: Int, MetricLabel {
+    static let count = 8
+    case header, body, idle, connect, response, deadline, queue, healthCheck
+    var label: String { self == .healthCheck ? "health_check" : "\(self)" }
+}
+
+/// Why the gateway itself said no.
+enum RejectReason: Int, MetricLabel {
+    static let count = 12
+    case maxConnections, queueFull, queueDropped, deadlinePassed, unknownModel, noEndpoint, breakerOpen
+    case bodyTooLarge, draining, filter, memory, other
+    var label: String {
+        switch self {
+        case .maxConnections: "max_connections"
+        case .queueFull: "queue_full"
+        case .queueDropped: "queue_dropped"
+        case .deadlinePassed: "deadline_passed"
+        case .unknownModel: "unknown_model"
+        case .noEndpoint: "no_endpoint"
+        case .breakerOpen: "breaker_open"
+        case .bodyTooLarge: "body_too_large"
+        case .draining: "draining"
+        case .filter: "filter"
+        case .memory: "memory"
+        case .other: "other"
+        }
+    }
+}
+
+/// How one try of an exchange on one endpoint ended.
+enum AttemptOutcome: Int, MetricLabel {
+    static let count = 8
+    /// An answer below 500.
+    case success
+    /// An answer of 500 or above.
+    case serverError
+    case connectFailed, timeout
+    /// The connection ended before the answer was complete.
+    case reset
+    /// The answer was no message of the protocol.
+    case badResponse
+    /// The client left first.
+    case cancelled
+    /// A kept-alive connection turned out to be closed before a byte of the answer came; the request was sent again.
+    case stale
+    var label: String {
+        switch self {
+        case .success: "success"
+        case .serverError: "server_error"
+        case .connectFailed: "connect_failed"
+        case .timeout: "timeout"
+        case .reset: "reset"
+        case .badResponse: "bad_response"
+        case .cancelled: "cancelled"
+        case .stale: "stale"
+        }
+    }
+}
+
+/// The size classes of the buffer pools.
+enum BufferClass: Int, MetricLabel {
+    static let count = 4
+    case small, medium, large, mapped
+    var label: String {
+        switch self {
+        case .small: "4096"
+        case .medium: "65536"
+        case .large: "1048576"
+        case .mapped: "mapped"
+        }
+    }
+}
+
+/// How a reload ended.
+enum ReloadResult: Int, MetricLabel {
+    static let count = 2
+    case succeeded, refused
+    var label: String { "\(self)" }
+}

@@ -1,0 +1,61 @@
+import HTTP1
+import SluiceABI
+
+/// One direction of an exchange: what is still to be sent to the sink, and where the rest comes from.
+///
+/// What was serialized (a head, chunk framing) is in `staged` and goes first. Then come pieces in memory, for a
+/// message made here, or bytes of the source's input buffer, for a body that streams; those are sent from where they
+/// were received. Chunked framing is decoded and written anew through `staged`.
+struct BodyFlow {
+    enum Source: UInt8 {
+        /// Nothing follows `staged` and `pieces`.
+        case none
+        case length
+        case chunked
+        case untilClose
+    }
+
+    var source = Source.none
+    /// The sink gets chunked framing.
+    var sinkIsChunked = false
+    /// All of the body was taken from the source.
+    var sourceEnded = true
+    /// The head was put into `staged`: bytes may flow.
+    var begun = false
+    var staged = Buffer.none
+    /// Bytes of the source still to come, for `length`.
+    var remaining: UInt64 = 0
+    var decoder = ChunkedDecoder()
+    /// Bytes at the front of the source's input that filters have seen already.
+    var inspected = 0
+    var pieces: UnsafePointer<sluice_bytes>?
+    var pieceCount = 0
+    var pieceIndex = 0
+    /// Bytes of `pieces[pieceIndex]` that were sent.
+    var pieceOffset = 0
+    /// Bytes of the body that were sent or staged.
+    var bodyBytes: UInt64 = 0
+
+    var hasPieces: Bool { pieceIndex < pieceCount }
+
+    /// The source's bytes go to the sink as they lie; else they pass through `staged`.
+    var isDirect: Bool { source == .length || (source == .untilClose && !sinkIsChunked) }
+
+    mutating func setSource(_ framing: BodyFraming) {
+        switch framing {
+        case .none:
+            source = .none
+            sourceEnded = true
+        case .length(let size):
+            source = .length
+            remaining = size
+            sourceEnded = size == 0
+        case .chunked:
+            source = .chunked
+            sourceEnded = false
+        case .untilClose:
+            source = .untilClose
+            sourceEnded = false
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import HTTP1
+import SluiceABI
+
+/// One request and its response, from first byte to last, on its worker. Plugins hold its address as their
+/// `sluice_exchange`; what they allocate for it is in `arena`.
+struct Exchange: SlabElement {
+    /// First, so that a timer's address is its exchange's.
+    var timer = TimerNode()
+    var slot: SlabSlot
+    var machine = ExchangeMachine()
+    var worker: Unmanaged<Worker>?
+    /// Nil for the exchange of a batch, which has members instead.
+    var client: UnsafeMutablePointer<ClientConnection>?
+    var upstream: UnsafeMutablePointer<UpstreamConnection>?
+    var generation: UnsafeMutablePointer<WorkerGeneration>?
+    var pool: UnsafeMutablePointer<WorkerPool>?
+    /// Of the request as received, as the parser left it; in the arena.
+    var head: UnsafeMutablePointer<RequestHead>?
+    /// The same for plugins; in the arena.
+    var message: UnsafeMutablePointer<sluice_message>?
+    var request: UnsafeMutablePointer<sluice_request>?
+    /// The answer in unified form, when there is one; in the arena.
+    var response: UnsafeMutablePointer<sluice_response>?
+    /// What goes to the endpoint: method and target to use, or the whole message; in the arena.
+    var outgoing: UnsafeMutablePointer<sluice_message>?
+    var arena = Arena()
+    /// Buffers beside the arena that the exchange gives back: a head that was taken off its connection, gathered bodies.
+    var ownedBuffers = OwnedBuffers()
+    var adapter: UnsafeMutablePointer<AdapterLink>?
+    /// Which route matched, and its captures; in the arena.
+    var match: UnsafeMutablePointer<sluice_match>?
+    var decision = sluice_route_decision()
+    var edits: UnsafeMutablePointer<FieldEdits>?
+    /// Gathers the request's or the response's body, whichever is being gathered.
+    var gathered = Buffer.none
+    var toEndpoint = BodyFlow()
+    var toClient = BodyFlow()
+    var endpointIndex: UInt32 = 0
+    /// Where in a chain the next call goes, for filters and routers.
+    var link: UInt8 = 0
+    var minorVersion: UInt8 = 1
+    var methodIsHead = false
+    var expectsContinue = false
+    var acceptsTrailers = false
+    /// The client's message goes on as it is but for what `outgoing` replaces.
+    var passes = false
+    /// The present plugin call repeats one that was suspended.
+    var isResumed = false
+    /// The endpoint lets its connection live after the present response.
+    var upstreamKeepsAlive = false
+    /// Where the request's body lies in the client's input, and its size, as long as it can be sent again.
+    var replayStart = 0
+    var replaySize: UInt64 = 0
+    /// Buffers of the host that plugins gave to the exchange; in the arena.
+    var adopted: UnsafeMutablePointer<AdoptedBuffer>?
+    /// Counted in `Endpoint.inFlight`.
+    var attemptOpen = false
+    /// This one in 64 has its plugin calls timed.
+    var timesCalls = false
+    var interimCount: UInt8 = 0
+    var httpStatus: UInt16 = 0
+    var status: sluice_status = 0
+    var batch: UnsafeMutablePointer<Batch>?
+    var batchRows: UInt32 = 0
+    /// It waits for the answer to a batch that it is a member of.
+    var isBatchMember = false
+    /// The memory of that answer.
+    var replyBlock: UnsafeMutableRawPointer?
+    /// Neighbours in the queue of its pool.
+    var nextWaiting: UnsafeMutablePointer<Exchange>?
+    var previousWaiting: UnsafeMutablePointer<Exchange>?
+    var isWaiting = false
+    /// The response's head as received, when it is gathered; in the arena.
+    var responseMessage: UnsafeMutablePointer<sluice_message>?
+    // Times in nanoseconds of the monotonic clock.
+    var receivedAt: UInt64 = 0
+    var attemptAt: UInt64 = 0
+    var firstByteAt: UInt64 = 0
+    var queuedAt: UInt64 = 0
+    var queuedFor: UInt64 = 0
+    /// When a byte of a body last moved, in milliseconds.
+    var progressAt: UInt64 = 0
+
+    init(slot: SlabSlot) { self.slot = slot }
+}
+
+/// Up to four buffers, enough for a head, a gathered request, a response's head and a gathered response.
+struct OwnedBuffers {
+    var buffers: (Buffer, Buffer, Buffer, Buffer) = (.none, .none, .none, .none)
+
+    /// False when all places are taken: the caller keeps the buffer.
+    mutating func adopt(_ buffer: Buffer) -> Bool {
+        if buffers.0.isAbsent {
+            buffers.0 = buffer
+        } else if buffers.1.isAbsent {
+            buffers.1 = buffer
+        } else if buffers.2.isAbsent {
+            buffers.2 = buffer
+        } else if buffers.3.isAbsent {
+            buffers.3 = buffer
+        } else {
+            return false
+        }
+        return true
+    }
+
+    mutating func release(to pool: inout BufferPool) {
+        guard !buffers.0.isAbsent else { return }
+        pool.give(buffers.0)
+        pool.give(buffers.1)
+        pool.give(buffers.2)
+        pool.give(buffers.3)
+        buffers = (.none, .none, .none, .none)
+    }
+}
+
+/// Changes of fields that plugins asked for, in the order asked; in the arena.
+struct FieldEdits {
+    struct Edit {
+        var name: sluice_bytes
+        /// `data` nil removes.
+        var value: sluice_bytes
+        var side: UInt32
+    }
+    /// Plenty for filters that add and remove a few fields each; the header promises this number.
+    static let bound = 32
+    var count = 0
+    let edits: UnsafeMutablePointer<Edit>
+}
+
+/// A counted buffer that lives as long as the exchange, and the one adopted before it.
+struct AdoptedBuffer {
+    var buffer: UnsafeMutablePointer<sluice_buffer>
+    var previous: UnsafeMutablePointer<AdoptedBuffer>?
+}

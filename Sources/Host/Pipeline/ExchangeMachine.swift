@@ -1,0 +1,238 @@
+/// The life of one exchange as a pure machine: events in, one action out. It holds no socket, buffer or plugin; the
+/// worker performs the action and reports what came of it.
+///
+/// The order is that of the pipeline: decode → filters → route → filters of the model → dispatch → endpoint → answer.
+/// Wherever somebody needs the payload, the machine first has the body gathered and decoded, once, and then goes on
+/// with the step that asked.
+struct ExchangeMachine: Equatable {
+    enum Phase: UInt8 {
+        case idle
+        case decoding
+        case gathering
+        case filtering
+        case routing
+        case filteringModel
+        case dispatching
+        /// In a plugin that answered PENDING; `suspended` remembers which.
+        case suspended
+        /// Waits in the queue of its pool for a connection.
+        case queued
+        /// A member of a batch; the batch's own exchange does the rest.
+        case batched
+        case connecting
+        /// The request is being sent, or was; no response yet.
+        case awaitingResponse
+        /// The response is being gathered for somebody who reads it whole.
+        case gatheringResponse
+        /// The head of the response went to the client; its body follows.
+        case responding
+        case ended
+    }
+
+    enum Failure: UInt8 {
+        case connectFailed
+        /// The connection ended before a byte of the response.
+        case closedBeforeResponse
+        /// What came is no response, or ended before it was whole.
+        case badResponse
+    }
+
+    enum Event: Equatable {
+        case headReceived
+        /// `decode` at stage HEAD succeeded.
+        case decodedHead(payloadNeeded: Bool)
+        case bodyGathered
+        case decodedBody
+        case filtersPassed
+        case routed(payloadNeeded: Bool)
+        /// A router or `encode_request` cannot go on without the payload.
+        case payloadNeeded
+        case modelFiltersPassed(payloadNeeded: Bool)
+        case suspended
+        case resumed
+        case queued
+        case connecting
+        /// `reused`: the connection had served a request before.
+        case connected(reused: Bool)
+        case requestBodyEnded
+        /// The head of the final response is there; `gather`: somebody reads the body whole.
+        case responseHead(gather: Bool)
+        case responseGathered
+        /// An answer made in the gateway (an error, a backend's, a batch's) begins to go to the client.
+        case answering
+        case responseSent
+        case attemptFailed(Failure)
+        case deadlinePassed
+        /// A body stood still for longer than its limit. `byClient`: the client's.
+        case bodyTimedOut(byClient: Bool)
+        case clientGone
+    }
+
+    enum Action: Equatable {
+        case none
+        case decodeHead
+        case gatherBody
+        case decodeBody
+        case runFilters
+        case route
+        case runModelFilters
+        case dispatch
+        case acquireConnection
+        /// The same as `acquireConnection`, on a connection that is opened for it.
+        case acquireFreshConnection
+        case sendRequest
+        case forwardHead
+        case gatherResponse
+        case decodeResponse
+        case failConnect
+        case failUnanswered
+        case failBadResponse
+        case failDeadline
+        case failBodyTimeout
+        /// The response has begun and cannot be completed: the client must see that it was cut.
+        case cut
+        case finish(keepAlive: Bool)
+        /// The client left: give back everything, tell nobody.
+        case abandon
+    }
+
+    private(set) var phase = Phase.idle
+    private var suspendedIn = Phase.idle
+    private var gatheringFor = Phase.idle
+    /// The payload was decoded; nobody has to ask again.
+    private(set) var hasPayload = false
+    private(set) var responseBegan = false
+    /// All of the request's body was taken from the client, or it has none.
+    private(set) var requestBodyEnded = false
+    /// The client may send another request on its connection.
+    var clientPersists = true
+    /// The request may be sent a second time: its method or its operation is idempotent (RFC 9110 §9.2.2) and its
+    /// body is still at hand.
+    var repeatable = false
+    private var connectionReused = false
+    private(set) var attempts: UInt8 = 0
+    private var staleRetries: UInt8 = 0
+
+    /// A kept-alive connection that turns out to be closed is retried on a fresh one, which cannot be stale.
+    private static let staleRetriesAtMost: UInt8 = 1
+
+    mutating func handle(_ event: Event) -> Action {
+        if phase == .ended { return .none }
+        switch event {
+        case .headReceived:
+            phase = .decoding
+            return .decodeHead
+        case .decodedHead(let payloadNeeded):
+            return payloadNeeded ? gather(for: .filtering) : enter(.filtering)
+        case .bodyGathered:
+            guard phase == .gathering else { return .none }
+            requestBodyEnded = true
+            return .decodeBody
+        case .decodedBody:
+            hasPayload = true
+            return enter(gatheringFor)
+        case .filtersPassed:
+            return enter(.routing)
+        case .routed(let payloadNeeded):
+            return payloadNeeded ? gather(for: .filteringModel) : enter(.filteringModel)
+        case .payloadNeeded:
+            return gather(for: phase)
+        case .modelFiltersPassed(let payloadNeeded):
+            return payloadNeeded ? gather(for: .dispatching) : enter(.dispatching)
+        case .suspended:
+            suspendedIn = phase
+            phase = .suspended
+            return .none
+        case .resumed:
+            guard phase == .suspended else { return .none }
+            return enter(suspendedIn)
+        case .queued:
+            phase = .queued
+            return .none
+        case .connecting:
+            phase = .connecting
+            attempts &+= 1
+            return .none
+        case .connected(let reused):
+            if phase != .connecting { attempts &+= 1 }
+            connectionReused = reused
+            phase = .awaitingResponse
+            return .sendRequest
+        case .requestBodyEnded:
+            requestBodyEnded = true
+            return .none
+        case .responseHead(let gather):
+            guard phase == .awaitingResponse else { return .none }
+            if gather {
+                phase = .gatheringResponse
+                return .gatherResponse
+            }
+            phase = .responding
+            responseBegan = true
+            return .forwardHead
+        case .responseGathered:
+            return .decodeResponse
+        case .answering:
+            phase = .responding
+            responseBegan = true
+            return .none
+        case .responseSent:
+            phase = .ended
+            // Bytes of a body that nobody takes would be read as the next request.
+            return .finish(keepAlive: clientPersists && requestBodyEnded)
+        case .attemptFailed(let failure):
+            return fail(failure)
+        case .deadlinePassed:
+            return responseBegan ? .none : .failDeadline
+        case .bodyTimedOut(let byClient):
+            if responseBegan { return cut() }
+            return byClient ? .failBodyTimeout : .failDeadline
+        case .clientGone:
+            phase = .ended
+            return .abandon
+        }
+    }
+
+    /// The exchange becomes a member of a batch; nothing but its reply, its deadline or its client moves it on.
+    mutating func joinBatch() { phase = .batched }
+
+    private mutating func enter(_ next: Phase) -> Action {
+        phase = next
+        switch next {
+        case .filtering: return .runFilters
+        case .routing: return .route
+        case .filteringModel: return .runModelFilters
+        case .dispatching: return .dispatch
+        default: return .none
+        }
+    }
+
+    private mutating func gather(for step: Phase) -> Action {
+        if hasPayload { return enter(step) }
+        gatheringFor = step
+        phase = .gathering
+        return .gatherBody
+    }
+
+    private mutating func fail(_ failure: Failure) -> Action {
+        if responseBegan { return cut() }
+        switch failure {
+        case .connectFailed:
+            return .failConnect
+        case .closedBeforeResponse:
+            if connectionReused, repeatable, staleRetries < Self.staleRetriesAtMost {
+                staleRetries += 1
+                phase = .dispatching
+                return .acquireFreshConnection
+            }
+            return .failUnanswered
+        case .badResponse:
+            return .failBadResponse
+        }
+    }
+
+    private mutating func cut() -> Action {
+        phase = .ended
+        return .cut
+    }
+}

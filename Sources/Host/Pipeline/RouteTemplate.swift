@@ -1,0 +1,130 @@
+import CLinux
+import Glibc
+import SluiceABI
+
+/// A route of an adapter, ready to match: literals and captures in turn. See `sluice_route` for the language.
+struct CompiledRoute {
+    enum Part {
+        case literal(sluice_bytes)
+        /// One segment, or its part before the literal that follows.
+        case capture
+        /// All that is left, query included.
+        case rest
+    }
+
+    let method: sluice_bytes
+    let matchesAll: Bool
+    let parts: UnsafeMutablePointer<Part>
+    let partCount: Int
+    let captureCount: Int
+
+    static let capturesAtMost = 8
+
+    enum Fault: Error { case syntax(String) }
+
+    /// `method` and `path` must outlive the route.
+    init(method: sluice_bytes, path: sluice_bytes) throws(Fault) {
+        self.method = method
+        let text = path.text
+        if text == "*" {
+            matchesAll = true
+            parts = .allocate(capacity: 1)
+            partCount = 0
+            captureCount = 0
+            return
+        }
+        guard let data = path.data, text.hasPrefix("/") else {
+            throw .syntax("the path template `\(text)` must begin with `/`")
+        }
+        matchesAll = false
+        var found: [Part] = []
+        var captures = 0
+        var index = 0
+        var literal = 0
+        while index < path.size {
+            guard data[index] == UInt8(ascii: "{") else {
+                index += 1
+                continue
+            }
+            if index > literal { found.append(.literal(sluice_bytes(data + literal, index - literal))) }
+            guard let close = (index..<path.size).first(where: { data[$0] == UInt8(ascii: "}") }) else {
+                throw .syntax("the path template `\(text)` lacks a `}`")
+            }
+            let name = sluice_bytes(data + index + 1, close - index - 1).text
+            captures += 1
+            if name.hasSuffix("...") {
+                guard close == path.size - 1 else { throw .syntax("`{\(name)}` must end the template `\(text)`") }
+                found.append(.rest)
+            } else {
+                if case .capture? = found.last { throw .syntax("two captures touch in the template `\(text)`") }
+                found.append(.capture)
+            }
+            index = close + 1
+            literal = index
+        }
+        if index > literal { found.append(.literal(sluice_bytes(data + literal, index - literal))) }
+        guard captures <= Self.capturesAtMost else {
+            throw .syntax("the template `\(text)` has more than \(Self.capturesAtMost) captures")
+        }
+        parts = .allocate(capacity: max(found.count, 1))
+        for (index, part) in found.enumerated() { (parts + index).initialize(to: part) }
+        partCount = found.count
+        captureCount = captures
+    }
+
+    func deallocate() { parts.deallocate() }
+
+    /// Whether a request's path matches; `captures` receives up to `captureCount` views. `target` is path and query.
+    @inline(__always)
+    func matches(
+        method: sluice_bytes, path: sluice_bytes, target: sluice_bytes, captures: UnsafeMutablePointer<sluice_bytes>
+    ) -> Bool {
+        if self.method.size != 0, !(self.method == method) { return false }
+        if matchesAll { return true }
+        return matchParts(path: path, target: target, captures: captures)
+    }
+
+    private func matchParts(
+        path: sluice_bytes, target: sluice_bytes, captures: UnsafeMutablePointer<sluice_bytes>
+    ) -> Bool {
+        guard let data = path.data else { return false }
+        var position = 0
+        var captured = 0
+        var index = 0
+        while index < partCount {
+            switch parts[index] {
+            case .literal(let literal):
+                guard path.size &- position >= literal.size, let bytes = literal.data,
+                    memcmp(data + position, bytes, literal.size) == 0
+                else { return false }
+                position &+= literal.size
+            case .capture:
+                var end = position
+                while end < path.size, data[end] != UInt8(ascii: "/") { end &+= 1 }
+                if index &+ 1 < partCount, case .literal(let literal) = parts[index &+ 1], let bytes = literal.data,
+                    bytes[0] != UInt8(ascii: "/")
+                {
+                    // The last place where the literal stands in this segment: a model's name may hold a colon.
+                    var place = end &- literal.size
+                    while place > position, memcmp(data + place, bytes, literal.size) != 0 { place &-= 1 }
+                    end = place
+                }
+                guard end > position else { return false }
+                captures[captured] = sluice_bytes(data + position, end &- position)
+                captured &+= 1
+                position = end
+            case .rest:
+                // The target of an absolute form does not begin with the path; then only the path is captured.
+                if let start = target.data, data >= start, data < start + target.size {
+                    let offset = data - start + position
+                    captures[captured] = sluice_bytes(start + offset, target.size &- offset)
+                } else {
+                    captures[captured] = sluice_bytes(data + position, path.size &- position)
+                }
+                return true
+            }
+            index &+= 1
+        }
+        return position == path.size
+    }
+}

@@ -1,0 +1,217 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// The mechanics of a body's flow, the same in both directions: what to send next, what was sent, chunked framing.
+extension Worker {
+    /// Bytes that a chunk's framing may add to its data: size line and line end.
+    private static let chunkOverhead = ChunkedEncoder.sizeLineBytes + 2
+
+    /// Lists what can be sent at once in `pieces`: staged bytes, pieces of a message, then bytes of the input.
+    func collect(_ flow: BodyFlow, _ input: Buffer) -> Int {
+        var count = 0
+        if flow.staged.count > 0 {
+            pieces[0] = iovec(iov_base: flow.staged.head, iov_len: flow.staged.count)
+            count = 1
+        }
+        if flow.hasPieces, let list = flow.pieces {
+            var index = flow.pieceIndex
+            var offset = flow.pieceOffset
+            while index < flow.pieceCount, count < Self.piecesAtMost {
+                let piece = list[index]
+                if piece.size > offset, let data = piece.data {
+                    pieces[count] = iovec(
+                        iov_base: UnsafeMutableRawPointer(mutating: data + offset), iov_len: piece.size - offset)
+                    count &+= 1
+                }
+                offset = 0
+                index &+= 1
+            }
+            return count
+        }
+        if flow.isDirect, !flow.sourceEnded, input.count > 0 {
+            let size = flow.source == .length ? Int(min(flow.remaining, UInt64(input.count))) : input.count
+            if size > 0 {
+                pieces[count] = iovec(iov_base: input.head, iov_len: size)
+                count &+= 1
+            }
+        }
+        return count
+    }
+
+    @inline(__always)
+    func sendCollected(_ descriptor: Int32, _ count: Int) -> (bytes: Int, wanted: Int) {
+        if count == 1 {
+            let wanted = pieces[0].iov_len
+            return (sendBytes(descriptor, pieces[0].iov_base.unsafelyUnwrapped, wanted), wanted)
+        }
+        var wanted = 0
+        for index in 0..<count { wanted &+= pieces[index].iov_len }
+        return (sendPieces(descriptor, pieces, count), wanted)
+    }
+
+    /// Takes `sent` bytes off the flow, in the order of `collect`.
+    func consume(_ flow: inout BodyFlow, _ input: inout Buffer, _ sent: Int) {
+        var left = sent
+        let staged = min(left, flow.staged.count)
+        flow.staged.start &+= staged
+        left &-= staged
+        if flow.hasPieces, let list = flow.pieces {
+            while flow.hasPieces {
+                let rest = list[flow.pieceIndex].size - flow.pieceOffset
+                if left < rest {
+                    flow.pieceOffset &+= left
+                    flow.bodyBytes &+= UInt64(left)
+                    return
+                }
+                left &-= rest
+                flow.bodyBytes &+= UInt64(rest)
+                flow.pieceIndex &+= 1
+                flow.pieceOffset = 0
+            }
+            return
+        }
+        guard left > 0 else { return }
+        input.start &+= left
+        flow.bodyBytes &+= UInt64(left)
+        flow.inspected = max(0, flow.inspected &- left)
+        if flow.source == .length {
+            flow.remaining &-= UInt64(left)
+            if flow.remaining == 0 { flow.sourceEnded = true }
+        }
+    }
+
+    /// Moves bytes of a body that is not sent as it lies from `input` into `staged`, framed for the sink. A fault of
+    /// the source's framing, or nil.
+    func stageChunks(_ flow: inout BodyFlow, _ input: inout Buffer) -> ParseFault? {
+        // What is staged goes out first: the buffer is then used from its begin.
+        guard flow.staged.count == 0, !flow.sourceEnded, input.count > 0 else { return nil }
+        guard prepareStaged(&flow) else { return nil }
+        while input.count > 0, flow.staged.space > Self.chunkOverhead {
+            if flow.source == .untilClose {
+                let count = min(input.count, flow.staged.space - Self.chunkOverhead)
+                appendChunk(&flow, input.head, count)
+                input.start &+= count
+                continue
+            }
+            let step = flow.decoder.next(input.head, count: min(input.count, flow.staged.space - Self.chunkOverhead))
+            switch step.event {
+            case .data(let offset, let count):
+                appendChunk(&flow, input.head + offset, count)
+                input.start &+= step.consumed
+            case .needMore:
+                input.start &+= step.consumed
+                if step.consumed == 0 { return nil }
+            case .end(let offset, let count):
+                appendEnd(&flow, trailers: input.head + offset, count)
+                input.start &+= step.consumed
+                flow.sourceEnded = true
+                return nil
+            case .failed(let fault):
+                return fault
+            }
+        }
+        return nil
+    }
+
+    private func prepareStaged(_ flow: inout BodyFlow) -> Bool {
+        if flow.staged.capacity < BufferPool.medium {
+            let larger = buffers.take(BufferPool.medium)
+            guard !larger.isAbsent else { return false }
+            buffers.give(flow.staged)
+            flow.staged = larger
+        }
+        flow.staged.start = 0
+        flow.staged.end = 0
+        return true
+    }
+
+    private func appendChunk(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
+        guard count > 0 else { return }
+        flow.bodyBytes &+= UInt64(count)
+        guard flow.sinkIsChunked else { return flow.staged.append(bytes, count) }
+        flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)
+        flow.staged.append(bytes, count)
+        flow.staged.append(ChunkedEncoder.chunkEnd.utf8Start, 2)
+    }
+
+    /// The last chunk and its trailers, which the decoder has checked. The staged buffer always has room for them:
+    /// trailers are smaller than a head, and the loop above leaves none of it to data.
+    private func appendEnd(_ flow: inout BodyFlow, trailers: UnsafePointer<UInt8>, _ count: Int) {
+        guard flow.sinkIsChunked else { return }
+        let needed = count + 8
+        if flow.staged.space < needed {
+            var larger = buffers.take(flow.staged.count + needed)
+            if larger.isAbsent { return }
+            larger.append(flow.staged.head, flow.staged.count)
+            buffers.give(flow.staged)
+            flow.staged = larger
+        }
+        flow.staged.append(ChunkedEncoder.lastChunk.utf8Start, 3)
+        if count > 0 { flow.staged.append(trailers, count) }
+        flow.staged.append(ChunkedEncoder.chunkEnd.utf8Start, 2)
+    }
+
+    /// The source has closed a body that ends with its connection.
+    func stageClose(_ flow: inout BodyFlow) {
+        flow.sourceEnded = true
+        guard flow.sinkIsChunked, prepareStagedForEnd(&flow) else { return }
+        flow.staged.append(ChunkedEncoder.end.utf8Start, 5)
+    }
+
+    private func prepareStagedForEnd(_ flow: inout BodyFlow) -> Bool {
+        if flow.staged.count == 0 { return prepareStaged(&flow) }
+        if flow.staged.space >= 5 { return true }
+        var larger = buffers.take(flow.staged.count + 8)
+        guard !larger.isAbsent else { return false }
+        larger.append(flow.staged.head, flow.staged.count)
+        buffers.give(flow.staged)
+        flow.staged = larger
+        return true
+    }
+
+    // MARK: Filters that see bodies
+
+    /// Shows bytes that no filter has seen yet to those that asked for chunks. An action when one objects.
+    func showChunk(_ exchange: ExchangePointer, _ side: Int32, _ input: Buffer) -> ExchangeMachine.Action? {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        var needs = tables.pointee.filters.needs
+        var modelChain = FilterChain.empty
+        if let pool = exchange.pointee.pool {
+            modelChain = tables.pointee.models[Int(pool.pointee.model)].filters
+            needs |= modelChain.needs
+        }
+        guard needs & UInt32(SLUICE_FILTER_CHUNKS) != 0 else { return nil }
+        let isRequest = side == SLUICE_SIDE_REQUEST
+        let flow = isRequest ? exchange.pointee.toEndpoint : exchange.pointee.toClient
+        let available: sluice_bytes
+        if flow.isDirect {
+            let size = flow.source == .length ? Int(min(flow.remaining, UInt64(input.count))) : input.count
+            guard size > flow.inspected else { return nil }
+            available = sluice_bytes(input.head.asImmutable + flow.inspected, size - flow.inspected)
+            if isRequest {
+                exchange.pointee.toEndpoint.inspected = size
+            } else {
+                exchange.pointee.toClient.inspected = size
+            }
+        } else {
+            // Through `staged`, framing and all: what the sink will see. Shown once, before any of it is sent.
+            guard flow.staged.start == 0, flow.staged.count > 0, flow.begun, flow.source != .none else { return nil }
+            available = sluice_bytes(flow.staged.head.asImmutable, flow.staged.count)
+        }
+        for chain in [tables.pointee.filters, modelChain] {
+            for position in 0..<chain.count {
+                let filter = chain.links + position
+                guard filter.pointee.needs & UInt32(SLUICE_FILTER_CHUNKS) != 0,
+                    let function = filter.pointee.table.pointee.on_chunk
+                else { continue }
+                let start = beginCall(exchange)
+                let status = function(filter.pointee.instance, exchange.handle, UInt32(side), available)
+                endCall(exchange, filter.pointee.plugin, start)
+                if status < 0 { return failPlugin(exchange, status, filter.pointee.plugin) }
+            }
+        }
+        return nil
+    }
+}

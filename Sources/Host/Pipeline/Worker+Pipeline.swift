@@ -1,0 +1,454 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+typealias ExchangePointer = UnsafeMutablePointer<Exchange>
+
+extension UnsafeMutablePointer<Exchange> {
+    /// The exchange's timer: its first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+
+    /// As plugins hold it.
+    var handle: OpaquePointer { OpaquePointer(self) }
+}
+
+/// The pipeline up to the choice of an endpoint: each step calls plugins, reports to the exchange's machine and returns
+/// the machine's next action.
+extension Worker {
+    /// One exchange in so many has its plugin calls timed: reading the clock twice a call would cost more than most calls.
+    private static let timedOneIn: UInt64 = 64
+
+    /// Performs an action and those that follow from it, until an event has to come.
+    func perform(_ exchange: ExchangePointer, _ first: ExchangeMachine.Action) {
+        var action = first
+        while true {
+            switch action {
+            case .none: return
+            case .decodeHead: action = decodeHead(exchange)
+            case .gatherBody: action = gatherBody(exchange)
+            case .decodeBody: action = decodeBody(exchange)
+            case .runFilters: action = runFilters(exchange)
+            case .route: action = route(exchange)
+            case .runModelFilters: action = runModelFilters(exchange)
+            case .dispatch: action = dispatch(exchange)
+            case .acquireConnection: action = acquire(exchange, fresh: false)
+            case .acquireFreshConnection: action = acquire(exchange, fresh: true)
+            case .sendRequest: action = sendRequest(exchange)
+            case .forwardHead: action = forwardHead(exchange)
+            case .gatherResponse: action = gatherResponse(exchange)
+            case .decodeResponse: action = decodeResponse(exchange)
+            case .failConnect:
+                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint could not be reached")
+            case .failUnanswered:
+                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint closed the connection unanswered")
+            case .failBadResponse:
+                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint's answer was no valid HTTP/1.1")
+            case .failDeadline:
+                action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the request took longer than its deadline")
+            case .failBodyTimeout:
+                action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 408, "the request's body did not arrive in time")
+            case .cut:
+                cut(exchange)
+                return
+            case .finish(let keepAlive):
+                finish(exchange, keepAlive: keepAlive)
+                return
+            case .abandon:
+                abandon(exchange)
+                return
+            }
+        }
+    }
+
+    // MARK: Begin
+
+    /// A new exchange of a client with the head that was just parsed.
+    func begin(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) {
+        begun &+= 1
+        exchange.pointee.timesCalls = begun % Self.timedOneIn == 0
+        exchange.pointee.worker = Unmanaged.passUnretained(self)
+        exchange.pointee.generation = generation
+        exchange.pointee.receivedAt = now
+        exchange.pointee.progressAt = nowMs
+        exchange.pointee.timer.kind = TimerKind.exchange
+        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
+        generation.pointee.exchanges &+= 1
+        metrics.requestBegan()
+
+        exchange.pointee.methodIsHead = parsed.pointee.methodKind == .head
+        exchange.pointee.minorVersion = parsed.pointee.minorVersion
+        exchange.pointee.expectsContinue = parsed.pointee.expectContinue
+        exchange.pointee.acceptsTrailers = parsed.pointee.acceptsTrailers
+        exchange.pointee.toEndpoint.setSource(parsed.pointee.body)
+        exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive && !draining
+        if exchange.pointee.toEndpoint.sourceEnded { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
+
+        guard describe(exchange, parsed) else {
+            perform(exchange, failWithoutMemory(exchange))
+            return
+        }
+        let limits = generation.pointee.limits
+        let deadline = now &+ limits.defaultTimeoutNs
+        exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
+        timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
+        if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
+            metrics.rejected(.bodyTooLarge)
+            perform(exchange, fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed"))
+            return
+        }
+        perform(exchange, exchange.pointee.machine.handle(.headReceived))
+    }
+
+    /// Puts head, message and request into the arena. False when memory is out.
+    private func describe(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) -> Bool {
+        let count = parsed.pointee.fields.count
+        guard let head = allocate(exchange, RequestHead.self, 1),
+            let fields = allocate(exchange, sluice_field.self, count),
+            let message = allocate(exchange, sluice_message.self, 1),
+            let request = allocate(exchange, sluice_request.self, 1)
+        else { return false }
+        head.initialize(to: parsed.pointee)
+        head.pointee.fields.move(to: fields)
+        exchange.pointee.head = head
+        guard let target = originForm(exchange, head) else { return false }
+        var value = sluice_message()
+        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        value.method = head.pointee.method
+        value.target = target
+        value.path = head.pointee.path
+        value.query = head.pointee.query
+        value.authority = head.pointee.authority
+        value.fields = UnsafePointer(fields)
+        value.field_count = UInt32(truncatingIfNeeded: count)
+        switch head.pointee.body {
+        case .length(let size) where size > 0:
+            value.body_state = UInt32(SLUICE_BODY_STREAMING)
+            value.body_size = size
+        case .chunked, .untilClose:
+            value.body_state = UInt32(SLUICE_BODY_STREAMING)
+            value.body_size = .max
+        default: break
+        }
+        message.initialize(to: value)
+        exchange.pointee.message = message
+        exchange.pointee.request = request
+        resetRequest(exchange)
+        return true
+    }
+
+    /// The request as it is before an adapter has looked at it.
+    private func resetRequest(_ exchange: ExchangePointer) {
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        var value = sluice_request()
+        value.message = UnsafePointer(message)
+        value.model_id = SLUICE_NONE
+        value.priority = 5
+        value.attempt = 1
+        value.received_ns = exchange.pointee.receivedAt
+        value.deadline_ns = exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs
+        if message.pointee.body_state != UInt32(SLUICE_BODY_NONE) {
+            value.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
+        }
+        exchange.pointee.request.unsafelyUnwrapped.initialize(to: value)
+    }
+
+    /// Path and query, whatever form the target came in (RFC 9112 §3.2).
+    private func originForm(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<RequestHead>) -> sluice_bytes? {
+        let path = head.pointee.path
+        let query = head.pointee.query
+        if path.data == head.pointee.target.data { return head.pointee.target }
+        guard let queryStart = query.data else { return path }
+        guard let memory = allocate(exchange, UInt8.self, path.size + 1 + query.size) else { return nil }
+        var writer = ByteWriter(memory, capacity: path.size + 1 + query.size)
+        writer.write(path)
+        writer.write(UInt8(ascii: "?"))
+        writer.write(sluice_bytes(queryStart, query.size))
+        return writer.bytes
+    }
+
+    // MARK: Adapter
+
+    private func decodeHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        var position = 0
+        while position < tables.pointee.adapterCount {
+            let adapter = tables.pointee.adapters + position
+            position &+= 1
+            guard let route = matchRoute(adapter, message) else { continue }
+            guard setMatch(exchange, adapter, route) else { return failWithoutMemory(exchange) }
+            exchange.pointee.adapter = adapter
+            let start = beginCall(exchange)
+            let status = adapter.pointee.table.pointee.decode.unsafelyUnwrapped(
+                adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_HEAD), exchange.pointee.match, request)
+            endCall(exchange, adapter.pointee.plugin, start)
+            if status == SLUICE_DECLINE {
+                resetRequest(exchange)
+                exchange.pointee.adapter = nil
+                continue
+            }
+            guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
+                return failPlugin(exchange, status, adapter.pointee.plugin)
+            }
+            let needed = status == SLUICE_NEED_BODY
+                || tables.pointee.filters.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
+            if status == SLUICE_OK { resolveModel(exchange) }
+            return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
+        }
+        return fail(exchange, SLUICE_NOT_FOUND, 404, "no adapter serves this path")
+    }
+
+    /// The first route of an adapter that fits; captures are left in `captureScratch`.
+    private func matchRoute(
+        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
+    ) -> Int? {
+        var index = 0
+        while index < adapter.pointee.routeCount {
+            if adapter.pointee.routes[index].matches(
+                method: message.pointee.method, path: message.pointee.path, target: message.pointee.target,
+                captures: captureScratch)
+            {
+                return index
+            }
+            index &+= 1
+        }
+        return nil
+    }
+
+    private func setMatch(
+        _ exchange: ExchangePointer, _ adapter: UnsafeMutablePointer<AdapterLink>, _ route: Int
+    ) -> Bool {
+        let count = adapter.pointee.routes[route].captureCount
+        guard let match = allocate(exchange, sluice_match.self, 1),
+            let captures = allocate(exchange, sluice_bytes.self, count)
+        else { return false }
+        captures.initialize(from: captureScratch, count: count)
+        match.initialize(
+            to: sluice_match(
+                route: UInt32(truncatingIfNeeded: route), capture_count: UInt32(truncatingIfNeeded: count),
+                captures: UnsafePointer(captures)))
+        exchange.pointee.match = match
+        return true
+    }
+
+    private func resolveModel(_ exchange: ExchangePointer) {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        request.pointee.model_id =
+            request.pointee.model.isEmpty ? SLUICE_NONE : tables.pointee.modelNames.find(request.pointee.model)
+    }
+
+    func decodeBody(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let adapter = exchange.pointee.adapter else { return exchange.pointee.machine.handle(.decodedBody) }
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        let start = beginCall(exchange)
+        let status = adapter.pointee.table.pointee.decode.unsafelyUnwrapped(
+            adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_BODY), exchange.pointee.match, request)
+        endCall(exchange, adapter.pointee.plugin, start)
+        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
+        resolveModel(exchange)
+        return exchange.pointee.machine.handle(.decodedBody)
+    }
+
+    // MARK: Filters
+
+    private func runFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let chain = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters
+        if let action = runChain(exchange, chain) { return action }
+        let operation = exchange.pointee.request.unsafelyUnwrapped.pointee.operation
+        switch Int32(operation) {
+        case SLUICE_OPERATION_SERVER_LIVE, SLUICE_OPERATION_SERVER_READY, SLUICE_OPERATION_SERVER_METADATA,
+            SLUICE_OPERATION_MODEL_LIST:
+            return answerForGateway(exchange)
+        default: return exchange.pointee.machine.handle(.filtersPassed)
+        }
+    }
+
+    private func runModelFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        let chain = tables.pointee.models[Int(pool.pointee.model)].filters
+        if chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0, !exchange.pointee.machine.hasPayload {
+            return exchange.pointee.machine.handle(.payloadNeeded)
+        }
+        if let action = runChain(exchange, chain) { return action }
+        return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
+    }
+
+    /// Nil when all links passed; `link` is where a suspended chain goes on.
+    private func runChain(_ exchange: ExchangePointer, _ chain: FilterChain) -> ExchangeMachine.Action? {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        while Int(exchange.pointee.link) < chain.count {
+            let filter = chain.links + Int(exchange.pointee.link)
+            guard let answer = freshResponse(exchange) else { return failWithoutMemory(exchange) }
+            let start = beginCall(exchange)
+            let status = filter.pointee.table.pointee.on_request.unsafelyUnwrapped(
+                filter.pointee.instance, exchange.handle, request, answer)
+            endCall(exchange, filter.pointee.plugin, start)
+            exchange.pointee.isResumed = false
+            switch status {
+            case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
+            case SLUICE_ANSWER: return answerUnified(exchange)
+            case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+            default:
+                metrics.rejected(.filter)
+                return failPlugin(exchange, status, filter.pointee.plugin)
+            }
+        }
+        exchange.pointee.link = 0
+        return nil
+    }
+
+    func freshResponse(_ exchange: ExchangePointer) -> UnsafeMutablePointer<sluice_response>? {
+        if exchange.pointee.response == nil {
+            exchange.pointee.response = allocate(exchange, sluice_response.self, 1)
+        }
+        guard let response = exchange.pointee.response else { return nil }
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        var value = sluice_response()
+        value.operation = request.pointee.operation
+        value.id = request.pointee.id
+        value.model = request.pointee.model
+        value.version = request.pointee.version
+        if let pool = exchange.pointee.pool {
+            value.model = pool.pointee.modelName
+            value.version = pool.pointee.versionName
+        }
+        response.initialize(to: value)
+        return response
+    }
+
+    // MARK: Router
+
+    private func route(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        var chain = tables.pointee.routers
+        if request.pointee.model_id != SLUICE_NONE {
+            let model = tables.pointee.models + Int(request.pointee.model_id)
+            if model.pointee.replacesRouters { chain = model.pointee.routers }
+        }
+        if exchange.pointee.link == 0, !exchange.pointee.isResumed {
+            exchange.pointee.decision = sluice_route_decision(
+                model: request.pointee.model_id, version: SLUICE_NONE, pool: SLUICE_NONE,
+                priority: request.pointee.priority, deadline_ns: request.pointee.deadline_ns)
+        }
+        while Int(exchange.pointee.link) < chain.count {
+            let router = chain.links + Int(exchange.pointee.link)
+            var decision = exchange.pointee.decision
+            let start = beginCall(exchange)
+            let status = router.pointee.table.pointee.route.unsafelyUnwrapped(
+                router.pointee.instance, exchange.handle, request, &decision)
+            endCall(exchange, router.pointee.plugin, start)
+            exchange.pointee.isResumed = false
+            switch status {
+            case SLUICE_OK:
+                exchange.pointee.decision = decision
+                exchange.pointee.link &+= 1
+            case SLUICE_DECLINE: exchange.pointee.link &+= 1
+            case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
+                return exchange.pointee.machine.handle(.payloadNeeded)
+            case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+            default: return failPlugin(exchange, status, router.pointee.plugin)
+            }
+        }
+        exchange.pointee.link = 0
+        return settleRoute(exchange, tables)
+    }
+
+    /// Turns the decision into a pool, and the pool's limits into those of the exchange.
+    private func settleRoute(
+        _ exchange: ExchangePointer, _ tables: UnsafeMutablePointer<WorkerGeneration>
+    ) -> ExchangeMachine.Action {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        let decision = exchange.pointee.decision
+        guard decision.model < UInt32(tables.pointee.modelCount) else { return failUnknownModel(exchange) }
+        let model = tables.pointee.models + Int(decision.model)
+        var index = decision.pool
+        if index == SLUICE_NONE {
+            var version = decision.version
+            if version == SLUICE_NONE { version = versionWithoutRouter(tables, model, request.pointee.version) }
+            guard version < model.pointee.versionCount else { return failUnknownVersion(exchange) }
+            index = model.pointee.firstPool &+ version
+        }
+        guard index < UInt32(tables.pointee.poolCount) else {
+            return fail(exchange, SLUICE_INTERNAL, 500, "the router named a pool that does not exist")
+        }
+        let pool = tables.pointee.pools + Int(index)
+        exchange.pointee.pool = pool
+        request.pointee.model_id = decision.model
+        request.pointee.priority = min(decision.priority, 9)
+        // A router may tighten a deadline; a model's own timeout takes the place of the gateway's.
+        var deadline = exchange.pointee.receivedAt &+ pool.pointee.timeoutNs
+        if decision.deadline_ns != request.pointee.deadline_ns { deadline = min(deadline, decision.deadline_ns) }
+        if deadline != request.pointee.deadline_ns {
+            request.pointee.deadline_ns = deadline
+            timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
+        }
+        return exchange.pointee.machine.handle(.routed(payloadNeeded: false))
+    }
+
+    /// Without a router in the chain: the version that was asked for, or the only one there is.
+    private func versionWithoutRouter(
+        _ tables: UnsafeMutablePointer<WorkerGeneration>, _ model: UnsafeMutablePointer<WorkerModel>,
+        _ asked: sluice_bytes
+    ) -> UInt32 {
+        if asked.isEmpty { return model.pointee.versionCount == 1 ? 0 : SLUICE_NONE }
+        var version: UInt32 = 0
+        while version < model.pointee.versionCount {
+            if tables.pointee.pools[Int(model.pointee.firstPool &+ version)].versionName == asked { return version }
+            version &+= 1
+        }
+        return SLUICE_NONE
+    }
+
+    // MARK: Calls into plugins
+
+    @inline(__always)
+    func beginCall(_ exchange: ExchangePointer) -> UInt64 {
+        failureSize = 0
+        return exchange.pointee.timesCalls ? clinux_monotonic_ns() : 0
+    }
+
+    @inline(__always)
+    func endCall(_ exchange: ExchangePointer, _ plugin: Int32, _ start: UInt64) {
+        if start != 0 {
+            metrics.pluginCall(plugin: PluginMetricsID(index: plugin), nanoseconds: clinux_monotonic_ns() &- start)
+        }
+    }
+
+    /// A suspension has ended: the plugin that asked for it is called again.
+    func resume(token: UInt64) {
+        let index = UInt32(truncatingIfNeeded: token & 0xFF_FFFF)
+        let generation = UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask
+        guard let exchange = exchanges.find(index: index, generation: generation) else { return }
+        guard exchange.pointee.machine.phase == .suspended else {
+            // Resumed before the call that suspends has returned cannot be: the mailbox is read between events.
+            return
+        }
+        exchange.pointee.isResumed = true
+        perform(exchange, exchange.pointee.machine.handle(.resumed))
+    }
+
+    // MARK: Arena
+
+    @inline(__always)
+    func allocate<Element>(
+        _ exchange: ExchangePointer, _ type: Element.Type, _ count: Int
+    ) -> UnsafeMutablePointer<Element>? {
+        let bound = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.arenaBytes
+        return exchange.pointee.arena.allocate(
+            count &* MemoryLayout<Element>.stride, from: &buffers, bound: bound)?
+            .assumingMemoryBound(to: Element.self)
+    }
+
+    func copy(_ exchange: ExchangePointer, _ bytes: sluice_bytes) -> sluice_bytes? {
+        guard let memory = allocate(exchange, UInt8.self, bytes.size) else { return nil }
+        if let data = bytes.data { memory.update(from: data, count: bytes.size) }
+        return sluice_bytes(memory, bytes.size)
+    }
+}

@@ -1,0 +1,258 @@
+import CLinux
+import Glibc
+import Configuration
+import SluiceABI
+
+/// The services of the host as C function tables; see the header for what each promises.
+enum HostServices {
+    /// `sluice_host.service`. [any]
+    static let find: @convention(c) (UnsafeMutableRawPointer?, sluice_bytes) -> UnsafeRawPointer? = { _, id in
+        for entry in tables where entry.id == id { return entry.table }
+        return nil
+    }
+
+    private nonisolated(unsafe) static let tables: [(id: sluice_bytes, table: UnsafeRawPointer)] = [
+        (sluice_bytes("sluice.log/1"), table(log)),
+        (sluice_bytes("sluice.clock/1"), table(clock)),
+        (sluice_bytes("sluice.memory/1"), table(memory)),
+        (sluice_bytes("sluice.config/1"), table(configuration)),
+        (sluice_bytes("sluice.metrics/1"), table(metrics)),
+        (sluice_bytes("sluice.timer/1"), table(timer)),
+        (sluice_bytes("sluice.offload/1"), table(offload)),
+        (sluice_bytes("sluice.exchange/1"), table(exchange)),
+        (sluice_bytes("sluice.state/1"), table(state)),
+        (sluice_bytes("sluice.models/1"), table(models)),
+    ]
+
+    /// A table at an address that stays for the life of the process.
+    private static func table<Table>(_ value: Table) -> UnsafeRawPointer {
+        let place = UnsafeMutablePointer<Table>.allocate(capacity: 1)
+        place.initialize(to: value)
+        return UnsafeRawPointer(place)
+    }
+
+    private static func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }
+
+    private static let log = sluice_log(
+        struct_size: size(sluice_log.self), reserved: 0,
+        enabled: { _, level in HostLog.enabled(level) },
+        write: { context, level, message in
+            guard let context = InstanceContext.from(context) else { return }
+            HostLog.write(
+                level, source: UnsafeRawBufferPointer(context.source),
+                message: UnsafeRawBufferPointer(start: message.data, count: message.size))
+        },
+        fail: { context, message in
+            guard let context = InstanceContext.from(context) else { return }
+            if context.isCreating {
+                context.problems.append((nil, message.text))
+            } else {
+                CurrentWorker.get()?.setFailure(message)
+            }
+        })
+
+    private static let clock = sluice_clock(
+        struct_size: size(sluice_clock.self), reserved: 0,
+        monotonic_ns: { _ in clinux_monotonic_ns() }, wall_ns: { _ in clinux_wall_ns() })
+
+    private static let memory = sluice_memory(
+        struct_size: size(sluice_memory.self), reserved: 0,
+        arena_alloc: { _, handle, size in
+            guard let handle else { return nil }
+            let exchange = ExchangePointer(handle)
+            guard let worker = exchange.pointee.worker else { return nil }
+            return worker._withUnsafeGuaranteedRef { UnsafeMutableRawPointer($0.allocate(exchange, UInt8.self, size)) }
+        },
+        buffer_new: { _, capacity in CountedBuffers.make(capacity) },
+        buffer_retain: { _, buffer in if let buffer { CountedBuffers.retain(buffer) } },
+        buffer_release: { _, buffer in if let buffer { CountedBuffers.release(buffer) } },
+        buffer_adopt: { _, handle, buffer in
+            guard let handle, let buffer else { return }
+            let exchange = ExchangePointer(handle)
+            exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.adopt(exchange, buffer) }
+        })
+
+    private static let metrics = sluice_metrics(
+        struct_size: size(sluice_metrics.self), reserved: 0,
+        declare: { context, kind, name, description, labels, count in
+            guard let context = InstanceContext.from(context) else { return SLUICE_NONE }
+            var pairs: [(name: String, value: String)] = []
+            for index in 0..<Int(count) {
+                guard let label = labels?[index] else { break }
+                pairs.append((label.name.text, label.value.text))
+            }
+            return context.declare(kind: kind, name: name.text, description: description.text, labels: pairs)
+                ?? SLUICE_NONE
+        },
+        add: { context, metric, amount in InstanceContext.from(context)?.metrics.add(metric: metric, amount: amount) },
+        record: { context, metric, value in
+            InstanceContext.from(context)?.metrics.record(metric: metric, value: value)
+        })
+
+    private static let timer = sluice_timer(
+        struct_size: size(sluice_timer.self), reserved: 0,
+        start: { context, delay, fire, user in
+            guard let context = InstanceContext.from(context), let fire else { return 0 }
+            // A shared instance's timers live on the first worker: another cannot touch that one's wheel.
+            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return 0 }
+            return context.startTimer(delay: delay, fire: fire, user: user)
+        },
+        cancel: { context, timer in
+            guard let context = InstanceContext.from(context) else { return }
+            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return }
+            context.cancelTimer(timer)
+        })
+
+    private static let offload = sluice_offload(
+        struct_size: size(sluice_offload.self), reserved: 0,
+        run: { context, work, user in
+            guard let context = InstanceContext.from(context), let work else { return SLUICE_INVALID_ARGUMENT }
+            return context.environment.offload.run(work, user) ? SLUICE_OK : SLUICE_RESOURCE_EXHAUSTED
+        })
+
+    private static let exchange = sluice_exchange_service(
+        struct_size: size(sluice_exchange_service.self), reserved: 0,
+        token: { _, handle in
+            guard let handle else { return 0 }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.token(of: exchange) } ?? 0
+        },
+        resume: { context, token in
+            guard let context = InstanceContext.from(context) else { return }
+            let worker = Int(token >> 52)
+            guard worker < context.environment.workers.count else { return }
+            context.environment.workers[worker].mailbox.send(.resume, value: token)
+        },
+        resumed: { _, handle in handle.map { ExchangePointer($0).pointee.isResumed } ?? false },
+        peer: { _, handle in
+            guard let handle else { return .empty }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.peerText(exchange) } ?? .empty
+        },
+        header: { _, handle, name, found in
+            found?.pointee = false
+            guard let handle, let message = ExchangePointer(handle).pointee.message else { return .empty }
+            for index in 0..<Int(message.pointee.field_count)
+            where message.pointee.fields[index].name.equalsIgnoringCase(name) {
+                found?.pointee = true
+                return message.pointee.fields[index].value
+            }
+            return .empty
+        },
+        set_field: { _, handle, side, name, value in
+            guard let handle else { return SLUICE_INVALID_ARGUMENT }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.edit(exchange, side, name, value) }
+                ?? SLUICE_INTERNAL
+        })
+
+    private static let state = sluice_state(
+        struct_size: size(sluice_state.self), reserved: 0,
+        block: { context, name, size in
+            guard let context = InstanceContext.from(context), context.isCreating else { return nil }
+            return context.environment.state.block(plugin: context.plugin, name: name.text, size: size)
+        })
+
+    private static let models = sluice_models(
+        struct_size: size(sluice_models.self), reserved: 0,
+        all: { context, count in
+            guard let context = InstanceContext.from(context) else { return nil }
+            count?.pointee = context.modelCount
+            return context.models
+        },
+        find: { context, name in InstanceContext.from(context)?.modelNames?.find(name) ?? SLUICE_NONE })
+
+    private static let configuration = sluice_config(
+        struct_size: size(sluice_config.self), reserved: 0,
+        kind: { _, handle in
+            switch ConfigurationNode.from(handle)?.node {
+            case .none: UInt32(SLUICE_CONFIG_NULL)
+            case .scalar(let text, let quoted, _):
+                UInt32(!quoted && (text.isEmpty || text == "null" || text == "~") ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
+            case .sequence: UInt32(SLUICE_CONFIG_SEQUENCE)
+            case .mapping: UInt32(SLUICE_CONFIG_MAPPING)
+            }
+        },
+        count: { _, handle in ConfigurationNode.from(handle)?.children.count ?? 0 },
+        at: { _, handle, index, key in
+            guard let node = ConfigurationNode.from(handle), index < node.children.count else { return nil }
+            if let key {
+                key.pointee = index < node.keys.count
+                    ? sluice_bytes(data: UnsafePointer(node.keys[index].baseAddress), size: node.keys[index].count)
+                    : .empty
+            }
+            return node.children[index].handle
+        },
+        find: { _, handle, key in
+            guard let node = ConfigurationNode.from(handle) else { return nil }
+            for (index, name) in node.keys.enumerated()
+            where sluice_bytes(data: UnsafePointer(name.baseAddress), size: name.count) == key {
+                return node.children[index].handle
+            }
+            return nil
+        },
+        text: { context, handle, out in
+            guard let node = scalar(context, handle, "a text") else { return false }
+            out?.pointee = sluice_bytes(data: UnsafePointer(node.text.baseAddress), size: node.text.count)
+            return true
+        },
+        integer: { context, handle, out in
+            guard let node = scalar(context, handle, "a whole number") else { return false }
+            guard case .scalar(let text, quoted: false, _) = node.node, let value = Int64(text) else {
+                report(context, node, "expected a whole number")
+                return false
+            }
+            out?.pointee = value
+            return true
+        },
+        number: { context, handle, out in
+            guard let node = scalar(context, handle, "a number") else { return false }
+            guard case .scalar(let text, quoted: false, _) = node.node, let value = Double(text), value.isFinite else {
+                report(context, node, "expected a number")
+                return false
+            }
+            out?.pointee = value
+            return true
+        },
+        boolean: { context, handle, out in
+            guard let node = scalar(context, handle, "true or false") else { return false }
+            guard case .scalar(let text, quoted: false, _) = node.node, text == "true" || text == "false" else {
+                report(context, node, "expected true or false")
+                return false
+            }
+            out?.pointee = text == "true"
+            return true
+        },
+        error: { context, handle, message in
+            InstanceContext.from(context)?.problems.append(
+                (ConfigurationNode.from(handle)?.node.position, message.text))
+        })
+
+    private static func scalar(
+        _ context: UnsafeMutableRawPointer?, _ handle: OpaquePointer?, _ expected: String
+    ) -> ConfigurationNode? {
+        guard let node = ConfigurationNode.from(handle) else { return nil }
+        if case .scalar = node.node { return node }
+        report(context, node, "expected \(expected), not a list or mapping")
+        return nil
+    }
+
+    private static func report(_ context: UnsafeMutableRawPointer?, _ node: ConfigurationNode, _ message: String) {
+        InstanceContext.from(context)?.problems.append((node.node.position, message))
+    }
+}
+
+/// The worker of the calling thread, for services that have no exchange to find it by.
+enum CurrentWorker {
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        pthread_key_create(&key, nil)
+        return key
+    }()
+
+    static func set(_ worker: Worker) { pthread_setspecific(key, Unmanaged.passUnretained(worker).toOpaque()) }
+
+    static func get() -> Worker? {
+        pthread_getspecific(key).map { Unmanaged<Worker>.fromOpaque($0).takeUnretainedValue() }
+    }
+}

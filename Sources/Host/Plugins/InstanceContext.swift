@@ -1,0 +1,233 @@
+import CLinux
+import Glibc
+import Configuration
+import SluiceABI
+
+/// The host as one plugin instance sees it: what stands behind its `sluice_host`. Made before `create` and kept until
+/// `destroy` has returned.
+final class InstanceContext: @unchecked Sendable {
+    let plugin: String
+    /// `plugin` for C callbacks; freed with the context.
+    let source: UnsafeMutableBufferPointer<UInt8>
+    /// Nil for a shared instance.
+    let workerIndex: Int?
+    let environment: HostEnvironment
+    let metrics: DeclaredMetricWriter
+    let host: UnsafeMutablePointer<sluice_host>
+    /// The models of the generation; set before any instance is made.
+    let models: UnsafePointer<sluice_model>?
+    let modelCount: UInt32
+    let modelNames: NameTable?
+
+    /// `create` is under way, on the main thread.
+    var isCreating = true
+    /// What `create` reported: a position and a message each.
+    var problems: [(position: Position?, message: String)] = []
+    private var metricCount = 0
+    /// The configuration tree that plugins hold pointers into while `create` runs.
+    private var tree: [ConfigurationNode] = []
+    /// Timers that run or wait for their worker, by id.
+    var timers: [UInt64: UnsafeMutablePointer<PluginTimer>] = [:]
+    private var nextTimer: UInt64 = 1
+
+    static let metricsAtMost = 64
+    static let timersAtMost = 1_024
+
+    init(
+        plugin: String, workerIndex: Int?, environment: HostEnvironment, models: UnsafePointer<sluice_model>?,
+        modelCount: UInt32, modelNames: NameTable?
+    ) {
+        self.plugin = plugin
+        self.workerIndex = workerIndex
+        self.environment = environment
+        self.models = models
+        self.modelCount = modelCount
+        self.modelNames = modelNames
+        metrics = environment.registry.writer(worker: workerIndex)
+        source = .allocate(capacity: plugin.utf8.count)
+        _ = source.initialize(from: plugin.utf8)
+        host = .allocate(capacity: 1)
+        host.initialize(
+            to: sluice_host(
+                struct_size: UInt32(MemoryLayout<sluice_host>.size), abi_version: UInt32(SLUICE_ABI_VERSION),
+                context: nil, service: HostServices.find))
+        host.pointee.context = Unmanaged.passUnretained(self).toOpaque()
+    }
+
+    deinit {
+        for timer in timers.values { timer.deallocate() }
+        host.deallocate()
+        source.deallocate()
+    }
+
+    static func from(_ context: UnsafeMutableRawPointer?) -> InstanceContext? {
+        context.map { Unmanaged<InstanceContext>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// A node that plugins may hold until `create` returns; nil for nothing.
+    func node(_ node: Node) -> OpaquePointer? {
+        if case .scalar(let text, let quoted, _) = node, !quoted, text.isEmpty || text == "null" || text == "~" {
+            return nil
+        }
+        let box = ConfigurationNode(node)
+        tree.append(box)
+        return box.handle
+    }
+
+    func created() {
+        isCreating = false
+        tree = []
+    }
+
+    func declare(
+        kind: UInt32, name: String, description: String, labels: [(name: String, value: String)]
+    ) -> UInt32? {
+        guard isCreating, metricCount < Self.metricsAtMost, let kind = MetricKind(rawValue: kind) else { return nil }
+        metricCount += 1
+        return environment.registry.declare(
+            plugin: plugin, kind: kind, name: name, description: description, labels: labels)
+    }
+
+    // MARK: Timers
+
+    /// The worker that the instance's timers fire on.
+    var timerWorker: Worker? {
+        let index = workerIndex ?? 0
+        return index < environment.workers.count ? environment.workers[index] : nil
+    }
+
+    func startTimer(
+        delay: UInt64, fire: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void, user: UnsafeMutableRawPointer?
+    ) -> UInt64 {
+        guard timers.count < Self.timersAtMost else { return 0 }
+        let timer = UnsafeMutablePointer<PluginTimer>.allocate(capacity: 1)
+        let id = nextTimer
+        nextTimer += 1
+        timer.initialize(to: PluginTimer(context: Unmanaged.passUnretained(self), id: id, fire: fire, user: user))
+        timer.pointee.node.kind = TimerKind.plugin
+        timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
+        timer.pointee.delay = delay
+        timers[id] = timer
+        // Started by `create`: its worker arms it when it takes the generation over.
+        if !isCreating { timerWorker?.arm(timer) }
+        return id
+    }
+
+    func cancelTimer(_ id: UInt64) {
+        guard let timer = timers.removeValue(forKey: id) else { return }
+        timerWorker?.disarm(timer)
+        timer.deallocate()
+    }
+}
+
+/// What all instances of a process share.
+final class HostEnvironment: @unchecked Sendable {
+    let registry: MetricRegistry
+    let state: StateRegistry
+    let offload: OffloadPool
+    /// Set once, before the first generation is published; empty for a check.
+    var workers: [Worker] = []
+
+    init(registry: MetricRegistry, state: StateRegistry, offload: OffloadPool) {
+        self.registry = registry
+        self.state = state
+        self.offload = offload
+    }
+}
+
+/// A timer of a plugin instance.
+struct PluginTimer {
+    /// First, so that a timer's address is its own.
+    var node = TimerNode()
+    let context: Unmanaged<InstanceContext>
+    let id: UInt64
+    let fire: @convention(c) (UnsafeMutableRawPointer?) -> Void
+    let user: UnsafeMutableRawPointer?
+    /// Nanoseconds.
+    var delay: UInt64 = 0
+
+    init(
+        context: Unmanaged<InstanceContext>, id: UInt64,
+        fire: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void, user: UnsafeMutableRawPointer?
+    ) {
+        self.context = context
+        self.id = id
+        self.fire = fire
+        self.user = user
+    }
+}
+
+extension UnsafeMutablePointer<PluginTimer> {
+    var node: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+}
+
+/// A node of a configuration tree at a fixed address, with its texts as bytes.
+final class ConfigurationNode {
+    let node: Node
+    let children: [ConfigurationNode]
+    let keys: [UnsafeMutableBufferPointer<UInt8>]
+    let text: UnsafeMutableBufferPointer<UInt8>
+
+    init(_ node: Node) {
+        self.node = node
+        switch node {
+        case .scalar(let value, _, _):
+            children = []
+            keys = []
+            text = Self.bytes(value)
+        case .sequence(let nodes, _):
+            children = nodes.map(ConfigurationNode.init)
+            keys = []
+            text = Self.bytes("")
+        case .mapping(let entries, _):
+            children = entries.map { ConfigurationNode($0.value) }
+            keys = entries.map { Self.bytes($0.key) }
+            text = Self.bytes("")
+        }
+    }
+
+    deinit {
+        for key in keys { key.deallocate() }
+        text.deallocate()
+    }
+
+    private static func bytes(_ text: String) -> UnsafeMutableBufferPointer<UInt8> {
+        let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: text.utf8.count)
+        _ = buffer.initialize(from: text.utf8)
+        return buffer
+    }
+
+    var handle: OpaquePointer { OpaquePointer(Unmanaged.passUnretained(self).toOpaque()) }
+
+    static func from(_ handle: OpaquePointer?) -> ConfigurationNode? {
+        handle.map { Unmanaged<ConfigurationNode>.fromOpaque(UnsafeRawPointer($0)).takeUnretainedValue() }
+    }
+}
+
+/// Blocks of memory that outlive generations, by plugin and name. [main]
+final class StateRegistry {
+    static let blockBytesAtMost = 1_048_576
+    static let blocksAtMost = 256
+
+    private struct Key: Hashable {
+        var plugin: String
+        var name: String
+        var size: Int
+    }
+    private var blocks: [Key: UnsafeMutableRawPointer] = [:]
+    private var counts: [String: Int] = [:]
+
+    func block(plugin: String, name: String, size: Int) -> UnsafeMutableRawPointer? {
+        guard size > 0, size <= Self.blockBytesAtMost else { return nil }
+        let key = Key(plugin: plugin, name: name, size: size)
+        if let known = blocks[key] { return known }
+        guard counts[plugin, default: 0] < Self.blocksAtMost else { return nil }
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+        memset(memory, 0, size)
+        blocks[key] = memory
+        counts[plugin, default: 0] += 1
+        return memory
+    }
+}

@@ -1,0 +1,74 @@
+import CLinux
+import Glibc
+
+/// Threads for work of plugins that blocks. Started with the first job; they end with the process.
+final class OffloadPool: @unchecked Sendable {
+    typealias Work = @convention(c) (UnsafeMutableRawPointer?) -> Void
+
+    /// Two: work that blocks waits, it does not compute.
+    private static let threads = 2
+    /// As the header promises.
+    private static let queueAtMost = 1_024
+
+    private var mutex = pthread_mutex_t()
+    private var condition = pthread_cond_t()
+    private var queue: [(work: Work, user: UnsafeMutableRawPointer?)] = []
+    private var isStarted = false
+
+    init() {
+        pthread_mutex_init(&mutex, nil)
+        pthread_cond_init(&condition, nil)
+    }
+
+    /// False when the queue is full. Any thread.
+    func run(_ work: @escaping Work, _ user: UnsafeMutableRawPointer?) -> Bool {
+        pthread_mutex_lock(&mutex)
+        defer { pthread_mutex_unlock(&mutex) }
+        guard queue.count < Self.queueAtMost else { return false }
+        if !isStarted {
+            isStarted = true
+            for _ in 0..<Self.threads { startThread(name: "sluice-offload") { [self] in serve() } }
+        }
+        queue.append((work, user))
+        pthread_cond_signal(&condition)
+        return true
+    }
+
+    private func serve() {
+        while true {
+            pthread_mutex_lock(&mutex)
+            while queue.isEmpty { pthread_cond_wait(&condition, &mutex) }
+            let job = queue.removeFirst()
+            pthread_mutex_unlock(&mutex)
+            job.work(job.user)
+        }
+    }
+}
+
+/// Starts a detached thread that runs `body`. All signals stay with the main thread, which has blocked them before.
+func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
+    final class Body {
+        let name: String
+        let run: @Sendable () -> Void
+        init(_ name: String, _ run: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.run = run
+        }
+    }
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    var thread = pthread_t()
+    let argument = Unmanaged.passRetained(Body(name, body)).toOpaque()
+    let status = pthread_create(
+        &thread, &attributes,
+        { argument in
+            guard let argument else { return nil }
+            let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
+            clinux_name_thread(body.name)
+            body.run()
+            return nil
+        }, argument)
+    precondition(status == 0, "the system has no thread left")
+    pthread_attr_destroy(&attributes)
+}

@@ -1,0 +1,35 @@
+import CLinux
+import Glibc
+
+/// How an image is tried in a child process before it is loaded into this one.
+public struct ProbeCommand: Equatable, Sendable {
+    /// The argument that makes the `sluice` executable call `runProbe`.
+    public static let argument = "__probe"
+
+    /// The `sluice` executable. The default is the one that runs, also after its file was replaced by another.
+    public var executable: String
+    /// Milliseconds until the child is killed. An honest plugin takes about three.
+    public var timeLimit: Int
+
+    /// - Parameter timeLimit: In milliseconds; nil for 1000, or 5000 under a sanitizer, whose start-up alone may take
+    ///   one of them.
+    public init(executable: String = "/proc/self/exe", timeLimit: Int? = nil) {
+        self.executable = executable
+        self.timeLimit = timeLimit ?? (clinux_sanitized() ? 5000 : 1000)
+    }
+}
+
+/// Descriptors and bounds that the two processes agree on.
+enum ProbeChannel {
+    /// The sealed image.
+    static let image: Int32 = 3
+    /// A stream socket: the parent's token comes in, the answer goes out.
+    static let answer: Int32 = 4
+    /// Hexadecimal digits of 128 random bits. The child reads the token before it loads anything and begins its answer
+    /// with it, so that what a plugin's constructor writes by mistake or to deceive is no answer.
+    static let tokenBytes = 32
+    /// An answer: 5 texts of at most 256 bytes, 16 ids of 64 and the words between; or one message of 1 KiB characters.
+    static let maximumAnswer = 16 << 10
+    /// Of what the child wrote to its standard error: enough for the last words of a runtime.
+    static let maximumDiagnostics = 4 << 10
+}

@@ -1,0 +1,128 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// What plugins ask of the worker they run on, through the host services.
+extension Worker {
+    func setFailure(_ message: sluice_bytes) {
+        failureSize = min(message.size, Self.failureBound)
+        if let data = message.data { failure.update(from: data, count: failureSize) }
+    }
+
+    /// Keeps a counted buffer for as long as the exchange lives.
+    func adopt(_ exchange: ExchangePointer, _ buffer: UnsafeMutablePointer<sluice_buffer>) {
+        guard let entry = allocate(exchange, AdoptedBuffer.self, 1) else {
+            CountedBuffers.release(buffer)
+            return
+        }
+        entry.initialize(to: AdoptedBuffer(buffer: buffer, previous: exchange.pointee.adopted))
+        exchange.pointee.adopted = entry
+    }
+
+    func releaseCounted(_ exchange: ExchangePointer) {
+        var next = exchange.pointee.adopted
+        while let entry = next {
+            next = entry.pointee.previous
+            CountedBuffers.release(entry.pointee.buffer)
+        }
+    }
+
+    // MARK: Fields
+
+    func edit(
+        _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes
+    ) -> sluice_status {
+        guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
+            HeadWriter.mayBeSet(name: name, value: value)
+        else { return SLUICE_INVALID_ARGUMENT }
+        if exchange.pointee.edits == nil {
+            guard let list = allocate(exchange, FieldEdits.self, 1),
+                let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
+            else { return SLUICE_RESOURCE_EXHAUSTED }
+            list.initialize(to: FieldEdits(edits: room))
+            exchange.pointee.edits = list
+        }
+        guard let list = exchange.pointee.edits, list.pointee.count < FieldEdits.bound,
+            let nameCopy = copy(exchange, name), let valueCopy = copy(exchange, value)
+        else { return SLUICE_RESOURCE_EXHAUSTED }
+        let kept = value.data == nil ? sluice_bytes.empty : valueCopy
+        (list.pointee.edits + list.pointee.count).initialize(
+            to: FieldEdits.Edit(name: nameCopy, value: kept, side: side))
+        list.pointee.count += 1
+        return SLUICE_OK
+    }
+
+    /// Whether a field of that name was set or removed on that side.
+    func isEdited(_ exchange: ExchangePointer, _ name: sluice_bytes, _ side: Int32) -> Bool {
+        guard let list = exchange.pointee.edits else { return false }
+        for index in 0..<list.pointee.count where list.pointee.edits[index].side == UInt32(side) {
+            if list.pointee.edits[index].name.equalsIgnoringCase(name) { return true }
+        }
+        return false
+    }
+
+    /// `mask` and all fields that edits replace.
+    func maskEdited(
+        _ exchange: ExchangePointer, _ section: FieldSection, _ mask: FieldMask, _ side: Int32
+    ) -> FieldMask {
+        var mask = mask
+        for index in 0..<section.count where isEdited(exchange, section[index].name, side) { mask.insert(index) }
+        return mask
+    }
+
+    /// Writes the fields that were set; of several edits of a name the last one counts.
+    func appendEdits(_ exchange: ExchangePointer, _ side: Int32, _ writer: inout HeadWriter) {
+        guard let list = exchange.pointee.edits else { return }
+        for index in 0..<list.pointee.count {
+            let edit = list.pointee.edits[index]
+            guard edit.side == UInt32(side), edit.value.data != nil else { continue }
+            var isLast = true
+            for later in (index + 1)..<max(list.pointee.count, index + 1)
+            where list.pointee.edits[later].side == edit.side
+                && list.pointee.edits[later].name.equalsIgnoringCase(edit.name)
+            {
+                isLast = false
+            }
+            if isLast { writer.appendField(sluice_field(name: edit.name, value: edit.value)) }
+        }
+    }
+
+    // MARK: Timers
+
+    func arm(_ timer: UnsafeMutablePointer<PluginTimer>) {
+        timers.start(timer.node, at: (clinux_monotonic_ns() &+ timer.pointee.delay) / 1_000_000 &+ 1)
+    }
+
+    func disarm(_ timer: UnsafeMutablePointer<PluginTimer>) { timers.stop(timer.node) }
+
+    func pluginTimerExpired(_ owner: UnsafeMutableRawPointer) {
+        let timer = owner.assumingMemoryBound(to: PluginTimer.self)
+        let value = timer.pointee
+        value.context._withUnsafeGuaranteedRef { _ = $0.timers.removeValue(forKey: value.id) }
+        timer.deallocate()
+        value.fire(value.user)
+    }
+
+    func startPluginTimers(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
+        for context in tables.pointee.contexts?.takeUnretainedValue().all ?? [] {
+            for timer in context.timers.values where !timer.pointee.node.isRunning { arm(timer) }
+        }
+    }
+
+    func stopPluginTimers(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
+        for context in tables.pointee.contexts?.takeUnretainedValue().all ?? [] {
+            for timer in context.timers.values {
+                disarm(timer)
+                timer.deallocate()
+            }
+            context.timers = [:]
+        }
+    }
+}
+
+/// The instances of a generation whose timers fire on one worker.
+final class InstanceContexts {
+    let all: [InstanceContext]
+    init(_ all: [InstanceContext]) { self.all = all }
+}

@@ -1,0 +1,46 @@
+import CLinux
+import Glibc
+import HTTP1
+
+/// A connection from a client: what lasts from one exchange to the next. Idle, it holds no buffer.
+struct ClientConnection: SlabElement {
+    /// First, so that a timer's address is its connection's.
+    var timer = TimerNode()
+    var slot: SlabSlot
+    var descriptor: Int32 = -1
+    /// The kernel may have bytes for us, or take bytes from us: edges seen and not yet used up.
+    var readable = false
+    var writable = true
+    /// The client has sent its last byte.
+    var peerFinished = false
+    /// `advance` is on the stack for this connection.
+    var advancing = false
+    /// The response is out and the socket only drains what the client still sends, so that the kernel does not reset
+    /// the connection before the client has read the answer (RFC 9112 §9.6).
+    var lingering = false
+    /// The last request did not fit a small buffer: begin with a medium one.
+    var likesMediumBuffers = false
+    /// Bytes discarded while lingering.
+    var discarded = 0
+    var listener: UInt16 = 0
+    var peerLength: UInt8 = 0
+    var input = Buffer.none
+    /// Bytes of `input` before this belong to the head that the exchange in progress looks at.
+    var floor = 0
+    var progress = HeadProgress()
+    var exchange: UnsafeMutablePointer<Exchange>?
+    /// When the client counts as idle for too long, in milliseconds; the timer may fire earlier and is moved then.
+    var deadline: UInt64 = 0
+    /// The peer's sockaddr, as much of it as an IPv6 address needs.
+    var peer: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+
+    init(slot: SlabSlot) { self.slot = slot }
+}
+
+/// A socket that accepts connections for one worker.
+struct WorkerListener {
+    var id: UInt32
+    var descriptor: Int32
+    /// A Unix socket is shared by all workers, a TCP one is this worker's.
+    var isUnix: Bool
+}

@@ -1,0 +1,92 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// What crosses from one thread to a worker. The receiver owns the message and what it carries.
+struct Message {
+    enum Kind: UInt8 {
+        /// `pointer`: the `WorkerGeneration` to take over.
+        case generation
+        /// `value`: the token of an exchange whose suspension ends.
+        case resume
+        /// `pointer`: a `BatchMember` for its home worker.
+        case batchMember
+        /// `pointer`: a `BatchReply` for the member's worker.
+        case batchReply
+        /// `value`: the token of a member whose exchange is gone; `pointer`: the `WorkerPool` where it waits.
+        case batchCancel
+        /// Stop accepting, end what is under way, leave.
+        case drain
+        /// `value`: the listener to stop accepting on and close.
+        case closeListener
+        /// `pointer`: a `WorkerListener` to add.
+        case openListener
+        /// Close idle connections and ask streams to end: the drain's time is over.
+        case abort
+        /// `value`: the number of an old generation whose exchanges have had their time.
+        case expire
+        /// `pointer`: a `SnapshotRequest` to fill in.
+        case snapshot
+    }
+
+    var next: UnsafeMutablePointer<Message>?
+    var kind: Kind
+    var value: UInt64
+    var pointer: UnsafeMutableRawPointer?
+}
+
+/// Many producers, one consumer: a stack that is taken whole and turned around, and an eventfd that is written only
+/// when the mailbox was empty, so that a burst costs one wake-up (R. K. Treiber, 1986).
+///
+/// Not bounded by itself: what is sent is bounded by exchanges in flight, and by generations.
+final class Mailbox: @unchecked Sendable {
+    let descriptor: Int32
+    private let top: UnsafeMutablePointer<Atomic<UInt>>
+
+    init?() {
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        guard descriptor >= 0 else { return nil }
+        top = .allocate(capacity: 1)
+        top.initialize(to: Atomic(0))
+    }
+
+    deinit {
+        close(descriptor)
+        top.deinitialize(count: 1)
+        top.deallocate()
+    }
+
+    /// Any thread.
+    func send(_ kind: Message.Kind, value: UInt64 = 0, pointer: UnsafeMutableRawPointer? = nil) {
+        let message = UnsafeMutablePointer<Message>.allocate(capacity: 1)
+        message.initialize(to: Message(next: nil, kind: kind, value: value, pointer: pointer))
+        let address = UInt(bitPattern: message)
+        var seen = top.pointee.load(ordering: .relaxed)
+        while true {
+            message.pointee.next = UnsafeMutablePointer(bitPattern: seen)
+            let result = top.pointee.weakCompareExchange(
+                expected: seen, desired: address, successOrdering: .acquiringAndReleasing, failureOrdering: .relaxed)
+            if result.exchanged { break }
+            seen = result.original
+        }
+        if seen == 0 {
+            var one: UInt64 = 1
+            _ = write(descriptor, &one, 8)
+        }
+    }
+
+    /// The owner alone. All messages sent so far, the oldest first, as a chain that the caller frees.
+    func receive() -> UnsafeMutablePointer<Message>? {
+        var count: UInt64 = 0
+        _ = read(descriptor, &count, 8)
+        var taken = UnsafeMutablePointer<Message>(
+            bitPattern: top.pointee.exchange(0, ordering: .acquiringAndReleasing))
+        var oldest: UnsafeMutablePointer<Message>?
+        while let message = taken {
+            taken = message.pointee.next
+            message.pointee.next = oldest
+            oldest = message
+        }
+        return oldest
+    }
+}

@@ -1,0 +1,329 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+extension UnsafeMutablePointer<ClientConnection> {
+    /// The connection's timer: its first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+}
+
+/// Connections of clients: reading heads, beginning exchanges, closing.
+extension Worker {
+    /// While a connection lingers it may send as much before it is cut: the rest of a small body, not of a large one.
+    private static let lingerBytes = 1_048_576
+    private static let lingerMs: UInt64 = 2_000
+
+    func clientReady(_ client: UnsafeMutablePointer<ClientConnection>, _ events: UInt32) {
+        if events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 {
+            clientLeft(client)
+            return
+        }
+        if events & UInt32(EPOLLRDHUP.rawValue) != 0 {
+            client.pointee.peerFinished = true
+            client.pointee.readable = true
+        }
+        if events & UInt32(EPOLLIN.rawValue) != 0 { client.pointee.readable = true }
+        let wasWritable = client.pointee.writable
+        if events & UInt32(EPOLLOUT.rawValue) != 0 { client.pointee.writable = true }
+        if let exchange = client.pointee.exchange {
+            if !wasWritable, client.pointee.writable, exchange.pointee.toClient.begun {
+                pumpResponse(exchange)
+                return
+            }
+            // A client that closes before its answer is there has left (a half-closed connection looks the same from
+            // here, and is no use for a second request either).
+            if client.pointee.peerFinished, exchange.pointee.machine.requestBodyEnded, client.pointee.input.count == 0 {
+                clientLeft(client)
+                return
+            }
+        }
+        advance(client)
+    }
+
+    /// Goes as far as what has arrived allows: heads, bodies, and pipelined requests one after the other.
+    func advance(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if client.pointee.advancing { return }
+        client.pointee.advancing = true
+        let slot = client.pointee.slot
+        while client.pointee.slot.generation == slot.generation {
+            if client.pointee.lingering {
+                linger(client)
+                break
+            }
+            if let exchange = client.pointee.exchange {
+                takeBody(exchange)
+                // The same exchange still waits for something: an event will tell.
+                if client.pointee.exchange == exchange { break }
+            } else if !readHead(client) {
+                break
+            }
+        }
+        if client.pointee.slot.generation == slot.generation { client.pointee.advancing = false }
+    }
+
+    /// True when an exchange began; false when more bytes are needed or the connection is done with.
+    private func readHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+        while true {
+            if client.pointee.input.count > 0 {
+                let outcome = parser.parseRequest(
+                    client.pointee.input.head, count: client.pointee.input.count, fields: fieldScratch,
+                    into: &requestScratch.pointee, progress: &client.pointee.progress)
+                switch outcome {
+                case .complete:
+                    client.pointee.progress = HeadProgress()
+                    begin(client)
+                    return true
+                case .failed(let fault):
+                    refuse(client, fault)
+                    return false
+                case .needMore: break
+                }
+            }
+            guard client.pointee.readable, makeRoomForHead(client) else {
+                settle(client)
+                return false
+            }
+            switch receive(client) {
+            case .bytes: break
+            case .drained:
+                settle(client)
+                return false
+            case .endOfStream, .broken:
+                close(client)
+                return false
+            }
+        }
+    }
+
+    /// Between requests, or in the middle of a head: gives an unused buffer back and sets the limit that applies.
+    private func settle(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if client.pointee.input.count == 0 {
+            if !client.pointee.input.isAbsent {
+                buffers.give(client.pointee.input)
+                client.pointee.input = .none
+            }
+            if draining { close(client) }
+            return
+        }
+        // A head has begun. Its time counts from its first byte; a slow one does not buy time by more bytes.
+        let deadline = nowMs &+ generation.pointee.limits.headerTimeoutMs
+        if client.pointee.deadline > deadline || !client.timer.pointee.isRunning {
+            client.pointee.deadline = deadline
+            timers.start(client.timer, at: deadline)
+        }
+    }
+
+    private func makeRoomForHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+        if client.pointee.input.isAbsent {
+            let size = client.pointee.likesMediumBuffers ? BufferPool.medium : BufferPool.small
+            client.pointee.input = buffers.take(size)
+            return !client.pointee.input.isAbsent
+        }
+        if client.pointee.input.space > 0 { return true }
+        let used = client.pointee.input
+        // The parser refuses a head that reaches its limit, so that growth ends there: at most one class above it.
+        let larger = used.start > 0 ? used.capacity : used.capacity * 2
+        var buffer = buffers.take(larger)
+        guard !buffer.isAbsent else { return false }
+        buffer.append(used.head, used.count)
+        buffers.give(used)
+        client.pointee.input = buffer
+        return true
+    }
+
+    /// Reads into the free end of the connection's input.
+    @inline(__always)
+    func receive(_ client: UnsafeMutablePointer<ClientConnection>) -> Received {
+        let space = client.pointee.input.space
+        let received = receiveBytes(client.pointee.descriptor, client.pointee.input.tail, space)
+        if case .bytes(let count) = received {
+            client.pointee.input.end &+= count
+            metrics.bytes(.client, received: UInt64(count), sent: 0)
+            // Less than asked for means that the socket is empty, unless its end is still to be read.
+            if count < space, !client.pointee.peerFinished { client.pointee.readable = false }
+        } else {
+            client.pointee.readable = false
+        }
+        return received
+    }
+
+    private func begin(_ client: UnsafeMutablePointer<ClientConnection>) {
+        let head = requestScratch
+        let size = head.pointee.headSize
+        client.pointee.input.start &+= size
+        client.pointee.floor = client.pointee.input.start
+        guard let exchange = exchanges.take() else {
+            metrics.rejected(.memory)
+            answerWithoutExchange(client, status: 503, message: "the gateway has too many requests in flight")
+            return
+        }
+        client.pointee.exchange = exchange
+        exchange.pointee.client = client
+        begin(exchange, head)
+    }
+
+    /// A request that is no HTTP: answered in the default shape, for no adapter has seen it.
+    private func refuse(_ client: UnsafeMutablePointer<ClientConnection>, _ fault: ParseFault) {
+        metrics.parseFailed(.client, ParseErrorKind(fault))
+        answerWithoutExchange(
+            client, status: fault.status,
+            message: sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount))
+    }
+
+    private func answerWithoutExchange(
+        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: sluice_bytes
+    ) {
+        var buffer = buffers.take(BufferPool.small)
+        guard let base = buffer.base else {
+            close(client)
+            return
+        }
+        var body = ByteWriter(base + 2_048, capacity: 2_048)
+        body.writeErrorObject(message)
+        var writer = HeadWriter(base, capacity: 2_048)
+        writer.appendStatusLine(status)
+        writer.appendField("Content-Type", sluice_bytes("application/json"))
+        writer.appendFraming(.length(UInt64(body.count)))
+        if status == 503 { writer.appendField("Retry-After", sluice_bytes("1")) }
+        writer.appendConnection(close: true)
+        if case .written(let size) = writer.finish() {
+            (base + size).update(from: base + 2_048, count: body.count)
+            buffer.end = size + body.count
+            _ = sendBytes(client.pointee.descriptor, base, buffer.end)
+            metrics.bytes(.client, received: 0, sent: UInt64(buffer.end))
+        }
+        buffers.give(buffer)
+        beginLingering(client)
+    }
+
+    private func answerWithoutExchange(
+        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: StaticString
+    ) {
+        answerWithoutExchange(
+            client, status: status, message: sluice_bytes(message.utf8Start, message.utf8CodeUnitCount))
+    }
+
+    // MARK: The end of a connection
+
+    /// The client is gone, or broke its connection.
+    func clientLeft(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if let exchange = client.pointee.exchange {
+            perform(exchange, exchange.pointee.machine.handle(.clientGone))
+            return
+        }
+        close(client)
+    }
+
+    /// Ends sending, and reads on for a while: closing with unread bytes would reset the connection under the answer.
+    func beginLingering(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if client.pointee.peerFinished, client.pointee.input.count == 0, !client.pointee.readable {
+            close(client)
+            return
+        }
+        _ = shutdown(client.pointee.descriptor, Int32(SHUT_WR))
+        client.pointee.lingering = true
+        client.pointee.readable = true
+        client.pointee.floor = 0
+        client.pointee.deadline = nowMs &+ Self.lingerMs
+        timers.start(client.timer, at: client.pointee.deadline)
+        if !client.pointee.advancing { advance(client) }
+    }
+
+    private func linger(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if client.pointee.input.isAbsent { client.pointee.input = buffers.take(BufferPool.small) }
+        guard let base = client.pointee.input.base else {
+            close(client)
+            return
+        }
+        while client.pointee.readable {
+            switch receiveBytes(client.pointee.descriptor, base, client.pointee.input.capacity) {
+            case .bytes(let count):
+                client.pointee.discarded &+= count
+                guard client.pointee.discarded < Self.lingerBytes else {
+                    close(client)
+                    return
+                }
+            case .drained: client.pointee.readable = false
+            case .endOfStream, .broken:
+                close(client)
+                return
+            }
+        }
+        buffers.give(client.pointee.input)
+        client.pointee.input = .none
+    }
+
+    func close(_ client: UnsafeMutablePointer<ClientConnection>) {
+        timers.stop(client.timer)
+        CLinux.close(client.pointee.descriptor)
+        buffers.give(client.pointee.input)
+        client.pointee.input = .none
+        metrics.clientClosed()
+        settings.connections.give()
+        clients.give(client)
+    }
+
+    /// An exchange has ended and its connection lives on, or not.
+    func release(_ client: UnsafeMutablePointer<ClientConnection>, keepAlive: Bool, requestEnded: Bool) {
+        client.pointee.exchange = nil
+        client.pointee.floor = 0
+        if client.pointee.input.count == 0 {
+            buffers.give(client.pointee.input)
+            client.pointee.input = .none
+        }
+        guard keepAlive, !(draining && client.pointee.input.count == 0) else {
+            if requestEnded, client.pointee.input.count == 0, !client.pointee.readable {
+                close(client)
+            } else {
+                beginLingering(client)
+            }
+            return
+        }
+        client.pointee.deadline = nowMs &+ generation.pointee.limits.idleTimeoutMs
+        if !client.timer.pointee.isRunning { timers.start(client.timer, at: client.pointee.deadline) }
+        if !client.pointee.advancing, client.pointee.input.count > 0 || client.pointee.readable { advance(client) }
+    }
+
+    func clientTimerExpired(_ client: UnsafeMutablePointer<ClientConnection>) {
+        // While an exchange runs its own timer counts; `release` starts this one again.
+        if client.pointee.exchange != nil { return }
+        if nowMs < client.pointee.deadline {
+            timers.start(client.timer, at: client.pointee.deadline)
+            return
+        }
+        if !client.pointee.lingering, client.pointee.input.count > 0 {
+            metrics.timedOut(.header)
+            answerWithoutExchange(
+                client, status: 408, message: "the request's head did not arrive in time")
+            return
+        }
+        if !client.pointee.lingering { metrics.timedOut(.idle) }
+        close(client)
+    }
+}
+
+extension ParseErrorKind {
+    /// The kind that a fault is counted under.
+    init(_ fault: ParseFault) {
+        switch fault {
+        case .badMethod, .methodTooLong, .badTarget, .targetTooLong, .badRequestLine, .asteriskNotOptions,
+            .connectNotSupported, .tooManyEmptyLines, .badStatusLine, .badStatus:
+            self = .startLine
+        case .badVersion, .versionNotSupported: self = .version
+        case .headTooLarge, .tooManyFields, .trailersTooLarge: self = .fieldTooLarge
+        case .missingHost, .repeatedHost, .badHost, .hostMismatch: self = .host
+        case .badContentLength, .contentLengthTooLarge, .repeatedContentLength, .lengthAndTransferEncoding,
+            .badTransferEncoding, .repeatedTransferEncoding, .codingNotSupported, .transferEncodingInHTTP10:
+            self = .framing
+        case .badChunkSize, .chunkSizeTooLarge, .badChunkExtension, .chunkFramingTooLarge, .badChunkEnd:
+            self = .chunk
+        case .foldedField, .spaceBeforeColon, .emptyFieldName, .badFieldName, .missingColon, .badFieldValue,
+            .bareLineFeed, .bareCarriageReturn, .forbiddenTrailer:
+            self = .field
+        default: self = .other
+        }
+    }
+}

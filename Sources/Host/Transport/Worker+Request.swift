@@ -1,0 +1,349 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// The request's way: from the client's socket to memory (gathered) or to the endpoint (streamed).
+extension Worker {
+
+    /// More of the request's body may be there.
+    func takeBody(_ exchange: ExchangePointer) {
+        switch exchange.pointee.machine.phase {
+        case .gathering: perform(exchange, gatherMore(exchange))
+        case .awaitingResponse, .responding, .gatheringResponse:
+            if exchange.pointee.toEndpoint.begun, !exchange.pointee.toEndpoint.sourceEnded {
+                perform(exchange, pumpRequest(exchange))
+            } else {
+                noticeClose(exchange)
+            }
+        default: noticeClose(exchange)
+        }
+    }
+
+    /// Nothing of the body is wanted at present; a pipelined request may wait in the socket. Only its end matters.
+    private func noticeClose(_ exchange: ExchangePointer) {
+        guard let client = exchange.pointee.client, client.pointee.peerFinished, client.pointee.input.count == 0,
+            exchange.pointee.machine.requestBodyEnded, !exchange.pointee.machine.responseBegan
+        else { return }
+        var byte: UInt8 = 0
+        if recv(client.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0 {
+            perform(exchange, exchange.pointee.machine.handle(.clientGone))
+        }
+    }
+
+    // MARK: Gathering
+
+    func gatherBody(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let client = exchange.pointee.client, !exchange.pointee.toEndpoint.sourceEnded else {
+            return bodyGathered(exchange, .empty)
+        }
+        if exchange.pointee.toEndpoint.source == .length {
+            let size = Int(exchange.pointee.toEndpoint.remaining)
+            if client.pointee.input.count >= size {
+                // All of it came with the head: it is used where it lies, and stays pinned there.
+                let body = sluice_bytes(client.pointee.input.head.asImmutable, size)
+                client.pointee.input.start &+= size
+                client.pointee.floor = client.pointee.input.start
+                exchange.pointee.toEndpoint.sourceEnded = true
+                exchange.pointee.toEndpoint.bodyBytes = UInt64(size)
+                return bodyGathered(exchange, body)
+            }
+            client.pointee.likesMediumBuffers = size <= BufferPool.medium / 2
+            exchange.pointee.gathered = buffers.take(size)
+        } else {
+            exchange.pointee.gathered = buffers.take(BufferPool.medium)
+        }
+        guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
+        if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
+            exchange.pointee.expectsContinue = false
+            let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
+            // 25 bytes into an empty socket: what does not fit tells of a connection that is broken anyway.
+            _ = sendBytes(client.pointee.descriptor, text.utf8Start, text.utf8CodeUnitCount)
+        }
+        return gatherMore(exchange)
+    }
+
+    private func gatherMore(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let client = exchange.pointee.client else { return .none }
+        while true {
+            if let action = moveIntoGathered(exchange, client) { return action }
+            guard client.pointee.readable else { return .none }
+            exchange.pointee.progressAt = nowMs
+            if exchange.pointee.toEndpoint.source == .length, client.pointee.input.count == 0 {
+                // Straight into its place, and no byte of the next request with it.
+                let space = Int(exchange.pointee.toEndpoint.remaining)
+                switch receiveBytes(client.pointee.descriptor, exchange.pointee.gathered.tail, space) {
+                case .bytes(let count):
+                    exchange.pointee.gathered.end &+= count
+                    exchange.pointee.toEndpoint.remaining &-= UInt64(count)
+                    metrics.bytes(.client, received: UInt64(count), sent: 0)
+                case .drained:
+                    client.pointee.readable = false
+                    return .none
+                case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
+                }
+                continue
+            }
+            guard makeRoomForBody(exchange, client) else { return failWithoutMemory(exchange) }
+            switch receive(client) {
+            case .bytes: break
+            case .drained: return .none
+            case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
+            }
+        }
+    }
+
+    /// Moves what was received to the gathered body; an action when that is whole, or broken.
+    private func moveIntoGathered(
+        _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
+    ) -> ExchangeMachine.Action? {
+        let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
+        while true {
+            if exchange.pointee.toEndpoint.source == .length {
+                let count = Int(min(UInt64(client.pointee.input.count), exchange.pointee.toEndpoint.remaining))
+                if count > 0 {
+                    exchange.pointee.gathered.append(client.pointee.input.head, count)
+                    client.pointee.input.start &+= count
+                    exchange.pointee.toEndpoint.remaining &-= UInt64(count)
+                }
+                return exchange.pointee.toEndpoint.remaining == 0 ? gatheredIsWhole(exchange) : nil
+            }
+            guard client.pointee.input.count > 0 else { return nil }
+            let step = exchange.pointee.toEndpoint.decoder.next(
+                client.pointee.input.head, count: client.pointee.input.count)
+            switch step.event {
+            case .data(let offset, let count):
+                guard exchange.pointee.gathered.count + count <= limit else {
+                    metrics.rejected(.bodyTooLarge)
+                    return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
+                }
+                guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
+                    return failWithoutMemory(exchange)
+                }
+                exchange.pointee.gathered.append(client.pointee.input.head + offset, count)
+                client.pointee.input.start &+= step.consumed
+            case .needMore:
+                client.pointee.input.start &+= step.consumed
+                return nil
+            case .end:
+                client.pointee.input.start &+= step.consumed
+                return gatheredIsWhole(exchange)
+            case .failed(let fault):
+                return malformedBody(exchange, fault)
+            }
+        }
+    }
+
+    /// Doubles a gathered body's buffer until `count` more bytes fit.
+    func grow(_ buffer: inout Buffer, by count: Int, limit: Int) -> Bool {
+        if buffer.space >= count { return true }
+        var larger = buffers.take(min(max(buffer.capacity * 2, buffer.end + count), max(limit, buffer.end + count)))
+        guard !larger.isAbsent else { return false }
+        larger.append(buffer.head, buffer.count)
+        buffers.give(buffer)
+        buffer = larger
+        return true
+    }
+
+    private func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        exchange.pointee.toEndpoint.sourceEnded = true
+        exchange.pointee.toEndpoint.bodyBytes = UInt64(exchange.pointee.gathered.count)
+        let gathered = exchange.pointee.gathered
+        exchange.pointee.gathered = .none
+        if !exchange.pointee.ownedBuffers.adopt(gathered) {
+            buffers.give(gathered)
+            return failWithoutMemory(exchange)
+        }
+        return bodyGathered(exchange, sluice_bytes(gathered.head.asImmutable, gathered.count))
+    }
+
+    private func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {
+        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
+        piece.initialize(to: body)
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        if message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) || body.size > 0 {
+            message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
+            message.pointee.body = UnsafePointer(piece)
+            message.pointee.body_count = body.size > 0 ? 1 : 0
+            message.pointee.body_size = UInt64(body.size)
+        }
+        return exchange.pointee.machine.handle(.bodyGathered)
+    }
+
+    private func malformedBody(_ exchange: ExchangePointer, _ fault: ParseFault) -> ExchangeMachine.Action {
+        metrics.parseFailed(.client, ParseErrorKind(fault))
+        exchange.pointee.machine.clientPersists = false
+        let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
+        return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
+    }
+
+    // MARK: Streaming
+
+    /// The request goes out on the exchange's connection.
+    func sendRequest(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard stageRequestHead(exchange) else {
+            return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
+        }
+        return pumpRequest(exchange)
+    }
+
+    /// Sends what can be sent of the request, and reads on from the client as far as that makes sense.
+    func pumpRequest(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let upstream = exchange.pointee.upstream, !upstream.pointee.connecting,
+            exchange.pointee.toEndpoint.begun
+        else { return .none }
+        while true {
+            let streams = exchange.pointee.passes && !exchange.pointee.toEndpoint.sourceEnded
+            if streams, let client = exchange.pointee.client {
+                if let action = stageRequestBody(exchange, client) { return action }
+            }
+            let input = streams ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
+            let count = collect(exchange.pointee.toEndpoint, input)
+            if count == 0 {
+                if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
+                    buffers.give(exchange.pointee.toEndpoint.staged)
+                    exchange.pointee.toEndpoint.staged = .none
+                    if exchange.pointee.machine.requestBodyEnded { return .none }
+                    exchange.pointee.progressAt = nowMs
+                    return exchange.pointee.machine.handle(.requestBodyEnded)
+                }
+                guard let client = exchange.pointee.client else { return .none }
+                guard client.pointee.readable else { return .none }
+                guard makeRoomForBody(exchange, client) else { return failWithoutMemory(exchange) }
+                switch receive(client) {
+                case .bytes:
+                    exchange.pointee.progressAt = nowMs
+                    continue
+                case .drained: return .none
+                case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
+                }
+            }
+            guard upstream.pointee.writable else { return .none }
+            let sent = sendCollected(upstream.pointee.descriptor, count)
+            if sent.bytes < 0 {
+                // It no longer reads. What it may have answered is still to be read; the end of that tells the rest.
+                upstream.pointee.writable = false
+                upstream.pointee.readable = true
+                exchange.pointee.upstreamKeepsAlive = false
+                return exchange.pointee.machine.phase == .awaitingResponse ? readResponseHead(exchange) : .none
+            }
+            metrics.bytes(.upstream, received: 0, sent: UInt64(sent.bytes))
+            if sent.bytes < sent.wanted { upstream.pointee.writable = false }
+            if streams, let client = exchange.pointee.client {
+                consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
+            } else {
+                var nothing = Buffer.none
+                consume(&exchange.pointee.toEndpoint, &nothing, sent.bytes)
+            }
+        }
+    }
+
+    /// Takes chunked framing off the client's bytes and puts it on anew; shows new bytes to filters that want them.
+    private func stageRequestBody(
+        _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
+    ) -> ExchangeMachine.Action? {
+        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+        if exchange.pointee.toEndpoint.source == .chunked {
+            let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
+            if let fault {
+                exchange.pointee.machine.clientPersists = false
+                metrics.parseFailed(.client, ParseErrorKind(fault))
+                if exchange.pointee.machine.responseBegan { return .cut }
+                let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
+                return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
+            }
+            if exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) {
+                metrics.rejected(.bodyTooLarge)
+                return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
+            }
+        }
+        return showChunk(exchange, SLUICE_SIDE_REQUEST, client.pointee.input)
+    }
+
+    /// Room for more of a body that streams, without touching the head that plugins may look at.
+    private func makeRoomForBody(
+        _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
+    ) -> Bool {
+        if client.pointee.input.isAbsent {
+            client.pointee.input = buffers.take(BufferPool.medium)
+            return !client.pointee.input.isAbsent
+        }
+        // What has gone out cannot be sent again once its place is used.
+        if exchange.pointee.toEndpoint.bodyBytes > 0 { exchange.pointee.machine.repeatable = false }
+        if client.pointee.input.count == 0 {
+            client.pointee.input.start = client.pointee.floor
+            client.pointee.input.end = client.pointee.floor
+        }
+        let flow = exchange.pointee.toEndpoint
+        let expected = flow.source == .length ? flow.remaining : UInt64.max
+        let isSmall = client.pointee.input.capacity < BufferPool.medium
+        if isSmall, expected > UInt64(client.pointee.input.space) {
+            var larger = buffers.take(BufferPool.medium)
+            guard !larger.isAbsent else { return client.pointee.input.space > 0 }
+            larger.append(client.pointee.input.head, client.pointee.input.count)
+            // The head stays where it is for as long as the exchange lasts.
+            guard exchange.pointee.ownedBuffers.adopt(client.pointee.input) else {
+                buffers.give(larger)
+                return client.pointee.input.space > 0
+            }
+            client.pointee.input = larger
+            client.pointee.floor = 0
+            client.pointee.likesMediumBuffers = true
+            return true
+        }
+        if client.pointee.input.space > 0 { return true }
+        // Full of bytes that nobody has taken: the decoder wants a longer run (trailers). Compact behind the head.
+        guard client.pointee.input.start > client.pointee.floor, let base = client.pointee.input.base else { return false }
+        let count = client.pointee.input.count
+        memmove(base + client.pointee.floor, client.pointee.input.head, count)
+        client.pointee.input.start = client.pointee.floor
+        client.pointee.input.end = client.pointee.floor + count
+        return true
+    }
+
+    /// An answer goes out before the body was read. What has already arrived is thrown away, so that a kept-alive
+    /// connection survives a small body that nobody wanted.
+    func discardRequestBody(_ exchange: ExchangePointer) {
+        guard let client = exchange.pointee.client, !exchange.pointee.machine.requestBodyEnded,
+            exchange.pointee.machine.clientPersists, exchange.pointee.upstream == nil
+        else { return }
+        if exchange.pointee.toEndpoint.source == .length {
+            guard UInt64(client.pointee.input.count) >= exchange.pointee.toEndpoint.remaining else { return }
+            client.pointee.input.start &+= Int(exchange.pointee.toEndpoint.remaining)
+            client.pointee.floor = client.pointee.input.start
+            exchange.pointee.toEndpoint.remaining = 0
+            exchange.pointee.toEndpoint.sourceEnded = true
+            _ = exchange.pointee.machine.handle(.requestBodyEnded)
+        } else if exchange.pointee.toEndpoint.source == .chunked {
+            while client.pointee.input.count > 0 {
+                let step = exchange.pointee.toEndpoint.decoder.next(
+                    client.pointee.input.head, count: client.pointee.input.count)
+                client.pointee.input.start &+= step.consumed
+                switch step.event {
+                case .data: continue
+                case .end:
+                    client.pointee.floor = client.pointee.input.start
+                    exchange.pointee.toEndpoint.sourceEnded = true
+                    _ = exchange.pointee.machine.handle(.requestBodyEnded)
+                    return
+                case .needMore, .failed: return
+                }
+            }
+        }
+    }
+
+    /// Back to the request's first byte, for a second attempt.
+    func rewind(_ exchange: ExchangePointer) {
+        buffers.give(exchange.pointee.toEndpoint.staged)
+        exchange.pointee.toEndpoint.staged = .none
+        exchange.pointee.toEndpoint.begun = false
+        exchange.pointee.toEndpoint.pieceIndex = 0
+        exchange.pointee.toEndpoint.pieceOffset = 0
+        guard let client = exchange.pointee.client, exchange.pointee.replaySize > 0 else { return }
+        client.pointee.input.start = exchange.pointee.replayStart
+        exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize
+        exchange.pointee.toEndpoint.sourceEnded = false
+        exchange.pointee.toEndpoint.bodyBytes = 0
+        exchange.pointee.toEndpoint.inspected = 0
+    }
+}

@@ -1,0 +1,63 @@
+import HTTP1
+
+/// A connection to an endpoint; one exchange at a time, idle between two.
+struct UpstreamConnection: SlabElement {
+    /// First, so that a timer's address is its connection's.
+    var timer = TimerNode()
+    var slot: SlabSlot
+    var descriptor: Int32 = -1
+    var readable = false
+    var writable = false
+    var peerFinished = false
+    var connecting = false
+    var isIdle = false
+    /// It has served a request before the present one.
+    var reused = false
+    var input = Buffer.none
+    var progress = HeadProgress()
+    var exchange: UnsafeMutablePointer<Exchange>?
+    var endpoint: UnsafeMutablePointer<WorkerEndpoint>
+    /// The pool it was opened for, for metrics; never freed.
+    var pool: UnsafeMutablePointer<SharedPool>?
+    /// Neighbours in the endpoint's list of idle connections.
+    var nextIdle: UnsafeMutablePointer<UpstreamConnection>?
+    var previousIdle: UnsafeMutablePointer<UpstreamConnection>?
+    /// When it has been idle for too long, in milliseconds.
+    var deadline: UInt64 = 0
+
+    init(slot: SlabSlot) {
+        self.slot = slot
+        endpoint = UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped
+    }
+}
+
+/// One worker's connections to one endpoint. It outlives generations, as the endpoint does.
+struct WorkerEndpoint {
+    let endpoint: UnsafeMutablePointer<Endpoint>
+    /// Open ones, idle and busy and connecting.
+    var open: Int = 0
+    var idle: Int = 0
+    /// The most recently used first: the others may then grow old and be closed.
+    var firstIdle: UnsafeMutablePointer<UpstreamConnection>?
+    var lastIdle: UnsafeMutablePointer<UpstreamConnection>?
+
+    mutating func push(_ connection: UnsafeMutablePointer<UpstreamConnection>) {
+        connection.pointee.isIdle = true
+        connection.pointee.nextIdle = firstIdle
+        connection.pointee.previousIdle = nil
+        if let firstIdle { firstIdle.pointee.previousIdle = connection } else { lastIdle = connection }
+        firstIdle = connection
+        idle &+= 1
+    }
+
+    mutating func remove(_ connection: UnsafeMutablePointer<UpstreamConnection>) {
+        let next = connection.pointee.nextIdle
+        let previous = connection.pointee.previousIdle
+        if let next { next.pointee.previousIdle = previous } else { lastIdle = previous }
+        if let previous { previous.pointee.nextIdle = next } else { firstIdle = next }
+        connection.pointee.nextIdle = nil
+        connection.pointee.previousIdle = nil
+        connection.pointee.isIdle = false
+        idle &-= 1
+    }
+}

@@ -1,0 +1,404 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+import Synchronization
+
+/// From a routed request to a connection: who serves it, in which form, on which endpoint.
+extension Worker {
+    /// Whether whoever serves this exchange reads the request's payload.
+    func dispatchNeedsPayload(_ exchange: ExchangePointer) -> Bool {
+        guard !exchange.pointee.machine.hasPayload else { return false }
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
+        if pool.pointee.backend != nil || pool.pointee.batching != nil { return isInference }
+        let hasBody = exchange.pointee.message.unsafelyUnwrapped.pointee.body_state != UInt32(SLUICE_BODY_NONE)
+        return hasBody && pool.pointee.adapter != exchange.pointee.adapter
+    }
+
+    func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        if let backend = pool.pointee.backend { return askBackend(exchange, backend) }
+        let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
+        if let batching = pool.pointee.batching, isInference, exchange.pointee.client != nil,
+            isBatchable(exchange)
+        {
+            return joinBatch(exchange, batching)
+        }
+        if let action = encodeRequest(exchange, pool) { return action }
+        return acquire(exchange, fresh: false)
+    }
+
+    // MARK: In this process
+
+    private func askBackend(_ exchange: ExchangePointer, _ backend: BackendLink) -> ExchangeMachine.Action {
+        guard let response = freshResponse(exchange) else { return failWithoutMemory(exchange) }
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        switch Int32(request.pointee.operation) {
+        case SLUICE_OPERATION_MODEL_READY:
+            response.pointee.ready = 1
+            return answerUnified(exchange)
+        case SLUICE_OPERATION_MODEL_METADATA:
+            return describeModel(exchange, backend, response)
+        case SLUICE_OPERATION_INFER: break
+        default:
+            return fail(
+                exchange, SLUICE_UNIMPLEMENTED, 501, "the model is served in the gateway, which has no such operation")
+        }
+        let start = beginCall(exchange)
+        let status = backend.table.pointee.infer.unsafelyUnwrapped(
+            backend.instance, exchange.handle, request, response)
+        endCall(exchange, backend.plugin, start)
+        exchange.pointee.isResumed = false
+        switch status {
+        case SLUICE_OK: return answerUnified(exchange)
+        case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+        default: return failPlugin(exchange, status, backend.plugin)
+        }
+    }
+
+    private func describeModel(
+        _ exchange: ExchangePointer, _ backend: BackendLink, _ response: UnsafeMutablePointer<sluice_response>
+    ) -> ExchangeMachine.Action {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        let model = tables.pointee.models + Int(pool.pointee.model)
+        let count = Int(model.pointee.versionCount)
+        guard let metadata = allocate(exchange, sluice_metadata.self, 1),
+            let versions = allocate(exchange, sluice_bytes.self, count)
+        else { return failWithoutMemory(exchange) }
+        metadata.initialize(to: sluice_metadata())
+        let start = beginCall(exchange)
+        let status = backend.table.pointee.describe.unsafelyUnwrapped(backend.instance, metadata)
+        endCall(exchange, backend.plugin, start)
+        guard status == SLUICE_OK else { return failPlugin(exchange, status, backend.plugin) }
+        for index in 0..<count {
+            let sibling = tables.pointee.pools + Int(model.pointee.firstPool) + index
+            (versions + index).initialize(to: sibling.pointee.versionName)
+        }
+        metadata.pointee.name = pool.pointee.modelName
+        metadata.pointee.versions = UnsafePointer(versions)
+        metadata.pointee.version_count = UInt32(count)
+        response.pointee.metadata = UnsafePointer(metadata)
+        return answerUnified(exchange)
+    }
+
+    // MARK: Toward an endpoint
+
+    /// Lets the pool's adapter say what goes to the endpoint. Nil when it is settled.
+    func encodeRequest(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action? {
+        guard let adapter = pool.pointee.adapter, let out = allocate(exchange, sluice_message.self, 1) else {
+            return failWithoutMemory(exchange)
+        }
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        var target = sluice_target()
+        target.model = pool.pointee.upstreamModelIsSet ? pool.pointee.upstreamModel : pool.pointee.modelName
+        target.version = pool.pointee.upstreamVersionIsSet ? pool.pointee.upstreamVersion : request.pointee.version
+        if pool.pointee.endpointCount > 0 {
+            target.authority = pool.pointee.targets[0].pointee.authority
+        }
+        target.same_protocol = adapter == exchange.pointee.adapter && exchange.pointee.client != nil ? 1 : 0
+        target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
+        out.initialize(to: sluice_message())
+        let start = beginCall(exchange)
+        let status = adapter.pointee.table.pointee.encode_request.unsafelyUnwrapped(
+            adapter.pointee.instance, exchange.handle, request, &target, out)
+        endCall(exchange, adapter.pointee.plugin, start)
+        switch status {
+        case SLUICE_PASS where target.same_protocol == 1:
+            exchange.pointee.passes = true
+        case SLUICE_OK:
+            exchange.pointee.passes = false
+        case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
+            return exchange.pointee.machine.handle(.payloadNeeded)
+        default:
+            return failPlugin(exchange, status, adapter.pointee.plugin)
+        }
+        exchange.pointee.outgoing = out
+        return nil
+    }
+
+    /// A connection for the exchange: a kept-alive one, a new one, or a place in the queue.
+    func acquire(_ exchange: ExchangePointer, fresh: Bool) -> ExchangeMachine.Action {
+        let pool = exchange.pointee.pool.unsafelyUnwrapped
+        // Who came first goes first.
+        if pool.pointee.firstWaiting != nil, !exchange.pointee.isWaiting, !fresh { return enqueue(exchange, pool) }
+        let count = markEligible(pool)
+        guard count > 0 else {
+            metrics.rejected(.noEndpoint)
+            return fail(
+                exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model has no healthy endpoint"), retryAfter: 1)
+        }
+        let index = pick(exchange, pool, count)
+        if let action = take(exchange, pool, index, fresh: fresh) { return action }
+        // The chosen endpoint has no connection to spare: any other that has one is better than waiting.
+        for other in 0..<UInt32(pool.pointee.endpointCount) where other != index && isEligible(other) {
+            if let action = take(exchange, pool, other, fresh: fresh) { return action }
+        }
+        return exchange.pointee.isWaiting ? .none : enqueue(exchange, pool)
+    }
+
+    private func isEligible(_ index: UInt32) -> Bool { eligible[Int(index >> 6)] >> UInt64(index & 63) & 1 != 0 }
+
+    private func markEligible(_ pool: UnsafeMutablePointer<WorkerPool>) -> UInt32 {
+        var count: UInt32 = 0
+        let total = pool.pointee.endpointCount
+        var word = 0
+        while word * 64 < total {
+            var bits: UInt64 = 0
+            var index = word * 64
+            while index < min(total, word * 64 + 64) {
+                if sluice_load_u32(&pool.pointee.targets[index].pointee.load.pointee.healthy) != 0 {
+                    bits |= 1 << UInt64(index & 63)
+                    count &+= 1
+                }
+                index &+= 1
+            }
+            eligible[word] = bits
+            word &+= 1
+        }
+        return count
+    }
+
+    private func pick(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32
+    ) -> UInt32 {
+        if let balancer = pool.pointee.balancer {
+            var arguments = sluice_pick()
+            arguments.endpoints = UnsafePointer(pool.pointee.endpoints)
+            arguments.count = UInt32(truncatingIfNeeded: pool.pointee.endpointCount)
+            arguments.attempt = UInt32(exchange.pointee.machine.attempts) &+ 1
+            arguments.eligible = UnsafePointer(eligible)
+            arguments.eligible_count = count
+            let start = beginCall(exchange)
+            let index = balancer.table.pointee.pick.unsafelyUnwrapped(
+                balancer.instance, exchange.handle, exchange.pointee.request, &arguments)
+            endCall(exchange, balancer.plugin, start)
+            if index < arguments.count, isEligible(index) { return index }
+            metrics.pluginFailed(plugin: PluginMetricsID(index: balancer.plugin))
+        }
+        var index: UInt32 = 0
+        while !isEligible(index) { index &+= 1 }
+        return index
+    }
+
+    /// Nil when the endpoint has no connection to spare.
+    private func take(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
+    ) -> ExchangeMachine.Action? {
+        let target = pool.pointee.targets[Int(index)]
+        let endpoint = workerEndpoint(target)
+        if !fresh, let idle = endpoint.pointee.firstIdle {
+            endpoint.pointee.remove(idle)
+            idle.pointee.reused = true
+            attach(exchange, idle, index)
+            metrics.upstreamReused(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+            leaveQueue(exchange)
+            return exchange.pointee.machine.handle(.connected(reused: true))
+        }
+        guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
+        leaveQueue(exchange)
+        return connect(exchange, pool, endpoint, index)
+    }
+
+    private func connect(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
+    ) -> ExchangeMachine.Action {
+        let address = endpoint.pointee.endpoint.pointee.address
+        let descriptor = socket(
+            address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0, let upstream = upstreams.take() else {
+            if descriptor >= 0 { CLinux.close(descriptor) }
+            metrics.rejected(.memory)
+            return fail(
+                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+        }
+        if address.family != AF_UNIX {
+            var one: Int32 = 1
+            _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
+        upstream.pointee.descriptor = descriptor
+        upstream.pointee.endpoint = endpoint
+        upstream.pointee.pool = pool.pointee.shared
+        upstream.pointee.timer.kind = TimerKind.upstream
+        upstream.pointee.timer.owner = UnsafeMutableRawPointer(upstream)
+        endpoint.pointee.open &+= 1
+        metrics.upstreamOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+        attach(exchange, upstream, index)
+        let result = address.withPointer { Glibc.connect(descriptor, $0, $1) }
+        let code = result == 0 ? 0 : clinux_errno()
+        let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
+        let token = Token.make(Token.upstream, upstream.pointee.slot)
+        guard code == 0 || code == EINPROGRESS, clinux_epoll_add(epoll, descriptor, edges, token) == 0 else {
+            _ = exchange.pointee.machine.handle(.connecting)
+            return connectFailed(exchange)
+        }
+        if code == 0 {
+            upstream.pointee.writable = true
+            return exchange.pointee.machine.handle(.connected(reused: false))
+        }
+        upstream.pointee.connecting = true
+        timers.start(upstream.timer, at: nowMs &+ generation.pointee.limits.connectTimeoutMs)
+        return exchange.pointee.machine.handle(.connecting)
+    }
+
+    func connectFailed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        finishAttempt(exchange, .connectFailed, SLUICE_UNAVAILABLE)
+        detachUpstream(exchange)
+        return exchange.pointee.machine.handle(.attemptFailed(.connectFailed))
+    }
+
+    private func attach(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ index: UInt32
+    ) {
+        upstream.pointee.exchange = exchange
+        exchange.pointee.upstream = upstream
+        exchange.pointee.endpointIndex = index
+        exchange.pointee.attemptAt = now
+        exchange.pointee.firstByteAt = 0
+        exchange.pointee.attemptOpen = true
+        upstream.pointee.endpoint.pointee.endpoint.pointee.attemptBegins()
+        exchange.pointee.request.unsafelyUnwrapped.pointee.attempt =
+            UInt32(exchange.pointee.machine.attempts) &+ 1
+    }
+
+    func workerEndpoint(_ target: UnsafeMutablePointer<Endpoint>) -> UnsafeMutablePointer<WorkerEndpoint> {
+        let index = target.pointee.index
+        if let known = endpoints[index] { return known }
+        let made = UnsafeMutablePointer<WorkerEndpoint>.allocate(capacity: 1)
+        made.initialize(to: WorkerEndpoint(endpoint: target))
+        endpoints[index] = made
+        return made
+    }
+
+    // MARK: The end of an attempt
+
+    /// Accounts for an attempt that is under way, if there is one: endpoint, balancer, metrics.
+    func finishAttempt(_ exchange: ExchangePointer, _ outcome: AttemptOutcome, _ status: sluice_status) {
+        guard exchange.pointee.attemptOpen, let pool = exchange.pointee.pool else { return }
+        exchange.pointee.attemptOpen = false
+        let index = Int(exchange.pointee.endpointIndex)
+        let firstByteAt = exchange.pointee.firstByteAt
+        let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.attemptAt
+        let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
+        pool.pointee.targets[index].pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
+        let total = now &- exchange.pointee.attemptAt
+        metrics.attemptFinished(
+            endpoint: EndpointMetricsID(index: pool.pointee.endpointMetrics[index]), outcome: outcome,
+            durationNs: total)
+        guard let balancer = pool.pointee.balancer, let onResult = balancer.table.pointee.on_result else { return }
+        var result = sluice_outcome()
+        result.endpoint = exchange.pointee.endpointIndex
+        result.status = status
+        result.http_status = UInt32(exchange.pointee.httpStatus)
+        result.attempt = UInt32(exchange.pointee.machine.attempts)
+        result.first_byte_ns = firstByte
+        result.total_ns = total
+        let start = beginCall(exchange)
+        onResult(balancer.instance, &result)
+        endCall(exchange, balancer.plugin, start)
+    }
+
+    /// The same when the exchange ends before the attempt does.
+    func endAttempt(_ exchange: ExchangePointer, failed: Bool) {
+        guard exchange.pointee.attemptOpen else { return }
+        let status = exchange.pointee.status
+        let outcome: AttemptOutcome =
+            !failed ? .cancelled : status == SLUICE_DEADLINE_EXCEEDED ? .timeout : .badResponse
+        finishAttempt(exchange, outcome, failed ? (status == SLUICE_OK ? SLUICE_UNAVAILABLE : status) : SLUICE_CANCELLED)
+    }
+
+    // MARK: Queue
+
+    private func enqueue(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action {
+        let waiting = pool.pointee.shared.pointee.waiting
+        let metricsID = PoolMetricsID(index: pool.pointee.shared.pointee.metrics)
+        if waiting.pointee.wrappingAdd(1, ordering: .relaxed).newValue > pool.pointee.queueBound {
+            waiting.pointee.wrappingSubtract(1, ordering: .relaxed)
+            guard pool.pointee.dropsOldest, let oldest = pool.pointee.firstWaiting else {
+                metrics.rejected(.queueFull)
+                return fail(
+                    exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the model's queue is full"), retryAfter: 1)
+            }
+            metrics.rejected(.queueDropped)
+            let action = fail(
+                oldest, SLUICE_RESOURCE_EXHAUSTED, 503,
+                sluice_bytes("the model's queue is full, and newer requests took its place"), retryAfter: 1)
+            perform(oldest, action)
+            waiting.pointee.wrappingAdd(1, ordering: .relaxed)
+        }
+        exchange.pointee.isWaiting = true
+        exchange.pointee.queuedAt = now
+        exchange.pointee.nextWaiting = nil
+        exchange.pointee.previousWaiting = pool.pointee.lastWaiting
+        if let last = pool.pointee.lastWaiting {
+            last.pointee.nextWaiting = exchange
+        } else {
+            pool.pointee.firstWaiting = exchange
+        }
+        pool.pointee.lastWaiting = exchange
+        metrics.enqueued(pool: metricsID)
+        if !pool.pointee.isInWaitingList {
+            pool.pointee.isInWaitingList = true
+            pool.pointee.nextWaitingPool = firstWaitingPool
+            firstWaitingPool = pool
+        }
+        return exchange.pointee.machine.handle(.queued)
+    }
+
+    func leaveQueue(_ exchange: ExchangePointer) {
+        guard exchange.pointee.isWaiting, let pool = exchange.pointee.pool else { return }
+        exchange.pointee.isWaiting = false
+        let next = exchange.pointee.nextWaiting
+        let previous = exchange.pointee.previousWaiting
+        if let next { next.pointee.previousWaiting = previous } else { pool.pointee.lastWaiting = previous }
+        if let previous { previous.pointee.nextWaiting = next } else { pool.pointee.firstWaiting = next }
+        exchange.pointee.queuedFor &+= now &- exchange.pointee.queuedAt
+        pool.pointee.shared.pointee.waiting.pointee.wrappingSubtract(1, ordering: .relaxed)
+        metrics.dequeued(
+            pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics),
+            nanoseconds: now &- exchange.pointee.queuedAt)
+    }
+
+    /// Connections were given back or closed: those who wait for one try again, the oldest of each pool first. Called
+    /// between events, never from within an exchange.
+    func serveWaiting() {
+        var link = firstWaitingPool
+        firstWaitingPool = nil
+        while let pool = link {
+            link = pool.pointee.nextWaitingPool
+            pool.pointee.isInWaitingList = false
+            while let exchange = pool.pointee.firstWaiting {
+                let action = acquire(exchange, fresh: false)
+                // Nothing to spare: it stays first in the queue.
+                if pool.pointee.firstWaiting == exchange { break }
+                perform(exchange, action)
+            }
+            if pool.pointee.firstWaiting != nil, !pool.pointee.isInWaitingList {
+                pool.pointee.isInWaitingList = true
+                pool.pointee.nextWaitingPool = firstWaitingPool
+                firstWaitingPool = pool
+            }
+        }
+    }
+
+    /// A generation goes: its pools, none of which can have waiters, leave the list.
+    func forgetWaitingPools(of old: UnsafeMutablePointer<WorkerGeneration>) {
+        let first = old.pointee.pools
+        let last = first + old.pointee.poolCount
+        var kept: UnsafeMutablePointer<WorkerPool>?
+        var link = firstWaitingPool
+        while let pool = link {
+            link = pool.pointee.nextWaitingPool
+            if pool >= first, pool < last { continue }
+            pool.pointee.nextWaitingPool = kept
+            kept = pool
+        }
+        firstWaitingPool = kept
+    }
+}

@@ -1,0 +1,264 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+extension UnsafeMutablePointer<UpstreamConnection> {
+    /// The connection's timer: its first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+}
+
+/// Connections to endpoints: events, heads of responses, parking and closing.
+extension Worker {
+    /// A backend that sends hint after hint and never an answer is cut off (RFC 9110 §15.2 sets no bound).
+    private static let interimAtMost: UInt8 = 16
+    /// How long a connection stays open unused: shorter than the 75 s after which nginx, and the 60 s after which many
+    /// balancers close theirs, so that the race of reuse against close is rare.
+    private static let idleMs: UInt64 = 50_000
+
+    func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ events: UInt32) {
+        let broken = events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
+        if upstream.pointee.connecting {
+            connected(upstream, broken: broken)
+            return
+        }
+        if events & UInt32(EPOLLRDHUP.rawValue) != 0 || broken {
+            upstream.pointee.peerFinished = true
+            upstream.pointee.readable = true
+        }
+        if events & UInt32(EPOLLIN.rawValue) != 0 { upstream.pointee.readable = true }
+        let wasWritable = upstream.pointee.writable
+        if events & UInt32(EPOLLOUT.rawValue) != 0 { upstream.pointee.writable = true }
+        guard let exchange = upstream.pointee.exchange else {
+            // Idle: neither an end nor a byte is expected, and after either it is of no use.
+            if upstream.pointee.readable { close(upstream) }
+            return
+        }
+        if !wasWritable, upstream.pointee.writable, !exchange.pointee.machine.requestBodyEnded
+            || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
+        {
+            perform(exchange, pumpRequest(exchange))
+            guard upstream.pointee.exchange == exchange else { return }
+        }
+        guard upstream.pointee.readable else { return }
+        switch exchange.pointee.machine.phase {
+        case .awaitingResponse: perform(exchange, readResponseHead(exchange))
+        case .gatheringResponse: perform(exchange, gatherResponse(exchange))
+        case .responding: perform(exchange, pumpResponseOnce(exchange))
+        default: break
+        }
+    }
+
+    private func connected(_ upstream: UnsafeMutablePointer<UpstreamConnection>, broken: Bool) {
+        guard let exchange = upstream.pointee.exchange else { return close(upstream) }
+        var code: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(upstream.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+        upstream.pointee.connecting = false
+        timers.stop(upstream.timer)
+        guard code == 0, !broken else {
+            perform(exchange, connectFailed(exchange))
+            return
+        }
+        upstream.pointee.writable = true
+        perform(exchange, exchange.pointee.machine.handle(.connected(reused: false)))
+    }
+
+    func upstreamTimerExpired(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        if upstream.pointee.connecting {
+            guard let exchange = upstream.pointee.exchange else { return close(upstream) }
+            metrics.timedOut(.connect)
+            perform(exchange, connectFailed(exchange))
+            return
+        }
+        guard upstream.pointee.isIdle else { return }
+        if nowMs < upstream.pointee.deadline {
+            timers.start(upstream.timer, at: upstream.pointee.deadline)
+            return
+        }
+        close(upstream)
+    }
+
+    // MARK: Responses
+
+    @inline(__always)
+    func receive(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Received {
+        let space = upstream.pointee.input.space
+        let received = receiveBytes(upstream.pointee.descriptor, upstream.pointee.input.tail, space)
+        if case .bytes(let count) = received {
+            upstream.pointee.input.end &+= count
+            metrics.bytes(.upstream, received: UInt64(count), sent: 0)
+            if count < space, !upstream.pointee.peerFinished { upstream.pointee.readable = false }
+        } else {
+            upstream.pointee.readable = false
+        }
+        return received
+    }
+
+    func readResponseHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let upstream = exchange.pointee.upstream else { return .none }
+        while true {
+            if upstream.pointee.input.count > 0 {
+                let outcome = parser.parseResponse(
+                    upstream.pointee.input.head, count: upstream.pointee.input.count, fields: fieldScratch,
+                    requestWasHead: exchange.pointee.methodIsHead, into: &responseScratch.pointee,
+                    progress: &upstream.pointee.progress)
+                switch outcome {
+                case .complete:
+                    upstream.pointee.progress = HeadProgress()
+                    if responseScratch.pointee.status < 200 {
+                        guard interim(exchange, upstream) else { return badResponse(exchange) }
+                        continue
+                    }
+                    return responseArrived(exchange, upstream)
+                case .failed(let fault):
+                    metrics.parseFailed(.upstream, ParseErrorKind(fault))
+                    return badResponse(exchange)
+                case .needMore: break
+                }
+            }
+            guard upstream.pointee.readable else { return .none }
+            guard makeRoomForHead(upstream) else { return failWithoutMemory(exchange) }
+            switch receive(upstream) {
+            case .bytes: break
+            case .drained: return .none
+            case .endOfStream, .broken:
+                if upstream.pointee.input.count > 0 { return badResponse(exchange) }
+                finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
+                detachUpstream(exchange)
+                let action = exchange.pointee.machine.handle(.attemptFailed(.closedBeforeResponse))
+                if action == .acquireFreshConnection { rewind(exchange) }
+                return action
+            }
+        }
+    }
+
+    func badResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
+        detachUpstream(exchange)
+        return exchange.pointee.machine.handle(.attemptFailed(.badResponse))
+    }
+
+    private func makeRoomForHead(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+        let used = upstream.pointee.input
+        if used.isAbsent {
+            upstream.pointee.input = buffers.take(BufferPool.small)
+            return !upstream.pointee.input.isAbsent
+        }
+        if used.space > 0 { return true }
+        var buffer = buffers.take(used.start > 0 ? used.capacity : used.capacity * 2)
+        guard !buffer.isAbsent else { return false }
+        buffer.append(used.head, used.count)
+        buffers.give(used)
+        upstream.pointee.input = buffer
+        return true
+    }
+
+    /// An interim response: 100 and 103 go on to a client of HTTP/1.1, others have nothing to say to it.
+    private func interim(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
+    ) -> Bool {
+        let head = responseScratch
+        upstream.pointee.input.start &+= head.pointee.headSize
+        exchange.pointee.interimCount &+= 1
+        guard exchange.pointee.interimCount <= Self.interimAtMost else { return false }
+        let status = head.pointee.status
+        guard let client = exchange.pointee.client, exchange.pointee.minorVersion == 1, exchange.pointee.passes,
+            status == 103 || (status == 100 && exchange.pointee.expectsContinue),
+            exchange.pointee.toClient.staged.isAbsent, client.pointee.writable
+        else { return true }
+        var buffer = buffers.take(head.pointee.headSize + 1_024)
+        guard let base = buffer.base else { return true }
+        var writer = HeadWriter(base, capacity: buffer.capacity)
+        writer.appendStatusLine(status)
+        writer.appendFields(head.pointee.fields, except: head.pointee.fields.hopByHop)
+        if case .written(let count) = writer.finish() {
+            buffer.end = count
+            let sent = sendBytes(client.pointee.descriptor, base, count)
+            if sent >= 0, sent < count {
+                // The rest goes first when the socket takes bytes again.
+                buffer.start = max(sent, 0)
+                client.pointee.writable = false
+                exchange.pointee.toClient.staged = buffer
+                return true
+            }
+        }
+        buffers.give(buffer)
+        return true
+    }
+
+    /// The head of the final response is in `responseScratch`.
+    private func responseArrived(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
+    ) -> ExchangeMachine.Action {
+        let head = responseScratch
+        exchange.pointee.firstByteAt = clinux_monotonic_ns()
+        exchange.pointee.httpStatus = head.pointee.status
+        exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
+        exchange.pointee.toClient.setSource(head.pointee.body)
+        upstream.pointee.input.start &+= head.pointee.headSize
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        var needs = tables.pointee.filters.needs
+        if let pool = exchange.pointee.pool {
+            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
+        }
+        let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
+        if gather, !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
+        return exchange.pointee.machine.handle(.responseHead(gather: gather))
+    }
+
+    // MARK: Giving connections back
+
+    /// All of the response was taken from the connection.
+    func endUpstream(_ exchange: ExchangePointer) {
+        guard let upstream = exchange.pointee.upstream else { return }
+        let status = exchange.pointee.httpStatus
+        finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
+        let reusable =
+            exchange.pointee.upstreamKeepsAlive && exchange.pointee.machine.requestBodyEnded
+            && (exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes)
+            && exchange.pointee.toEndpoint.staged.count == 0 && !exchange.pointee.toEndpoint.hasPieces
+            && upstream.pointee.input.count == 0 && !upstream.pointee.peerFinished
+            && exchange.pointee.toClient.source != .untilClose && !draining
+        exchange.pointee.upstream = nil
+        upstream.pointee.exchange = nil
+        if reusable { park(upstream) } else { close(upstream) }
+    }
+
+    private func park(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        buffers.give(upstream.pointee.input)
+        upstream.pointee.input = .none
+        upstream.pointee.endpoint.pointee.push(upstream)
+        upstream.pointee.deadline = nowMs &+ Self.idleMs
+        if !upstream.timer.pointee.isRunning { timers.start(upstream.timer, at: upstream.pointee.deadline) }
+        if let pool = upstream.pointee.pool {
+            metrics.upstreamParked(pool: PoolMetricsID(index: pool.pointee.metrics))
+        }
+        connectionsFreed = true
+    }
+
+    /// The exchange needs its connection no more, in whatever state that is: it is closed.
+    func detachUpstream(_ exchange: ExchangePointer) {
+        guard let upstream = exchange.pointee.upstream else { return }
+        exchange.pointee.upstream = nil
+        upstream.pointee.exchange = nil
+        close(upstream)
+    }
+
+    func close(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        let wasIdle = upstream.pointee.isIdle
+        if wasIdle { upstream.pointee.endpoint.pointee.remove(upstream) }
+        upstream.pointee.endpoint.pointee.open &-= 1
+        timers.stop(upstream.timer)
+        CLinux.close(upstream.pointee.descriptor)
+        buffers.give(upstream.pointee.input)
+        upstream.pointee.input = .none
+        if let pool = upstream.pointee.pool {
+            metrics.upstreamClosed(pool: PoolMetricsID(index: pool.pointee.metrics), wasIdle: wasIdle)
+        }
+        upstreams.give(upstream)
+        connectionsFreed = true
+    }
+}

@@ -1,0 +1,408 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+import Synchronization
+
+/// One event loop on one thread: its listeners, connections, exchanges, timers, buffers and metric shard. Nothing of it
+/// is touched by another thread but the mailbox; what concerns one step of a request's life is in an extension in that
+/// step's folder.
+final class Worker: @unchecked Sendable {
+    let index: Int
+    let mailbox: Mailbox
+    let settings: WorkerSettings
+    let metrics: MetricShard
+    let control: ControlInbox
+    /// By the limits of the present generation.
+    var parser: HeadParser
+    let epoll: Int32
+    /// Peers, to send batch members home.
+    var peers: [Worker] = []
+
+    var buffers = BufferPool()
+    var timers: TimerWheel
+    var clients: Slab<ClientConnection>
+    var upstreams: Slab<UpstreamConnection>
+    var exchanges: Slab<Exchange>
+    var listeners: [WorkerListener] = []
+    var generation: UnsafeMutablePointer<WorkerGeneration>
+    /// Connections by endpoint index; nil until the first use.
+    let endpoints: UnsafeMutablePointer<UnsafeMutablePointer<WorkerEndpoint>?>
+    var firstWaitingPool: UnsafeMutablePointer<WorkerPool>?
+    /// A connection to an endpoint was given back or closed since the queues were last looked at.
+    var connectionsFreed = false
+    private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
+
+    /// Nanoseconds of the monotonic clock when the present events began to be handled; milliseconds of the same.
+    var now: UInt64
+    var nowMs: UInt64 { now / 1_000_000 }
+    var draining = false
+    var stopped = false
+    /// Exchanges begun, to sample the timing of plugin calls.
+    var begun: UInt64 = 0
+    /// The reason of the last failed plugin call.
+    let failure: UnsafeMutablePointer<UInt8>
+    var failureSize = 0
+    static let failureBound = 1_024
+
+    /// Parsed into before an exchange exists.
+    let fieldScratch: UnsafeMutablePointer<sluice_field>
+    let requestScratch: UnsafeMutablePointer<RequestHead>
+    let responseScratch: UnsafeMutablePointer<ResponseHead>
+    let captureScratch: UnsafeMutablePointer<sluice_bytes>
+    /// Eligible endpoints of the pick at hand.
+    let eligible: UnsafeMutablePointer<UInt64>
+    let pieces: UnsafeMutablePointer<iovec>
+    private let events: UnsafeMutablePointer<epoll_event>
+    var date = DateCache()
+
+    /// As many as one turn of the loop handles; more wait for the next.
+    private static let eventsAtMost = 256
+    static let piecesAtMost = 64
+    /// Endpoints of one pool, as the header promises.
+    static let endpointsAtMost = 4_096
+    /// Accepted in one go before other connections get their turn.
+    private static let acceptsAtMost = 32
+
+    init?(
+        index: Int, settings: WorkerSettings, metrics: MetricShard, control: ControlInbox
+    ) {
+        guard let mailbox = Mailbox() else { return nil }
+        self.index = index
+        self.mailbox = mailbox
+        self.settings = settings
+        generation = WorkerGeneration.empty()
+        self.metrics = metrics
+        self.control = control
+        parser = HeadParser()
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        now = clinux_monotonic_ns()
+        timers = TimerWheel(now: now / 1_000_000)
+        clients = Slab(bound: settings.maxConnections)
+        upstreams = Slab(bound: settings.maxUpstreamConnections)
+        // A batch is an exchange beside those of its members.
+        exchanges = Slab(bound: settings.maxConnections * 2)
+        endpoints = .allocate(capacity: EndpointRegistry.bound)
+        endpoints.initialize(repeating: nil, count: EndpointRegistry.bound)
+        failure = .allocate(capacity: Self.failureBound)
+        fieldScratch = .allocate(capacity: 128)
+        fieldScratch.initialize(repeating: sluice_field(), count: 128)
+        requestScratch = .allocate(capacity: 1)
+        requestScratch.initialize(to: RequestHead(fields: fieldScratch))
+        responseScratch = .allocate(capacity: 1)
+        responseScratch.initialize(to: ResponseHead(fields: fieldScratch))
+        captureScratch = .allocate(capacity: CompiledRoute.capturesAtMost)
+        eligible = .allocate(capacity: Self.endpointsAtMost / 64)
+        pieces = .allocate(capacity: Self.piecesAtMost)
+        events = .allocate(capacity: Self.eventsAtMost)
+        guard epoll >= 0,
+            clinux_epoll_add(epoll, mailbox.descriptor, UInt32(EPOLLIN.rawValue), Token.mailbox) == 0
+        else { return nil }
+    }
+
+    /// What an epoll event is about: kind in the upper bits, then 28 bits of the slot's generation, then its index.
+    enum Token {
+        static let mailbox: UInt64 = 0
+        static let listener: UInt64 = 1 << 60
+        static let client: UInt64 = 2 << 60
+        static let upstream: UInt64 = 3 << 60
+
+        static func make(_ kind: UInt64, _ slot: SlabSlot) -> UInt64 {
+            kind | UInt64(slot.generation & SlabSlot.generationMask) << 32 | UInt64(slot.index)
+        }
+    }
+
+    /// Runs until a drain has ended. The thread's own.
+    func run() {
+        CurrentWorker.set(self)
+        if let core = settings.core(of: index) { _ = clinux_pin_thread(Int32(core)) }
+        while !stopped {
+            var timeout: Int32 = -1
+            if let wait = timers.wait {
+                // The wheel's clock may be behind by what this turn took.
+                let late = clinux_monotonic_ns() / 1_000_000 &- timers.now
+                timeout = wait <= late ? 0 : Int32(clamping: min(wait - late, 60_000))
+            }
+            let count = epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
+            now = clinux_monotonic_ns()
+            var position = 0
+            while position < Int(count) {
+                handle(events[position].events, events[position].data.u64)
+                position &+= 1
+            }
+            let millisecond = nowMs
+            while let timer = timers.expire(at: millisecond) { expired(timer) }
+            while connectionsFreed {
+                connectionsFreed = false
+                serveWaiting()
+            }
+            reportRetired()
+            if draining { leaveIfDrained() }
+        }
+    }
+
+    private func handle(_ events: UInt32, _ token: UInt64) {
+        let index = UInt32(truncatingIfNeeded: token)
+        let generation = UInt32(truncatingIfNeeded: token >> 32) & SlabSlot.generationMask
+        switch token >> 60 {
+        case 2:
+            guard let client = clients.find(index: index, generation: generation) else { return }
+            clientReady(client, events)
+        case 3:
+            guard let upstream = upstreams.find(index: index, generation: generation) else { return }
+            upstreamReady(upstream, events)
+        case 1:
+            if let listener = listeners.first(where: { $0.id == index }) { accept(listener) }
+        default:
+            readMailbox()
+        }
+    }
+
+    // MARK: Listeners
+
+    func open(_ listener: WorkerListener) {
+        listeners.append(listener)
+        let shared: UInt32 = listener.isUnix ? 1 << 28 : 0  // EPOLLEXCLUSIVE
+        _ = clinux_epoll_add(
+            epoll, listener.descriptor, UInt32(EPOLLIN.rawValue) | shared, Token.listener | UInt64(listener.id))
+    }
+
+    /// Takes what waits in the accept queue first: a connection that the kernel has accepted is not reset.
+    func close(listener id: UInt32) {
+        guard let position = listeners.firstIndex(where: { $0.id == id }) else { return }
+        let listener = listeners.remove(at: position)
+        if !listener.isUnix {
+            while accept(listener, atMost: Self.acceptsAtMost) == Self.acceptsAtMost {}
+        }
+        _ = epoll_ctl(epoll, EPOLL_CTL_DEL, listener.descriptor, nil)
+        if !listener.isUnix { CLinux.close(listener.descriptor) }
+    }
+
+    private func accept(_ listener: WorkerListener) { _ = accept(listener, atMost: Self.acceptsAtMost) }
+
+    private func accept(_ listener: WorkerListener, atMost bound: Int) -> Int {
+        var accepted = 0
+        while accepted < bound {
+            var address = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let descriptor = clinux_accept(listener.descriptor, &address, &length)
+            if descriptor < 0 {
+                // A connection that was reset while it waited, or descriptors are out: the next event tries again.
+                if clinux_errno() == ECONNABORTED || clinux_errno() == EINTR { continue }
+                break
+            }
+            accepted += 1
+            admit(descriptor, listener, &address, Int(length))
+        }
+        return accepted
+    }
+
+    private func admit(
+        _ descriptor: Int32, _ listener: WorkerListener, _ address: inout sockaddr_storage, _ length: Int
+    ) {
+        let isWithinBound = settings.connections.take()
+        guard isWithinBound, let client = clients.take() else {
+            if isWithinBound { settings.connections.give() }
+            metrics.rejected(.maxConnections)
+            let answer: StaticString =
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+            _ = sendBytes(descriptor, answer.utf8Start, answer.utf8CodeUnitCount)
+            CLinux.close(descriptor)
+            return
+        }
+        if !listener.isUnix {
+            var one: Int32 = 1
+            _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
+        client.pointee.descriptor = descriptor
+        client.pointee.listener = UInt16(truncatingIfNeeded: listener.id)
+        client.pointee.timer.kind = TimerKind.client
+        client.pointee.timer.owner = UnsafeMutableRawPointer(client)
+        let kept = min(length, 32)
+        client.pointee.peerLength = UInt8(kept)
+        withUnsafeMutableBytes(of: &client.pointee.peer) { destination in
+            withUnsafeBytes(of: &address) { source in
+                destination.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[0..<kept]))
+            }
+        }
+        client.pointee.deadline = nowMs &+ generation.pointee.limits.headerTimeoutMs
+        timers.start(client.timer, at: client.pointee.deadline)
+        metrics.clientOpened()
+        let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
+        if clinux_epoll_add(epoll, descriptor, edges, Token.make(Token.client, client.pointee.slot)) != 0 {
+            close(client)
+        }
+    }
+
+    // MARK: Mailbox
+
+    private func readMailbox() {
+        var next = mailbox.receive()
+        while let message = next {
+            next = message.pointee.next
+            handle(message.pointee)
+            message.deallocate()
+        }
+    }
+
+    private func handle(_ message: Message) {
+        switch message.kind {
+        case .generation:
+            if let pointer = message.pointer { take(pointer.assumingMemoryBound(to: WorkerGeneration.self)) }
+        case .resume: resume(token: message.value)
+        case .batchMember: if let pointer = message.pointer { receiveMember(pointer) }
+        case .batchReply: if let pointer = message.pointer { receiveReply(pointer) }
+        case .batchCancel:
+            if let pointer = message.pointer {
+                removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
+            }
+        case .drain: drain()
+        case .abort: abortAll()
+        case .expire: expire(generation: message.value)
+        case .closeListener: close(listener: UInt32(truncatingIfNeeded: message.value))
+        case .openListener:
+            if let pointer = message.pointer?.assumingMemoryBound(to: WorkerListener.self) {
+                open(pointer.pointee)
+                pointer.deallocate()
+            }
+        case .snapshot:
+            if let pointer = message.pointer {
+                Unmanaged<SnapshotRequest>.fromOpaque(pointer).takeRetainedValue().answer(snapshot())
+            }
+        }
+    }
+
+    /// The new generation serves what begins from now on; the old one ends with its last exchange.
+    private func take(_ next: UnsafeMutablePointer<WorkerGeneration>) {
+        let old = generation
+        generation = next
+        let limits = next.pointee.limits
+        parser = HeadParser(
+            limits: HeadLimits(
+                headerBytes: limits.headerBytes, fieldCount: limits.headerCount, targetBytes: limits.headerBytes))
+        startPluginTimers(next)
+        old.pointee.retired = true
+        if old.pointee.exchanges == 0 { retire(old) }
+    }
+
+    /// The last exchange of an old generation has ended. The control thread is told at the end of this turn of the
+    /// loop: from then on the generation's memory is gone.
+    func retire(_ old: UnsafeMutablePointer<WorkerGeneration>) { retiring.append(old) }
+
+    private func reportRetired() {
+        guard !retiring.isEmpty else { return }
+        for old in retiring {
+            stopPluginTimers(old)
+            forgetWaitingPools(of: old)
+            control.send(.generationLeft(number: old.pointee.number, worker: index))
+        }
+        retiring.removeAll()
+    }
+
+    // MARK: Drain
+
+    private func drain() {
+        draining = true
+        for listener in listeners { close(listener: listener.id) }
+        for client in clients.elements where client.pointee.exchange == nil {
+            // Something may have come that no event has told of yet.
+            client.pointee.readable = true
+            advance(client)
+        }
+        for client in clients.elements where client.pointee.exchange == nil && client.pointee.input.count == 0 {
+            close(client)
+        }
+        leaveIfDrained()
+    }
+
+    private func abortAll() {
+        draining = true
+        for client in clients.elements {
+            if let exchange = client.pointee.exchange { perform(exchange, exchange.pointee.machine.handle(.clientGone)) }
+        }
+        for client in clients.elements { close(client) }
+        stopped = true
+        control.send(.workerLeft(index))
+    }
+
+    /// An old generation has had its time: what still runs on it ends now.
+    private func expire(generation number: UInt64) {
+        for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
+            if exchange.pointee.client == nil {
+                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
+            } else if exchange.pointee.machine.responseBegan {
+                perform(exchange, .cut)
+            } else {
+                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
+            }
+        }
+    }
+
+    private func leaveIfDrained() {
+        guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
+        stopped = true
+        control.send(.workerLeft(index))
+    }
+
+    private func snapshot() -> WorkerSnapshot {
+        WorkerSnapshot(
+            worker: index, clients: clients.inUse, upstreams: upstreams.inUse, exchanges: exchanges.inUse,
+            bufferBytes: buffers.bytesInUse, generation: generation.pointee.number, byGeneration: exchangesByGeneration())
+    }
+
+    private func exchangesByGeneration() -> [UInt64: Int] {
+        var counts: [UInt64: Int] = [:]
+        for exchange in exchanges.elements {
+            if let number = exchange.pointee.generation?.pointee.number { counts[number, default: 0] += 1 }
+        }
+        return counts
+    }
+}
+
+/// What a worker is told once, when it starts.
+struct WorkerSettings: Sendable {
+    /// Clients of this worker; the gateway's bound is shared by all workers, so that one worker may have them all.
+    var maxConnections = 10_000
+    /// Connections to endpoints of this worker: as many as clients, and for each endpoint some idle ones.
+    var maxUpstreamConnections = 20_000
+    var cores: [Int] = []
+    var connections: ConnectionCount
+
+    func core(of worker: Int) -> Int? { cores.isEmpty ? nil : cores[worker % cores.count] }
+}
+
+/// Client connections of the whole gateway against `max_connections`; one atomic for all workers.
+final class ConnectionCount: Sendable {
+    private let open = Atomic<Int>(0)
+    private let bound: Int
+
+    init(bound: Int) { self.bound = bound }
+
+    /// False when the bound is reached.
+    func take() -> Bool {
+        if open.wrappingAdd(1, ordering: .relaxed).newValue <= bound { return true }
+        give()
+        return false
+    }
+
+    func give() { open.wrappingSubtract(1, ordering: .relaxed) }
+}
+
+enum TimerKind {
+    static let client: UInt8 = 1
+    static let exchange: UInt8 = 2
+    static let upstream: UInt8 = 3
+    static let plugin: UInt8 = 4
+    static let batching: UInt8 = 5
+}
+
+struct WorkerSnapshot: Sendable {
+    var worker: Int
+    var clients: Int
+    var upstreams: Int
+    var exchanges: Int
+    var bufferBytes: Int
+    var generation: UInt64
+    /// Exchanges under way, by the number of the generation they began on.
+    var byGeneration: [UInt64: Int]
+}

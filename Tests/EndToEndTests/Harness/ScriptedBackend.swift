@@ -1,0 +1,132 @@
+import Foundation
+
+/// What a script of a `ScriptedBackend` sees of one connection.
+final class BackendConnection: @unchecked Sendable {
+    /// Counts from 0 in the order of arrival.
+    let index: Int
+    let socket: Socket
+    let reader: MessageReader
+
+    init(index: Int, socket: Socket) {
+        self.index = index
+        self.socket = socket
+        reader = MessageReader(socket)
+    }
+
+    /// Answers with a whole, well-formed response.
+    func answer(_ status: Int = 200, _ body: String = "ok", fields: [String] = []) {
+        let lines = ["HTTP/1.1 \(status) Some", "Content-Length: \(body.utf8.count)"] + fields
+        socket.send(lines.joined(separator: "\r\n") + "\r\n\r\n" + body)
+    }
+}
+
+/// A backend that does what its script says, byte for byte, and remembers what it was sent. One thread a connection.
+final class ScriptedBackend: @unchecked Sendable {
+    let port: UInt16
+    /// Nil for a TCP backend.
+    let path: String?
+    private let listener: Socket
+    private let script: @Sendable (BackendConnection) throws -> Void
+    private let lock = NSLock()
+    private var connections: [BackendConnection] = []
+    private var seen: [HTTPMessage] = []
+    private var open = 0
+    private var stopping = false
+
+    /// `script` runs for each connection; when it returns the connection is closed.
+    init(path: String? = nil, port: UInt16 = 0, _ script: @escaping @Sendable (BackendConnection) throws -> Void) throws
+    {
+        self.path = path
+        self.script = script
+        if let path {
+            listener = try Socket.listen(path: path)
+            self.port = 0
+        } else {
+            (listener, self.port) = try Socket.listen(port: port)
+        }
+        let thread = Thread { [weak self, listener] in
+            while true {
+                guard let accepted = listener.accept(.after(seconds: 3_600)) else { return }
+                guard let self, self.admit(accepted) else { return }
+            }
+        }
+        thread.start()
+    }
+
+    /// Answers every request with `respond`, keeping the connection.
+    convenience init(
+        path: String? = nil, port: UInt16 = 0, respond: @escaping @Sendable (BackendConnection, HTTPMessage) -> Void
+    ) throws {
+        let box = WeakBackend()
+        try self.init(path: path, port: port) { connection in
+            while let request = try connection.reader.request(.after(seconds: 600)) {
+                box.value?.note(request)
+                respond(connection, request)
+                if request.field("connection")?.lowercased() == "close" { return }
+            }
+        }
+        box.value = self
+    }
+
+    /// Answers every request with 200 and a text that names its method and target.
+    static func ordinary(path: String? = nil, port: UInt16 = 0) throws -> ScriptedBackend {
+        try ScriptedBackend(path: path, port: port) { connection, request in
+            let body = "\(request.method) \(request.target) \(request.body.count)"
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
+            connection.socket.send(request.method == "HEAD" ? head : head + body)
+        }
+    }
+
+    deinit { stop() }
+
+    func stop() {
+        lock.lock()
+        let wasStopping = stopping
+        stopping = true
+        let all = connections
+        lock.unlock()
+        guard !wasStopping else { return }
+        listener.shutdownBoth()
+        for connection in all { connection.socket.shutdownBoth() }
+    }
+
+    var endpoint: String { path.map { "unix:\($0)" } ?? "http://127.0.0.1:\(port)" }
+
+    /// Requests that came, in the order in which they were read.
+    var requests: [HTTPMessage] { locked { seen } }
+    var connectionCount: Int { locked { connections.count } }
+    var openCount: Int { locked { open } }
+    /// Everything that came, a list of bytes for each connection.
+    var received: [[UInt8]] { locked { connections.map(\.reader.received) } }
+
+    func note(_ request: HTTPMessage) { locked { seen.append(request) } }
+
+    private func admit(_ socket: Socket) -> Bool {
+        let connection: BackendConnection? = locked {
+            guard !stopping else { return nil }
+            let connection = BackendConnection(index: connections.count, socket: socket)
+            connections.append(connection)
+            open += 1
+            return connection
+        }
+        guard let connection else { return false }
+        let thread = Thread { [weak self, script] in
+            // A script that fails has lost its peer: nothing is left to do but to close.
+            try? script(connection)
+            connection.socket.close()
+            self?.locked { self?.open -= 1 }
+        }
+        thread.start()
+        return true
+    }
+
+    private func locked<Result>(_ work: () -> Result) -> Result {
+        lock.lock()
+        defer { lock.unlock() }
+        return work()
+    }
+}
+
+private final class WeakBackend: @unchecked Sendable {
+    weak var value: ScriptedBackend?
+}

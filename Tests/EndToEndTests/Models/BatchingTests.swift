@@ -1,0 +1,137 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Requests of many connections share upstream calls, and each gets its own rows back.
+    @Suite struct Batching {
+        /// Answers a V2 request with ten times its input, one value a row; a value of 666 fails the whole request.
+        private static func tenfold() throws -> ScriptedBackend {
+            try ScriptedBackend { connection, request in
+                guard let message = try? JSON(request.bodyText) else { return connection.answer(400, "{}") }
+                let data = message["inputs"][0]["data"].numbers
+                guard !data.contains(666) else { return connection.answer(400, "{\"error\": \"not that number\"}") }
+                let answer = data.map { "\(Int($0 * 10))" }.joined(separator: ",")
+                connection.answer(
+                    200,
+                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[\(data.count)],"
+                        + "\"data\":[\(answer)]}]}", fields: ["Content-Type: application/json"])
+            }
+        }
+
+        private static func configuration(_ backend: ScriptedBackend, rows: Int, delay: Int) -> GatewayConfiguration {
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference", "rest-predict"]
+            configuration.batcher = "size-or-delay"
+            configuration.models = [
+                "  m:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: open-inference }",
+                "    batching: { max_batch_size: \(rows), max_delay_ms: \(delay) }",
+            ]
+            return configuration
+        }
+
+        private static func request(_ values: [Int], id: Int) -> String {
+            let body =
+                "{\"id\":\"\(id)\",\"inputs\":[{\"name\":\"x\",\"datatype\":\"INT64\",\"shape\":[\(values.count),1],"
+                + "\"data\":\(values)}]}"
+            return "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        }
+
+        private static func rows(of request: HTTPMessage) throws -> Int {
+            try JSON(request.bodyText)["inputs"][0]["shape"][0].integer ?? 0
+        }
+
+        @Test func requestsOfManyConnectionsShareACall() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 8, delay: 500))
+            let sockets = try (0..<32).map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() { socket.send(Self.request([index], id: index)) }
+            for (index, socket) in sockets.enumerated() {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                #expect(response.status == 200, "\(response.bodyText)")
+                let answer = try JSON(response.bodyText)
+                #expect(answer["outputs"][0]["data"].integers == [index * 10])
+                #expect(answer["outputs"][0]["shape"].integers == [1])
+                #expect(answer["id"].text == "\(index)")
+            }
+            let sizes = try backend.requests.map { try Self.rows(of: $0) }
+            #expect(sizes.reduce(0, +) == 32)
+            #expect(sizes.allSatisfy { $0 <= 8 })
+            #expect(sizes.count <= 8, "\(sizes)")
+            #expect(try gateway.metric("sluice_batch_rows_count") > 0 || gateway.metrics().contains("batch"))
+        }
+
+        @Test func membersOfSeveralRowsAreSplitRight() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 16, delay: 300))
+            let members = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10], [11], [12, 13]]
+            let sockets = try members.map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() { socket.send(Self.request(members[index], id: index)) }
+            for (index, socket) in sockets.enumerated() {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                let output = try JSON(response.bodyText)["outputs"][0]
+                #expect(output["data"].integers == members[index].map { $0 * 10 })
+                #expect(output["shape"].integers == [members[index].count])
+            }
+            #expect(backend.requests.count < members.count)
+        }
+
+        @Test func aLoneRequestWaitsNoLongerThanTheDelay() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 1_000, delay: 50))
+            #expect(try gateway.exchange(Self.request([4], id: 1), method: "POST").status == 200)
+            #expect(backend.requests.count == 1)
+        }
+
+        @Test func differentShapesNeverShareACall() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 8, delay: 200))
+            let wide = Self.request([1, 2], id: 1).replacingOccurrences(of: "[2,1]", with: "[1,2]")
+            let sockets = try (0..<2).map { _ in try gateway.connect() }
+            sockets[0].send(Self.request([1], id: 0))
+            sockets[1].send(wide)
+            for socket in sockets { #expect(try MessageReader(socket).response(to: "POST")?.status != nil) }
+            #expect(backend.requests.count == 2)
+        }
+
+        @Test func anErrorOfTheCallReachesEveryMember() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 4, delay: 300))
+            let values = [1, 666, 3, 4]
+            let sockets = try values.map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() { socket.send(Self.request([values[index]], id: index)) }
+            for socket in sockets {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                #expect((400..<600).contains(response.status))
+                #expect(try JSON(response.bodyText)["error"].text?.isEmpty == false)
+            }
+            // The next batch is served.
+            #expect(try gateway.exchange(Self.request([5], id: 9), method: "POST").status == 200)
+        }
+
+        @Test func anAnswerOfTheWrongSizeIsNobodysAnswer() throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(
+                    200,
+                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[7]}]}"
+                )
+            }
+            let gateway = try Gateway(Self.configuration(backend, rows: 2, delay: 2_000))
+            let sockets = try (0..<2).map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() { socket.send(Self.request([index], id: index)) }
+            for socket in sockets { #expect(try MessageReader(socket).response(to: "POST")?.status == 502) }
+        }
+
+        @Test func aMemberThatLeavesDoesNotDisturbTheOthers() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 100, delay: 300))
+            let leaving = try gateway.connect()
+            let staying = try gateway.connect()
+            leaving.send(Self.request([1], id: 1))
+            staying.send(Self.request([2], id: 2))
+            leaving.close()
+            let response = try #require(try MessageReader(staying).response(to: "POST"))
+            #expect(try JSON(response.bodyText)["outputs"][0]["data"].integers == [20])
+        }
+    }
+}
