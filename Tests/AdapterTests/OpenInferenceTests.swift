@@ -56,8 +56,9 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(decoded.payload.outputs[0].flags == 0)
         #expect(
             refusal(
-                "{\"inputs\":[{\"name\":\"input1\",\"shape\":[3],\"datatype\":\"BOOL\",\"data\":[true]}]}")
-                .contains("expected 3, found 1"))
+                "{\"inputs\":[{\"name\":\"input1\",\"shape\":[3],\"datatype\":\"BOOL\",\"data\":[true]}]}"
+            )
+            .contains("expected 3, found 1"))
     }
 
     /// The example of Triton's extension_binary_data.md.
@@ -124,7 +125,8 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         let decoded = try Decoded(
             """
             {"inputs":[{"name":"a","shape":[],"datatype":"FP64","data":2.5},
-            {"name":"b","shape":[],"datatype":"INT16","data":[7]},{"name":"c","shape":[0,3],"datatype":"FP32","data":[]},
+            {"name":"b","shape":[],"datatype":"INT16","data":[7]},
+            {"name":"c","shape":[0,3],"datatype":"FP32","data":[]},
             {"name":"d","shape":[2,0],"datatype":"FP32","data":[[],[]]},
             {"name":"e","shape":[],"datatype":"BYTES","data":"x"}]}
             """)
@@ -162,12 +164,15 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(tensorRefusal("{\(head),\"shape\":[1],\"data\":[null]}").contains("expected a number"))
         #expect(tensorRefusal("{\(head),\"shape\":[1],\"data\":[NaN]}").contains("expected a number"))
         #expect(
-            tensorRefusal("{\(head),\"shape\":[\(Array(repeating: "1", count: 17).joined(separator: ","))],\"data\":[1]}")
-                .contains("too many dimensions"))
+            tensorRefusal(
+                "{\(head),\"shape\":[\(Array(repeating: "1", count: 17).joined(separator: ","))],\"data\":[1]}"
+            )
+            .contains("too many dimensions"))
         #expect(
             tensorRefusal("{\"name\":\"x\",\"datatype\":\"UINT8\",\"shape\":[1],\"data\":[256]}").contains("range"))
         #expect(
-            tensorRefusal("{\"name\":\"x\",\"datatype\":\"INT32\",\"shape\":[1],\"data\":[1.5]}").contains("no integer"))
+            tensorRefusal("{\"name\":\"x\",\"datatype\":\"INT32\",\"shape\":[1],\"data\":[1.5]}").contains("no integer")
+        )
         #expect(
             tensorRefusal("{\"name\":\"x\",\"datatype\":\"FP16\",\"shape\":[1],\"data\":[1]}").contains("binary data"))
         #expect(
@@ -188,7 +193,8 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
             } ?? "accepted"
         }
         func tensor(_ datatype: String, _ shape: String, _ size: String) -> String {
-            "{\"name\":\"x\",\"datatype\":\"\(datatype)\",\"shape\":\(shape),\"parameters\":{\"binary_data_size\":\(size)}}"
+            "{\"name\":\"x\",\"datatype\":\"\(datatype)\",\"shape\":\(shape),"
+                + "\"parameters\":{\"binary_data_size\":\(size)}}"
         }
         #expect(refusal(tensor("FP32", "[1]", "4"), [0, 0, 0, 0]) == "accepted")
         #expect(refusal(tensor("FP16", "[2]", "4"), [0, 0, 0, 0]) == "accepted")
@@ -207,7 +213,8 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(refusal("", [], "99999999999999999999").contains("no size within the body"))
         #expect(
             refusal(
-                "{\"name\":\"x\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1],\"parameters\":{\"binary_data_size\":1}}",
+                "{\"name\":\"x\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1],"
+                    + "\"parameters\":{\"binary_data_size\":1}}",
                 [1]
             ).contains("more than one source"))
     }
@@ -218,9 +225,10 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         request.message = test.array([test.message("x", fields: [("Content-Encoding", "gzip")])])
         let codec = OpenInferenceProtocol(isBinary: false)
-        #expect(failure { () throws(CodecFailure) in
-            try codec.decodeBody(&request, arena: test.arena)
-        }?.contains("'gzip'") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                try codec.decodeBody(&request, arena: test.arena)
+            }?.contains("'gzip'") == true)
         var error = sluice_error()
         error.http_status = 501
         error.message = test.bytes("no \"gzip\" here")
@@ -233,14 +241,16 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
 
     @Test func memoryOfAnExchangeIsBounded() {
         let test = TestArena(limit: 256)
-        let text = "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[100],\"data\":["
+        let text =
+            "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[100],\"data\":["
             + Array(repeating: "1", count: 100).joined(separator: ",") + "]}]}"
         var request = sluice_request()
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         request.message = test.array([test.message(text)])
-        #expect(failure { () throws(CodecFailure) in
-            try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
-        }?.contains("memory") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
+            }?.contains("memory") == true)
     }
 
     @Test func routesNameTheModel() throws {
@@ -266,9 +276,10 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         let match = sluice_match(
             route: UInt32(OpenInferenceProtocol.Route.infer.rawValue), capture_count: 1,
             captures: test.array([test.bytes("a%2")]))
-        #expect(failure { () throws(CodecFailure) in
-            _ = try codec.decodeHead(match, &request, arena: test.arena)
-        }?.contains("percent sign") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                _ = try codec.decodeHead(match, &request, arena: test.arena)
+            }?.contains("percent sign") == true)
     }
 
     @Test func theHeadTakesNoMemory() throws {
