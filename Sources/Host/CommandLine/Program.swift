@@ -5,16 +5,17 @@ import SluiceABI
 
 /// This process: where it lies and what it was given.
 public enum Program {
-    /// The directory of the executable, where the shipped plugins lie beside it.
-    static let directory: String = {
+    /// The path of the executable, as the kernel resolved it.
+    static let executable: String = {
         var buffer = [UInt8](repeating: 0, count: 4_096)
         let count = buffer.withUnsafeMutableBytes {
             readlink("/proc/self/exe", $0.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self), $0.count)
         }
-        guard count > 0 else { return "." }
-        let path = String(decoding: buffer[..<count], as: UTF8.self)
-        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : "/proc/self/exe"
     }()
+
+    /// The directory of the executable, where the shipped plugins lie beside it.
+    static let directory = executable.lastIndex(of: "/").map { String(executable[..<$0]) } ?? "."
 
     static var environment: [String: String] {
         var result: [String: String] = [:]

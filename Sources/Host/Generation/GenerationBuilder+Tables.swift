@@ -97,7 +97,8 @@ extension GenerationBuilder {
                 to: AdapterLink(
                     table: made.table, instance: made.instance, plugin: metricsID(reference.name),
                     id: metricsID(reference.name), name: memory.bytes(reference.name),
-                    routes: UnsafePointer(memory.place(routes)), routeCount: routes.count))
+                    routes: UnsafePointer(memory.place(routes)), routeCount: routes.count,
+                    prefix: CompiledRoute.commonPrefix(routes)))
         }
         return (links, index)
     }

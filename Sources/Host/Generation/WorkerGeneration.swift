@@ -65,6 +65,8 @@ struct AdapterLink {
     var name: sluice_bytes
     var routes: UnsafePointer<CompiledRoute>
     var routeCount: Int
+    /// What all its paths begin with; empty when they have nothing in common.
+    var prefix: sluice_bytes
 }
 
 struct FilterLink {

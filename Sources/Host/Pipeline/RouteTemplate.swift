@@ -17,6 +17,8 @@ struct CompiledRoute {
     let parts: UnsafeMutablePointer<Part>
     let partCount: Int
     let captureCount: Int
+    /// What a path must begin with.
+    private let prefix: sluice_bytes
 
     static let capturesAtMost = 8
 
@@ -31,6 +33,7 @@ struct CompiledRoute {
             parts = .allocate(capacity: 1)
             partCount = 0
             captureCount = 0
+            prefix = .empty
             return
         }
         guard let data = path.data, text.hasPrefix("/") else {
@@ -70,6 +73,22 @@ struct CompiledRoute {
         for (index, part) in found.enumerated() { (parts + index).initialize(to: part) }
         partCount = found.count
         captureCount = captures
+        prefix = if case .literal(let literal)? = found.first { literal } else { .empty }
+    }
+
+    /// The longest text that the paths of all `routes` begin with.
+    static func commonPrefix(_ routes: [CompiledRoute]) -> sluice_bytes {
+        guard var common = routes.first?.prefix else { return .empty }
+        for route in routes {
+            var size = 0
+            while size < min(common.size, route.prefix.size), let first = common.data, let second = route.prefix.data,
+                first[size] == second[size]
+            {
+                size += 1
+            }
+            common.size = size
+        }
+        return common
     }
 
     func deallocate() { parts.deallocate() }
@@ -79,6 +98,12 @@ struct CompiledRoute {
     func matches(
         method: sluice_bytes, path: sluice_bytes, target: sluice_bytes, captures: UnsafeMutablePointer<sluice_bytes>
     ) -> Bool {
+        // Most routes are another protocol's or another path's: their last byte of the prefix tells them apart cheaply.
+        let size = prefix.size
+        if path.size < size || size > 0 && path.data.unsafelyUnwrapped[size &- 1] != prefix.data.unsafelyUnwrapped[size &- 1]
+        {
+            return false
+        }
         if self.method.size != 0, !(self.method == method) { return false }
         if matchesAll { return true }
         return matchParts(path: path, target: target, captures: captures)

@@ -206,6 +206,12 @@ extension Worker {
     private func matchRoute(
         _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
     ) -> Int? {
+        let prefix = adapter.pointee.prefix
+        if prefix.size > 0 {
+            guard message.pointee.path.size >= prefix.size,
+                memcmp(message.pointee.path.data, prefix.data, prefix.size) == 0
+            else { return nil }
+        }
         var index = 0
         while index < adapter.pointee.routeCount {
             if adapter.pointee.routes[index].matches(

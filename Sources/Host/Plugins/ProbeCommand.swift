@@ -13,7 +13,7 @@ public struct ProbeCommand: Equatable, Sendable {
 
     /// - Parameter timeLimit: In milliseconds; nil for 1000, or 5000 under a sanitizer, whose start-up alone may take
     ///   one of them.
-    public init(executable: String = "/proc/self/exe", timeLimit: Int? = nil) {
+    public init(executable: String = OwnExecutable.path, timeLimit: Int? = nil) {
         self.executable = executable
         self.timeLimit = timeLimit ?? (clinux_sanitized() ? 5000 : 1000)
     }
@@ -32,4 +32,21 @@ enum ProbeChannel {
     static let maximumAnswer = 16 << 10
     /// Of what the child wrote to its standard error: enough for the last words of a runtime.
     static let maximumDiagnostics = 4 << 10
+}
+
+/// The file of this process.
+public enum OwnExecutable {
+    /// The path by which the process was found at its start, as long as the same file is there, else the kernel's link
+    /// to what runs. The link would do for both, were it not that emulators (valgrind) run as somebody else.
+    public static var path: String { atStart == identity(of: name) && atStart != nil ? name : link }
+
+    private static let link = "/proc/self/exe"
+    private static let name: String = Program.executable
+    private static let atStart: [Int]? = identity(of: name)
+
+    private static func identity(of path: String) -> [Int]? {
+        var information = stat()
+        guard stat(path, &information) == 0 else { return nil }
+        return [Int(information.st_dev), Int(information.st_ino), information.st_mtim.tv_sec, information.st_size]
+    }
 }

@@ -81,7 +81,8 @@ private final class ProbeChild {
         }
         process = try Self.start(command, image: sources[0], answer: sources[1], diagnostics: sources[2])
         processDescriptor = clinux_pidfd_open(process)
-        guard processDescriptor >= 0 else {
+        // Without pidfds (before Linux 5.3, and in some sandboxes) the end is asked for instead of waited for.
+        guard processDescriptor >= 0 || clinux_errno() == ENOSYS else {
             let fault = systemFault("pidfd_open")
             kill(process, SIGKILL)
             waitpid(process, nil, 0)
@@ -93,7 +94,7 @@ private final class ProbeChild {
     }
 
     deinit {
-        close(processDescriptor)
+        if processDescriptor >= 0 { close(processDescriptor) }
         close(answerDescriptor)
         close(diagnosticsDescriptor)
     }
@@ -188,9 +189,11 @@ private final class ProbeChild {
         while true {
             let now = clinux_monotonic_ns()
             guard now < deadline else { return false }
-            let left = Int32(clamping: (deadline - now + 999_999) / 1_000_000)
+            // A negative descriptor is passed over (poll(2)).
+            let asked = processDescriptor < 0
+            let left = asked ? 2 : Int32(clamping: (deadline - now + 999_999) / 1_000_000)
             if Glibc.poll(&watched, nfds_t(watched.count), left) < 0, clinux_errno() != EINTR { return false }
-            let isOver = watched[0].revents != 0
+            let isOver = asked ? clinux_has_ended(process) : watched[0].revents != 0
             // One more byte than an answer may have tells one that is too long.
             if !drain(answerDescriptor, into: &answer, keep: ProbeChannel.maximumAnswer + 1) { watched[1].fd = -1 }
             if !drain(diagnosticsDescriptor, into: &diagnostics, keep: ProbeChannel.maximumDiagnostics) {

@@ -32,6 +32,9 @@ struct TimerWheel: ~Copyable {
     /// All deadlines up to here have fired.
     private(set) var now: UInt64
     private(set) var count = 0
+    /// Nothing is due before this time; `UInt64.max` when nothing runs. A bound, not the exact time: starting a timer
+    /// lowers it, and it is found anew only when it has passed, so that a turn of the loop costs a comparison.
+    private(set) var earliest = UInt64.max
 
     init(now: UInt64) {
         self.now = now
@@ -52,6 +55,7 @@ struct TimerWheel: ~Copyable {
     mutating func start(_ timer: UnsafeMutablePointer<TimerNode>, at deadline: UInt64) {
         if timer.pointee.isRunning { unlink(timer) } else { count &+= 1 }
         timer.pointee.deadline = deadline
+        if deadline < earliest { earliest = deadline }
         link(timer)
     }
 
@@ -62,7 +66,12 @@ struct TimerWheel: ~Copyable {
     }
 
     /// The next timer whose deadline is not after `time`, stopped; nil when there is none left. Call until nil.
+    @inline(__always)
     mutating func expire(at time: UInt64) -> UnsafeMutablePointer<TimerNode>? {
+        earliest <= time ? expireDue(at: time) : nil
+    }
+
+    private mutating func expireDue(at time: UInt64) -> UnsafeMutablePointer<TimerNode>? {
         while true {
             // Whatever is in the slot of the present millisecond is due.
             let slot = Int(truncatingIfNeeded: now) & (Self.firstSlots - 1)
@@ -71,7 +80,10 @@ struct TimerWheel: ~Copyable {
                 count &-= 1
                 return timer
             }
-            guard now < time else { return nil }
+            guard now < time else {
+                earliest = wait.map { now + $0 } ?? .max
+                return nil
+            }
             step(to: time)
         }
     }

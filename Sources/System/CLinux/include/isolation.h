@@ -34,6 +34,13 @@ static inline int clinux_duplicate_above(int descriptor, int lowest) {
 
 static inline int clinux_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 
+/* Whether a child has ended; it stays to be reaped. */
+static inline bool clinux_has_ended(pid_t process) {
+  siginfo_t information;
+  information.si_pid = 0;
+  return waitid(P_PID, (id_t)process, &information, WEXITED | WNOHANG | WNOWAIT) == 0 && information.si_pid == process;
+}
+
 static inline char **clinux_environment(void) { return environ; }
 
 /* Swift's Glibc module does not import these: the macros cast. */
