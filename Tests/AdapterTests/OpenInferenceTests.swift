@@ -5,25 +5,30 @@ import Testing
 
 /// A request as the host makes it, and what the adapter did with it.
 struct Decoded {
-    let test = TestArena()
+    let test: TestArena
     var request = sluice_request()
     var payload: sluice_payload { request.payload }
 
-    init(_ body: [UInt8], fields: [(String, String)] = []) throws(CodecFailure) {
+    /// - Parameter test: to be kept by a caller that reads the failure, which points into it.
+    init(_ body: [UInt8], fields: [(String, String)] = [], in test: TestArena = TestArena()) throws(CodecFailure) {
+        self.test = test
         request.message = test.array([test.message(body, fields: fields)])
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
     }
 
-    init(_ body: String, fields: [(String, String)] = []) throws(CodecFailure) {
-        try self.init(Array(body.utf8), fields: fields)
+    init(_ body: String, fields: [(String, String)] = [], in test: TestArena = TestArena()) throws(CodecFailure) {
+        try self.init(Array(body.utf8), fields: fields, in: test)
     }
 
     func tensor(_ index: Int) -> sluice_tensor { payload.tensors[index] }
 }
 
 private func refusal(_ body: String, fields: [(String, String)] = []) -> String {
-    failure { () throws(CodecFailure) in _ = try Decoded(body, fields: fields) } ?? "accepted"
+    let test = TestArena()
+    return withExtendedLifetime(test) {
+        failure { () throws(CodecFailure) in _ = try Decoded(body, fields: fields, in: test) } ?? "accepted"
+    }
 }
 
 private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\(tensor)]}") }
@@ -186,11 +191,14 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
     @Test func binaryDataMustBeAsLargeAsItIsSaid() {
         func refusal(_ tensor: String, _ tail: [UInt8], _ field: String? = nil) -> String {
             let json = "{\"inputs\":[\(tensor)]}"
-            return failure { () throws(CodecFailure) in
-                _ = try Decoded(
-                    Array(json.utf8) + tail,
-                    fields: [("inference-header-content-length", field ?? "\(json.utf8.count)")])
-            } ?? "accepted"
+            let test = TestArena()
+            return withExtendedLifetime(test) {
+                failure { () throws(CodecFailure) in
+                    _ = try Decoded(
+                        Array(json.utf8) + tail,
+                        fields: [("inference-header-content-length", field ?? "\(json.utf8.count)")], in: test)
+                } ?? "accepted"
+            }
         }
         func tensor(_ datatype: String, _ shape: String, _ size: String) -> String {
             "{\"name\":\"x\",\"datatype\":\"\(datatype)\",\"shape\":\(shape),"
