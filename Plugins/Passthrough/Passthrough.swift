@@ -48,6 +48,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         let header = node["header"]
         if !header.isNull {
             try header.allow(["name", "value"])
+            guard !header["name"].isNull else { throw header.error("a header needs a name") }
             rule.headerName = try header["name"].text()
             rule.headerValue = try text(header["value"])
         }

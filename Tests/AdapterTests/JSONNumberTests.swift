@@ -113,8 +113,10 @@ import Testing
             ("0", 0, 0), ("-0", 0, 0), ("9223372036854775807", .max, UInt64(Int64.max)),
             ("9223372036854775808", nil, 9_223_372_036_854_775_808), ("-9223372036854775808", .min, nil),
             ("-9223372036854775809", nil, nil), ("18446744073709551615", nil, .max), ("18446744073709551616", nil, nil),
-            ("99999999999999999999", nil, nil), ("100000000000000000000", nil, nil), ("1.0", nil, nil), ("1e2", nil, nil),
-            ("-1", -1, nil), ("12345678", 12_345_678, 12_345_678), ("1234567890123456789", 1_234_567_890_123_456_789, 1_234_567_890_123_456_789),
+            ("99999999999999999999", nil, nil), ("100000000000000000000", nil, nil), ("1.0", nil, nil),
+            ("1e2", nil, nil),
+            ("-1", -1, nil), ("12345678", 12_345_678, 12_345_678),
+            ("1234567890123456789", 1_234_567_890_123_456_789, 1_234_567_890_123_456_789),
         ]
         for (text, signed, unsigned) in cases {
             let test = TestArena()
@@ -125,13 +127,16 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "-", "+1", ".5", "1.", "01", "-01", "1e", "1e+", "0x1", "NaN", "Infinity", "1 2", "1.e3", "--1"])
+    @Test(arguments: [
+        "", "-", "+1", ".5", "1.", "01", "-01", "1e", "1e+", "0x1", "NaN", "Infinity", "1 2", "1.e3", "--1",
+    ])
     func whatIsNoNumberIsRefused(_ text: String) {
-        #expect(failure { () throws(CodecFailure) in
-            let test = TestArena()
-            var reader = JSONReader(test.bytes(text), arena: test.arena)
-            _ = try reader.number()
-            try reader.finish()
-        } != nil)
+        #expect(
+            failure { () throws(CodecFailure) in
+                let test = TestArena()
+                var reader = JSONReader(test.bytes(text), arena: test.arena)
+                _ = try reader.number()
+                try reader.finish()
+            } != nil)
     }
 }

@@ -100,9 +100,10 @@ import Testing
     @Test func memoryIsBounded() {
         let test = TestArena(limit: 64)
         let text = test.bytes("\"" + String(repeating: "\\n", count: 1000) + "\"")
-        #expect(failure { () throws(CodecFailure) in
-            var reader = JSONReader(text, arena: test.arena)
-            _ = try reader.string()
-        }?.contains("memory") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                var reader = JSONReader(text, arena: test.arena)
+                _ = try reader.string()
+            }?.contains("memory") == true)
     }
 }

@@ -47,8 +47,8 @@ import Testing
         #expect(message.field("content-type")?.text == "application/json")
         #expect(
             message.bodyText
-                == #"{"model_name":"mymodel","model_version":"1","id":"42","outputs":[{"name":"output0","datatype":"FP32","#
-                + #""shape":[3,2],"data":[1.0,1.1,2.0,2.1,3.0,3.1]}]}"#)
+                == #"{"model_name":"mymodel","model_version":"1","id":"42","outputs":[{"name":"output0","#
+                + #""datatype":"FP32","shape":[3,2],"data":[1.0,1.1,2.0,2.1,3.0,3.1]}]}"#)
 
         request.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
         request.payload.flags = UInt32(SLUICE_PAYLOAD_FLAG_BINARY)
@@ -162,10 +162,11 @@ import Testing
             #expect(response.http_status == UInt32(status))
         }
         var response = sluice_response()
-        #expect(failure { () throws(CodecFailure) in
-            _ = try codec.decodeResponse(
-                test.message("{\"outputs\":[{}]}", status: 200), to: request, into: &response, arena: test.arena)
-        }?.hasPrefix("the backend's answer cannot be read: a tensor has no name") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                _ = try codec.decodeResponse(
+                    test.message("{\"outputs\":[{}]}", status: 200), to: request, into: &response, arena: test.arena)
+            }?.hasPrefix("the backend's answer cannot be read: a tensor has no name") == true)
         #expect(response.http_status == 502)
     }
 
@@ -194,9 +195,10 @@ import Testing
         #expect(message.target.text == "/v2/models/iris%20v3/generate?a=b")
 
         target.same_protocol = 0
-        #expect(failure { () throws(CodecFailure) in
-            _ = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
-        } != nil)
+        #expect(
+            failure { () throws(CodecFailure) in
+                _ = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
+            } != nil)
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         #expect(try codec.encodeRequest(request, for: target, into: &message, arena: test.arena) == SLUICE_NEED_BODY)
         request.payload = payload(test, [tensor(test, "x", .fp32, [1, 2], floats([1, 2.5]))])
@@ -283,7 +285,8 @@ import Testing
     /// Seeded changes of valid messages: each is accepted or refused, within the message's bounds, and what is accepted
     /// can be encoded again.
     @Test func hostileMessagesDoNoHarm() throws {
-        let json = #"{"id":"1","inputs":[{"name":"a","shape":[2,2],"datatype":"FP32","data":[[1.5,-2e3],[3,4]]},"#
+        let json =
+            #"{"id":"1","inputs":[{"name":"a","shape":[2,2],"datatype":"FP32","data":[[1.5,-2e3],[3,4]]},"#
             + #"{"name":"b","shape":[1],"datatype":"BYTES","data":["x\u00e9"]},"#
             + #"{"name":"c","shape":[2],"datatype":"INT16","parameters":{"binary_data_size":4}}],"#
             + #""outputs":[{"name":"o","parameters":{"binary_data":true}}],"parameters":{"p":1}}"#

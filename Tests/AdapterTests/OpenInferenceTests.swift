@@ -5,25 +5,30 @@ import Testing
 
 /// A request as the host makes it, and what the adapter did with it.
 struct Decoded {
-    let test = TestArena()
+    let test: TestArena
     var request = sluice_request()
     var payload: sluice_payload { request.payload }
 
-    init(_ body: [UInt8], fields: [(String, String)] = []) throws(CodecFailure) {
+    /// - Parameter test: to be kept by a caller that reads the failure, which points into it.
+    init(_ body: [UInt8], fields: [(String, String)] = [], in test: TestArena = TestArena()) throws(CodecFailure) {
+        self.test = test
         request.message = test.array([test.message(body, fields: fields)])
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
     }
 
-    init(_ body: String, fields: [(String, String)] = []) throws(CodecFailure) {
-        try self.init(Array(body.utf8), fields: fields)
+    init(_ body: String, fields: [(String, String)] = [], in test: TestArena = TestArena()) throws(CodecFailure) {
+        try self.init(Array(body.utf8), fields: fields, in: test)
     }
 
     func tensor(_ index: Int) -> sluice_tensor { payload.tensors[index] }
 }
 
 private func refusal(_ body: String, fields: [(String, String)] = []) -> String {
-    failure { () throws(CodecFailure) in _ = try Decoded(body, fields: fields) } ?? "accepted"
+    let test = TestArena()
+    return withExtendedLifetime(test) {
+        failure { () throws(CodecFailure) in _ = try Decoded(body, fields: fields, in: test) } ?? "accepted"
+    }
 }
 
 private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\(tensor)]}") }
@@ -56,8 +61,9 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(decoded.payload.outputs[0].flags == 0)
         #expect(
             refusal(
-                "{\"inputs\":[{\"name\":\"input1\",\"shape\":[3],\"datatype\":\"BOOL\",\"data\":[true]}]}")
-                .contains("expected 3, found 1"))
+                "{\"inputs\":[{\"name\":\"input1\",\"shape\":[3],\"datatype\":\"BOOL\",\"data\":[true]}]}"
+            )
+            .contains("expected 3, found 1"))
     }
 
     /// The example of Triton's extension_binary_data.md.
@@ -124,7 +130,8 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         let decoded = try Decoded(
             """
             {"inputs":[{"name":"a","shape":[],"datatype":"FP64","data":2.5},
-            {"name":"b","shape":[],"datatype":"INT16","data":[7]},{"name":"c","shape":[0,3],"datatype":"FP32","data":[]},
+            {"name":"b","shape":[],"datatype":"INT16","data":[7]},
+            {"name":"c","shape":[0,3],"datatype":"FP32","data":[]},
             {"name":"d","shape":[2,0],"datatype":"FP32","data":[[],[]]},
             {"name":"e","shape":[],"datatype":"BYTES","data":"x"}]}
             """)
@@ -162,12 +169,15 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(tensorRefusal("{\(head),\"shape\":[1],\"data\":[null]}").contains("expected a number"))
         #expect(tensorRefusal("{\(head),\"shape\":[1],\"data\":[NaN]}").contains("expected a number"))
         #expect(
-            tensorRefusal("{\(head),\"shape\":[\(Array(repeating: "1", count: 17).joined(separator: ","))],\"data\":[1]}")
-                .contains("too many dimensions"))
+            tensorRefusal(
+                "{\(head),\"shape\":[\(Array(repeating: "1", count: 17).joined(separator: ","))],\"data\":[1]}"
+            )
+            .contains("too many dimensions"))
         #expect(
             tensorRefusal("{\"name\":\"x\",\"datatype\":\"UINT8\",\"shape\":[1],\"data\":[256]}").contains("range"))
         #expect(
-            tensorRefusal("{\"name\":\"x\",\"datatype\":\"INT32\",\"shape\":[1],\"data\":[1.5]}").contains("no integer"))
+            tensorRefusal("{\"name\":\"x\",\"datatype\":\"INT32\",\"shape\":[1],\"data\":[1.5]}").contains("no integer")
+        )
         #expect(
             tensorRefusal("{\"name\":\"x\",\"datatype\":\"FP16\",\"shape\":[1],\"data\":[1]}").contains("binary data"))
         #expect(
@@ -181,14 +191,18 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
     @Test func binaryDataMustBeAsLargeAsItIsSaid() {
         func refusal(_ tensor: String, _ tail: [UInt8], _ field: String? = nil) -> String {
             let json = "{\"inputs\":[\(tensor)]}"
-            return failure { () throws(CodecFailure) in
-                _ = try Decoded(
-                    Array(json.utf8) + tail,
-                    fields: [("inference-header-content-length", field ?? "\(json.utf8.count)")])
-            } ?? "accepted"
+            let test = TestArena()
+            return withExtendedLifetime(test) {
+                failure { () throws(CodecFailure) in
+                    _ = try Decoded(
+                        Array(json.utf8) + tail,
+                        fields: [("inference-header-content-length", field ?? "\(json.utf8.count)")], in: test)
+                } ?? "accepted"
+            }
         }
         func tensor(_ datatype: String, _ shape: String, _ size: String) -> String {
-            "{\"name\":\"x\",\"datatype\":\"\(datatype)\",\"shape\":\(shape),\"parameters\":{\"binary_data_size\":\(size)}}"
+            "{\"name\":\"x\",\"datatype\":\"\(datatype)\",\"shape\":\(shape),"
+                + "\"parameters\":{\"binary_data_size\":\(size)}}"
         }
         #expect(refusal(tensor("FP32", "[1]", "4"), [0, 0, 0, 0]) == "accepted")
         #expect(refusal(tensor("FP16", "[2]", "4"), [0, 0, 0, 0]) == "accepted")
@@ -207,7 +221,8 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(refusal("", [], "99999999999999999999").contains("no size within the body"))
         #expect(
             refusal(
-                "{\"name\":\"x\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1],\"parameters\":{\"binary_data_size\":1}}",
+                "{\"name\":\"x\",\"datatype\":\"INT8\",\"shape\":[1],\"data\":[1],"
+                    + "\"parameters\":{\"binary_data_size\":1}}",
                 [1]
             ).contains("more than one source"))
     }
@@ -218,9 +233,10 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         request.message = test.array([test.message("x", fields: [("Content-Encoding", "gzip")])])
         let codec = OpenInferenceProtocol(isBinary: false)
-        #expect(failure { () throws(CodecFailure) in
-            try codec.decodeBody(&request, arena: test.arena)
-        }?.contains("'gzip'") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                try codec.decodeBody(&request, arena: test.arena)
+            }?.contains("'gzip'") == true)
         var error = sluice_error()
         error.http_status = 501
         error.message = test.bytes("no \"gzip\" here")
@@ -233,14 +249,16 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
 
     @Test func memoryOfAnExchangeIsBounded() {
         let test = TestArena(limit: 256)
-        let text = "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[100],\"data\":["
+        let text =
+            "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP64\",\"shape\":[100],\"data\":["
             + Array(repeating: "1", count: 100).joined(separator: ",") + "]}]}"
         var request = sluice_request()
         request.operation = UInt32(SLUICE_OPERATION_INFER)
         request.message = test.array([test.message(text)])
-        #expect(failure { () throws(CodecFailure) in
-            try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
-        }?.contains("memory") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                try OpenInferenceProtocol(isBinary: false).decodeBody(&request, arena: test.arena)
+            }?.contains("memory") == true)
     }
 
     @Test func routesNameTheModel() throws {
@@ -266,9 +284,10 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         let match = sluice_match(
             route: UInt32(OpenInferenceProtocol.Route.infer.rawValue), capture_count: 1,
             captures: test.array([test.bytes("a%2")]))
-        #expect(failure { () throws(CodecFailure) in
-            _ = try codec.decodeHead(match, &request, arena: test.arena)
-        }?.contains("percent sign") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                _ = try codec.decodeHead(match, &request, arena: test.arena)
+            }?.contains("percent sign") == true)
     }
 
     @Test func theHeadTakesNoMemory() throws {

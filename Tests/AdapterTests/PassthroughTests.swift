@@ -51,7 +51,9 @@ import Testing
         #expect(model([rule("public", prefix: "/public/"), rule("rest", prefix: "/")], path: path) == "rest")
     }
 
-    @Test(arguments: ["/public/...", "/public/a..b", "/public/.well-known", "/public/%2", "/public/..a/b.", "/public//x"])
+    @Test(arguments: [
+        "/public/...", "/public/a..b", "/public/.well-known", "/public/%2", "/public/..a/b.", "/public//x",
+    ])
     func otherDotsAreNames(_ path: String) {
         #expect(model([rule("public", prefix: "/public/"), rule("rest", prefix: "/")], path: path) == "public")
     }

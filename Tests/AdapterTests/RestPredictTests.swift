@@ -48,7 +48,10 @@ import Testing
             """)
         #expect(rows.describe() == ["tag BYTES [2]", "signal INT64 [2, 5]", "sensor INT64 [2, 2, 2]"])
         #expect(rows.tensor(0).data.array == [3, 0, 0, 0, 0x66, 0x6F, 0x6F, 3, 0, 0, 0, 0x62, 0x61, 0x72])
-        #expect(rows.tensor(2).data.array.enumerated().filter { $0.offset % 8 == 0 }.map(\.element) == [1, 2, 3, 4, 4, 5, 6, 8])
+        #expect(
+            rows.tensor(2).data.array.enumerated().filter { $0.offset % 8 == 0 }.map(\.element) == [
+                1, 2, 3, 4, 4, 5, 6, 8,
+            ])
         #expect(rows.request.payload.flags == 0)
 
         let columns = try Decoded(
@@ -67,7 +70,11 @@ import Testing
         #expect(
             encoded.tensor(0).data.array == [5, 0, 0, 0] + Array("hello".utf8) + [5, 0, 0, 0] + Array("world".utf8))
         let image = try Decoded(
-            #"{"signature_name": "classify_objects", "instances": [{"image": {"b64": "aW1hZ2U="}, "caption": "seaside"}]}"#)
+            """
+            {"signature_name": "classify_objects",
+             "instances": [{"image": {"b64": "aW1hZ2U="}, "caption": "seaside"}]}
+            """
+        )
         #expect(image.describe() == ["image BYTES [1]", "caption BYTES [1]"])
         #expect(image.request.payload.parameters[0].text.text == "classify_objects")
     }
@@ -142,11 +149,13 @@ import Testing
         #expect(try answer(rows, asking: column) == columns)
         #expect(try answer(columns, asking: row) == rows)
         #expect(try answer(#"{"outputs":{"b64":"/w=="}}"#, asking: column) == #"{"outputs":{"b64":"/w=="}}"#)
-        #expect(failure { () throws(CodecFailure) in
-            do { _ = try answer(#"{"outputs":{"a":[1],"b":[1,2]}}"#, asking: row) } catch let error as CodecFailure {
-                throw error
-            } catch {}
-        }?.contains("column format") == true)
+        #expect(
+            failure { () throws(CodecFailure) in
+                do { _ = try answer(#"{"outputs":{"a":[1],"b":[1,2]}}"#, asking: row) } catch let error as CodecFailure
+                {
+                    throw error
+                } catch {}
+            }?.contains("column format") == true)
     }
 
     @Test func pathsTowardBackends() throws {

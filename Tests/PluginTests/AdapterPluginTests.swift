@@ -37,7 +37,7 @@ private struct AdapterUnderTest {
         var error = sluice_error()
         error.status = status
         error.http_status = http
-        error.message = exchange.texts.bytes(host.failure ?? "")
+        error.message = exchange.texts.bytes(host.failure)
         var message = sluice_message()
         #expect(
             table.pointee.encode_error(instance, exchange.handle, exchange.request, &error, &message) == SLUICE_OK)
@@ -95,7 +95,9 @@ private struct AdapterUnderTest {
     @Test func passthroughTakesWhatItsRoutesName() throws {
         let adapter = try AdapterUnderTest(
             "Passthrough", host,
-            config: ["routes": [["prefix": "/a/", "model": "one", "version": "3"], ["host": "b.test", "model": "two"]]])
+            config: [
+                "routes": [["prefix": "/a/", "model": "one", "version": "3"], ["host": "b.test", "model": "two"]]
+            ])
         #expect(adapter.routes == [" *"])
         let first = FakeExchange("PUT", "/a/x?y")
         #expect(adapter.decode(first, SLUICE_STAGE_HEAD, route: " *", []) == SLUICE_OK)
@@ -118,17 +120,18 @@ private struct AdapterUnderTest {
         #expect(adapter.decode(FakeExchange("GET", "/z"), SLUICE_STAGE_HEAD, route: " *", []) == SLUICE_DECLINE)
     }
 
-    @Test(arguments: [
-        ("OpenInference", ["binary": "perhaps"], "binary"), ("OpenInference", ["binaries": true], "binaries"),
-        ("RestPredict", ["float": "fp16"], "float"), ("RestPredict", ["backend_path": "v3"], "backend_path"),
-        ("RestPredict", ["inputs": ["x": "FP31"]], "inputs.x"), ("RestPredict", ["input_name": ""], "input_name"),
-        ("Passthrough", [:], ""), ("Passthrough", ["routes": []], ""),
-        ("Passthrough", ["routes": [["prefix": "a", "model": "m"]]], "routes[0].prefix"),
-        ("Passthrough", ["routes": [["prefix": "/"]]], "routes[0]"),
-        ("Passthrough", ["routes": [["model": "m"]]], "routes[0]"),
-        ("Passthrough", ["routes": [["prefixes": "/", "model": "m"]]], "routes[0].prefixes"),
-        ("Passthrough", ["routes": [["header": ["value": "v"], "model": "m"]]], ""),
-    ] as [(String, ConfigTree, String)])
+    @Test(
+        arguments: [
+            ("OpenInference", ["binary": "perhaps"], "binary"), ("OpenInference", ["binaries": true], "binaries"),
+            ("RestPredict", ["float": "fp16"], "float"), ("RestPredict", ["backend_path": "v3"], "backend_path"),
+            ("RestPredict", ["inputs": ["x": "FP31"]], "inputs.x"), ("RestPredict", ["input_name": ""], "input_name"),
+            ("Passthrough", [:], ""), ("Passthrough", ["routes": []], ""),
+            ("Passthrough", ["routes": [["prefix": "a", "model": "m"]]], "routes[0].prefix"),
+            ("Passthrough", ["routes": [["prefix": "/"]]], "routes[0]"),
+            ("Passthrough", ["routes": [["model": "m"]]], "routes[0]"),
+            ("Passthrough", ["routes": [["prefixes": "/", "model": "m"]]], "routes[0].prefixes"),
+            ("Passthrough", ["routes": [["header": ["value": "v"], "model": "m"]]], "routes[0].header"),
+        ] as [(String, ConfigTree, String)])
     func wrongConfigurationIsRefusedWhereItStands(library: String, config: ConfigTree, path: String) throws {
         let table = try LoadedPlugin(library).table(SLUICE_ADAPTER, as: sluice_adapter.self)
         let (status, instance) = host.create(table.pointee.base, config: config)

@@ -1,7 +1,7 @@
 import SluiceABI
 import SluiceJSON
 
-/// The routes of an instance, compiled from its configuration into memory of its own: matching allocates nothing.
+/// The routes of an instance, compiled from its configuration: matching allocates nothing.
 ///
 /// Paths are compared as raw bytes, as they came and as they are sent on: nothing is decoded or normalised, so that
 /// what was compared is what the backend gets. A path with a dot segment, also a percent-encoded one, is never matched
@@ -30,33 +30,21 @@ public struct RouteTable: ~Copyable {
     }
 
     private let entries: UnsafeMutableBufferPointer<Entry>
-    private let text: UnsafeMutableBufferPointer<UInt8>
 
     public init(_ rules: [Rule]) {
-        let texts = rules.flatMap { [$0.prefix, $0.host, $0.headerName, $0.headerValue, $0.model, $0.version] }
-        text = .allocate(capacity: texts.reduce(0) { $0 + $1.utf8.count })
         entries = .allocate(capacity: rules.count)
-        var used = 0
-        func place(_ string: String) -> sluice_bytes {
-            let size = string.utf8.count
-            guard size > 0 else { return sluice_bytes() }
-            let target = UnsafeMutableBufferPointer(rebasing: text[used..<used + size])
-            _ = target.initialize(from: string.utf8)
-            used += size
-            return sluice_bytes(data: target.baseAddress, size: size)
-        }
         for (index, rule) in rules.enumerated() {
             entries.initializeElement(
                 at: index,
                 to: Entry(
-                    prefix: place(rule.prefix), host: place(rule.host), headerName: place(rule.headerName),
-                    headerValue: place(rule.headerValue), model: place(rule.model), version: place(rule.version)))
+                    prefix: StaticText.keep(rule.prefix), host: StaticText.keep(rule.host),
+                    headerName: StaticText.keep(rule.headerName), headerValue: StaticText.keep(rule.headerValue),
+                    model: StaticText.keep(rule.model), version: StaticText.keep(rule.version)))
         }
     }
 
     deinit {
         entries.deallocate()
-        text.deallocate()
     }
 
     /// The first route whose conditions all hold.

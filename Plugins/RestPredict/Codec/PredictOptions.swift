@@ -11,7 +11,7 @@ public enum BackendPath: String, CaseIterable {
     case versioned
 }
 
-/// The configuration of an instance, its texts in memory of its own.
+/// The configuration of an instance.
 public struct PredictOptions: ~Copyable {
     /// The datatype of numbers with a fraction: FP64, which keeps them as they are, or FP32.
     public let float: Datatype
@@ -21,7 +21,6 @@ public struct PredictOptions: ~Copyable {
     let inputName: sluice_bytes
     let outputName: sluice_bytes
     private let named: UnsafeMutableBufferPointer<NamedDatatype>
-    private let text: UnsafeMutableBufferPointer<UInt8>
 
     private struct NamedDatatype: BitwiseCopyable {
         var name: sluice_bytes
@@ -35,29 +34,19 @@ public struct PredictOptions: ~Copyable {
     ) {
         self.float = float
         self.backendPath = backendPath
-        let names = [inputName, outputName] + datatypes.map { $0.name }
-        let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: names.reduce(0) { $0 + $1.utf8.count })
-        var used = 0
-        let places = names.map { name in
-            let size = name.utf8.count
-            let target = UnsafeMutableBufferPointer(rebasing: memory[used..<used + size])
-            _ = target.initialize(from: name.utf8)
-            used += size
-            return sluice_bytes(data: target.baseAddress, size: size)
-        }
-        text = memory
-        self.inputName = places[0]
-        self.outputName = places[1]
+        self.inputName = StaticText.keep(inputName)
+        self.outputName = StaticText.keep(outputName)
         named = .allocate(capacity: datatypes.count)
         for index in datatypes.indices {
             named.initializeElement(
-                at: index, to: NamedDatatype(name: places[2 + index], datatype: datatypes[index].datatype))
+                at: index,
+                to: NamedDatatype(
+                    name: StaticText.keep(datatypes[index].name), datatype: datatypes[index].datatype))
         }
     }
 
     deinit {
         named.deallocate()
-        text.deallocate()
     }
 
     func datatype(of input: sluice_bytes) -> Datatype? {

@@ -35,7 +35,8 @@ struct ValueProfile {
         let kind = try json.peek()
         if kind == .array {
             guard depth < maximumRank else {
-                throw CodecFailure("there are too many arrays inside each other, in", subject: name, offset: json.offset)
+                throw CodecFailure(
+                    "there are too many arrays inside each other, in", subject: name, offset: json.offset)
             }
             guard leafDepth < 0 || depth < leafDepth else { throw ragged(json, name) }
             deepestArray = max(deepestArray, depth)

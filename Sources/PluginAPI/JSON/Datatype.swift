@@ -1,7 +1,7 @@
 import SluiceABI
 
 /// The element types of the Open Inference Protocol v2, with the numbers of `SLUICE_DATATYPE_*`.
-public enum Datatype: UInt32, CaseIterable, BitwiseCopyable {
+public enum Datatype: UInt32, CaseIterable, BitwiseCopyable, Sendable {
     case bool = 1, uint8, uint16, uint32, uint64, int8, int16, int32, int64, fp16, fp32, fp64, bytes, bf16
 
     /// Bytes of one element; 0 for BYTES, whose elements have sizes of their own.
