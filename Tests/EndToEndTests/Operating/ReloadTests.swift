@@ -16,7 +16,7 @@ extension EndToEnd {
             let reader = MessageReader(socket)
             socket.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
             #expect(try reader.response()?.bodyText == "old /1")
-            var configuration = GatewayConfiguration.web([new.endpoint])
+            let configuration = GatewayConfiguration.web([new.endpoint])
             try gateway.write(configuration)
             gateway.process.signal(SIGHUP)
             try waitUntil("the new configuration serves") { try gateway.get("/x").bodyText == "new /x" }
@@ -36,7 +36,7 @@ extension EndToEnd {
             let socket = try gateway.connect()
             socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             try waitUntil("the request is under way") { old.requests.count == 1 }
-            var configuration = GatewayConfiguration.web([new.endpoint])
+            let configuration = GatewayConfiguration.web([new.endpoint])
             try gateway.write(configuration)
             let outcome = try gateway.reload()
             #expect(outcome.status == 0, "\(outcome)")
@@ -144,7 +144,7 @@ extension EndToEnd {
             let backend = try Self.named("it")
             let gateway = try Gateway(.web([backend.endpoint]))
             for _ in 0..<7 { _ = try gateway.get("/") }
-            var configuration = GatewayConfiguration.web([backend.endpoint])
+            let configuration = GatewayConfiguration.web([backend.endpoint])
             try gateway.write(configuration)
             #expect(try gateway.reload().status == 0)
             for _ in 0..<3 { _ = try gateway.get("/") }
