@@ -57,7 +57,7 @@ final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
-        var template = bytes(NSTemporaryDirectory() + "/sluice-test-XXXXXX") + [0]
+        var template = bytes((NSTemporaryDirectory() as NSString).appendingPathComponent("sluice-test-XXXXXX")) + [0]
         guard template.withUnsafeMutableBufferPointer({ mkdtempOf($0) }) else {
             throw HarnessError("no temporary directory: errno \(errno)")
         }

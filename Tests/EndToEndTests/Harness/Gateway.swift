@@ -178,9 +178,9 @@ final class Gateway: @unchecked Sendable {
         try directory.write("plugins.yaml", configuration.text(in: directory))
     }
 
-    /// `sluice reload`, which waits for the outcome.
+    /// `sluice reload`, which waits for the outcome. It is the running gateway that reads the file, not the command.
     func reload() throws -> (status: Int32, output: String, errors: String) {
-        try Gateway.command(["reload", "--config", configurationFile], directory: directory.path)
+        try Gateway.command(["reload", "--socket", directory.file("admin.sock")])
     }
 
     /// SIGTERM, then the exit code.

@@ -69,7 +69,6 @@ extension EndToEnd {
                 check: { index, answer in answer.bodyText == "GET /\(index) 0" ? nil : "\(answer.status)" })
             var messages: Set<String> = []
             for entry in try write(directory) {
-                configuration.listeners = ["127.0.0.1:\(gateway.port)"]
                 configuration.plugins = ["  - { name: bad, library: \(directory.file(entry.name))\(entry.extra) }"]
                 try gateway.write(configuration)
                 let reload = try gateway.reload()
@@ -78,7 +77,6 @@ extension EndToEnd {
                 for word in entry.words { #expect(told.contains(word), "\(entry.name): \(told)") }
                 messages.insert(told.replacingOccurrences(of: directory.path, with: ""))
 
-                configuration.listeners = ["127.0.0.1:0"]
                 try directory.write("plugins.yaml", configuration.text(in: directory))
                 let start = try Gateway.command(["serve", "--config", directory.file("plugins.yaml")])
                 #expect(start.status == 1, "\(entry.name)")

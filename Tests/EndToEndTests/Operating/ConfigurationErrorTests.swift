@@ -27,7 +27,7 @@ extension EndToEnd {
                 (("libByVersion.so", "libNobody.so"), ["libNobody.so"]),
                 (("router: by-version", "router: by-verse"), ["by-verse"]),
                 (("protocol: passthrough", "protocol: nobody"), ["nobody"]),
-                (("http://127.0.0.1:1", "http://127.0.0.1:99999"), ["99999"]),
+                (("http://127.0.0.1:1", "http://127.0.0.1:99999"), ["port"]),
             ]
             for (change, expected) in cases {
                 let text = good.replacingOccurrences(of: change.0, with: change.1)

@@ -75,9 +75,9 @@ extension EndToEnd {
                 .replacingOccurrences(of: ".build/release", with: Gateway.buildDirectory)
             let gateway = try Gateway(text: text, in: directory)
             let printed = gateway.process.standardOutput
-            let command = try #require(
-                printed.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
-                    .first { $0.hasPrefix("curl ") }, "no curl line in:\n\(printed)")
+            let line = try #require(
+                printed.split(separator: "\n").first { $0.contains("curl ") }, "no curl line in:\n\(printed)")
+            let command = String(line[(line.range(of: "curl ")?.lowerBound ?? line.startIndex)...])
             #expect(printed.contains("iris") && printed.contains("linear-model"))
             let result = try ChildProcess.run("sh", ["-c", command])
             #expect(result.status == 0, "\(command)\n\(result)")

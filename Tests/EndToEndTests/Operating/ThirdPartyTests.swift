@@ -32,7 +32,6 @@ extension EndToEnd {
             let backends = try ["a", "b"].map { try Reload.named($0) }
             var configuration = GatewayConfiguration.web(backends.map(\.endpoint))
             let gateway = try Gateway(configuration)
-            configuration.listeners = ["127.0.0.1:\(gateway.port)"]
             let plain = configuration
             try underLoad(
                 gateway, request: { "GET /\($0) HTTP/1.1\r\nHost: a\r\n\r\n" },
@@ -61,7 +60,6 @@ extension EndToEnd {
                 "      \"2\": { endpoints: [ \"\(backends[1].endpoint)\" ], protocol: passthrough }",
             ]
             let gateway = try Gateway(configuration)
-            configuration.listeners = ["127.0.0.1:\(gateway.port)"]
             let plain = configuration
             try underLoad(
                 gateway, request: { "GET /\($0) HTTP/1.1\r\nHost: a\r\n\r\n" },
@@ -87,7 +85,6 @@ extension EndToEnd {
             let library = try ThirdParty.adapter(build: "one", "comma.so", from: repository, in: directory)
             var configuration = Iris.configuration()
             let gateway = try Gateway(configuration)
-            configuration.listeners = ["127.0.0.1:\(gateway.port)"]
             let plain = configuration
             let body = "{\"instances\": [[5.1, 3.5, 1.4, 0.2]]}"
             try underLoad(

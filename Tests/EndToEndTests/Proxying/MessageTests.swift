@@ -95,7 +95,13 @@ extension EndToEnd {
         }
 
         @Test func aClientThatExpectsContinueGetsIt() throws {
-            let backend = try ScriptedBackend.ordinary()
+            // A proxy passes the expectation on, and a server of HTTP/1.1 answers it (RFC 9110, section 10.1.1).
+            let backend = try ScriptedBackend { connection in
+                guard let head = try connection.reader.head(.ordinary) else { return }
+                if head.field("expect") != nil { connection.socket.send("HTTP/1.1 100 Continue\r\n\r\n") }
+                let body = try connection.reader.take(4, .ordinary)
+                connection.answer(200, "POST /e \(body?.count ?? 0)")
+            }
             let gateway = try proxied(backend)
             let socket = try gateway.connect()
             socket.send("POST /e HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
