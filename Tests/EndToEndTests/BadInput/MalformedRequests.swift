@@ -34,7 +34,8 @@ struct MalformedRequest: Sendable {
         .init("CL.0", post("Content-Length: 0\r\nContent-Length: \(hidden.utf8.count)\r\n", hidden)),
         .init("two different CL", post("Content-Length: 3\r\nContent-Length: 4\r\n", "abcd")),
         .init(
-            "the same CL twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), .refusedOr(["POST /a abc"])),
+            "the same CL twice", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"),
+            .refusedOr(["POST /a abc"])),
         .init("a list of the same CL", post("Content-Length: 3, 3\r\n", "abc"), .refusedOr(["POST /a abc"])),
         .init("a list of different CL", post("Content-Length: 3, 4\r\n", "abcd")),
         .init("CL with a sign", post("Content-Length: +3\r\n", "abc")),

@@ -13,7 +13,8 @@ extension EndToEnd {
                 let answer = data.map { "\(Int($0 * 10))" }.joined(separator: ",")
                 connection.answer(
                     200,
-                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[\(data.count)],"
+                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":"
+                        + "[\(data.count)],"
                         + "\"data\":[\(answer)]}]}", fields: ["Content-Type: application/json"])
             }
         }
@@ -121,7 +122,8 @@ extension EndToEnd {
             let backend = try ScriptedBackend { connection, _ in
                 connection.answer(
                     200,
-                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[1],\"data\":[7]}]}"
+                    "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":[1],"
+                        + "\"data\":[7]}]}"
                 )
             }
             let gateway = try Gateway(Self.configuration(backend, rows: 2, delay: 2_000))

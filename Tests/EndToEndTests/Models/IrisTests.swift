@@ -71,7 +71,8 @@ extension EndToEnd {
         @Test func binaryTensorsBothWays() throws {
             let gateway = try Gateway(Self.configuration())
             let header = """
-                {"inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "parameters": {"binary_data_size": 32}}], \
+                {"inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", \
+                "parameters": {"binary_data_size": 32}}], \
                 "parameters": {"binary_data_output": true}}
                 """
             var body = bytes(header)

@@ -90,7 +90,8 @@ extension EndToEnd {
             try underLoad(
                 gateway,
                 request: { _ in
-                    "POST /v1/models/iris:predict HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    "POST /v1/models/iris:predict HTTP/1.1\r\nHost: a\r\n"
+                        + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
                 }, check: { _, answer in answer.status == 200 ? nil : "\(answer.status) \(answer.bodyText)" }
             ) { _ in
                 func ask() throws -> HTTPMessage {

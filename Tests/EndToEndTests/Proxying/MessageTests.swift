@@ -42,7 +42,8 @@ extension EndToEnd {
             let gateway = try proxied(backend)
             let socket = try gateway.connect()
             let request =
-                "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1a;x=y\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: 1\r\n\r\n"
+                "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + "1a;x=y\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: 1\r\n\r\n"
             for byte in bytes(request) { #expect(socket.send([byte])) }
             #expect(try MessageReader(socket).response()?.bodyText == "POST /x 26")
             #expect(backend.requests.first?.trailers.first?.value == "1")
@@ -51,12 +52,14 @@ extension EndToEnd {
         @Test func trailersPassBothWays() throws {
             let backend = try ScriptedBackend { connection, _ in
                 connection.socket.send(
-                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n"
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+                        + "3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n"
                 )
             }
             let gateway = try proxied(backend)
             let response = try gateway.exchange(
-                "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-In: 7\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    + "2\r\nhi\r\n0\r\nX-In: 7\r\n\r\n",
                 method: "POST")
             #expect(response.bodyText == "abc")
             #expect(response.trailers.map(\.value) == ["6"])
