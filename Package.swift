@@ -43,7 +43,9 @@ let package = Package(
             name: "PassthroughCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/Passthrough/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
-        .target(name: "CLinux", path: "Sources/System/CLinux"),
+        // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
+        .target(
+            name: "CLinux", path: "Sources/System/CLinux", cSettings: [.unsafeFlags(["-gdwarf-4"])]),
         .systemLibrary(
             name: "CYAML", path: "Sources/System/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(

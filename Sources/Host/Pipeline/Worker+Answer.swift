@@ -192,7 +192,7 @@ extension Worker {
         endCall(exchange, adapter.pointee.plugin, start)
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         if out.status == 0 { out.status = response.pointee.http_status == 0 ? 200 : response.pointee.http_status }
-        return send(exchange, out, extra: response)
+        return send(exchange, out)
     }
 
     /// The filters' second turn, last link first: those of the model, then the gateway's.
@@ -225,10 +225,10 @@ extension Worker {
 
     /// Sends a whole message made here. Its memory is the exchange's.
     func send(
-        _ exchange: ExchangePointer, _ out: sluice_message,
-        extra response: UnsafeMutablePointer<sluice_response>? = nil, retryAfter: UInt32 = 0
+        _ exchange: ExchangePointer, _ out: sluice_message, retryAfter: UInt32 = 0
     ) -> ExchangeMachine.Action {
         discardRequestBody(exchange)
+        if draining { exchange.pointee.machine.clientPersists = false }
         var size: UInt64 = 0
         for index in 0..<Int(out.body_count) { size &+= UInt64(out.body[index].size) }
         let status = UInt16(clamping: out.status)
@@ -242,11 +242,6 @@ extension Worker {
             writer.appendStatusLine(status)
             for index in 0..<Int(out.field_count) where !isEdited(exchange, out.fields[index].name, SLUICE_SIDE_RESPONSE) {
                 writer.appendField(out.fields[index])
-            }
-            if let response {
-                for index in 0..<Int(response.pointee.field_count) {
-                    writer.appendField(response.pointee.fields[index])
-                }
             }
             appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
             if retryAfter > 0 {
@@ -263,7 +258,7 @@ extension Worker {
             case .written(let count):
                 buffer.end = count
                 _ = exchange.pointee.machine.handle(.answering)
-                startBodyTimer(exchange)
+                exchange.pointee.progressAt = nowMs
                 exchange.pointee.toClient.staged = buffer
                 exchange.pointee.toClient.begun = true
                 exchange.pointee.toClient.source = .none
@@ -272,7 +267,7 @@ extension Worker {
                     exchange.pointee.toClient.pieces = out.body
                     exchange.pointee.toClient.pieceCount = Int(out.body_count)
                 }
-                return pumpResponseOnce(exchange)
+                return pumpFirst(exchange)
             case .doesNotFit:
                 buffers.give(buffer)
                 capacity *= 16

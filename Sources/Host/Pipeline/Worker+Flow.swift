@@ -40,6 +40,40 @@ extension Worker {
         return count
     }
 
+    /// What is worth copying so that one plain send takes it along with the head: gathering pieces costs the kernel more
+    /// than a copy of so few bytes costs us.
+    private static let worthCopying = 1_024
+
+    /// Moves a small body, or its small rest, behind the head that waits in `staged`.
+    @inline(__always)
+    func joinSmall(_ flow: inout BodyFlow, _ input: inout Buffer) {
+        guard flow.staged.count > 0 else { return }
+        if flow.hasPieces {
+            joinPieces(&flow)
+            return
+        }
+        guard flow.source == .length, !flow.sourceEnded, input.count > 0 else { return }
+        let size = Int(min(flow.remaining, UInt64(input.count)))
+        guard size <= Self.worthCopying, size <= flow.staged.space else { return }
+        flow.staged.append(input.head, size)
+        input.start &+= size
+        flow.bodyBytes &+= UInt64(size)
+        flow.inspected = max(0, flow.inspected &- size)
+        flow.remaining &-= UInt64(size)
+        if flow.remaining == 0 { flow.sourceEnded = true }
+    }
+
+    private func joinPieces(_ flow: inout BodyFlow) {
+        guard let list = flow.pieces, flow.pieceOffset == 0 else { return }
+        while flow.hasPieces {
+            let piece = list[flow.pieceIndex]
+            guard piece.size <= Self.worthCopying, piece.size <= flow.staged.space else { return }
+            if let data = piece.data { flow.staged.append(data, piece.size) }
+            flow.bodyBytes &+= UInt64(piece.size)
+            flow.pieceIndex &+= 1
+        }
+    }
+
     @inline(__always)
     func sendCollected(_ descriptor: Int32, _ count: Int) -> (bytes: Int, wanted: Int) {
         if count == 1 {

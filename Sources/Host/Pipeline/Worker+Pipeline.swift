@@ -93,7 +93,7 @@ extension Worker {
         let limits = generation.pointee.limits
         let deadline = now &+ limits.defaultTimeoutNs
         exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
-        timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
+        armTimer(exchange)
         if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
             metrics.rejected(.bodyTooLarge)
             perform(exchange, fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed"))
@@ -393,7 +393,7 @@ extension Worker {
         if decision.deadline_ns != request.pointee.deadline_ns { deadline = min(deadline, decision.deadline_ns) }
         if deadline != request.pointee.deadline_ns {
             request.pointee.deadline_ns = deadline
-            timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
+            armTimer(exchange)
         }
         return exchange.pointee.machine.handle(.routed(payloadNeeded: false))
     }

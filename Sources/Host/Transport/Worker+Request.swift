@@ -147,6 +147,7 @@ extension Worker {
 
     private func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         exchange.pointee.toEndpoint.sourceEnded = true
+        exchange.pointee.progressAt = nowMs
         exchange.pointee.toEndpoint.bodyBytes = UInt64(exchange.pointee.gathered.count)
         let gathered = exchange.pointee.gathered
         exchange.pointee.gathered = .none
@@ -167,7 +168,9 @@ extension Worker {
             message.pointee.body_count = body.size > 0 ? 1 : 0
             message.pointee.body_size = UInt64(body.size)
         }
-        return exchange.pointee.machine.handle(.bodyGathered)
+        let action = exchange.pointee.machine.handle(.bodyGathered)
+        armTimer(exchange)
+        return action
     }
 
     private func malformedBody(_ exchange: ExchangePointer, _ fault: ParseFault) -> ExchangeMachine.Action {
@@ -196,8 +199,13 @@ extension Worker {
             let streams = exchange.pointee.passes && !exchange.pointee.toEndpoint.sourceEnded
             if streams, let client = exchange.pointee.client {
                 if let action = stageRequestBody(exchange, client) { return action }
+                joinSmall(&exchange.pointee.toEndpoint, &client.pointee.input)
+            } else if exchange.pointee.toEndpoint.hasPieces {
+                var nothing = Buffer.none
+                joinSmall(&exchange.pointee.toEndpoint, &nothing)
             }
-            let input = streams ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
+            // `joinSmall` may have taken the last of the body.
+            let input = streams && !exchange.pointee.toEndpoint.sourceEnded ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
             let count = collect(exchange.pointee.toEndpoint, input)
             if count == 0 {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
@@ -205,7 +213,9 @@ extension Worker {
                     exchange.pointee.toEndpoint.staged = .none
                     if exchange.pointee.machine.requestBodyEnded { return .none }
                     exchange.pointee.progressAt = nowMs
-                    return exchange.pointee.machine.handle(.requestBodyEnded)
+                    _ = exchange.pointee.machine.handle(.requestBodyEnded)
+                    armTimer(exchange)
+                    return .none
                 }
                 guard let client = exchange.pointee.client else { return .none }
                 guard client.pointee.readable else { return .none }

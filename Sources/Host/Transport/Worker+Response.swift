@@ -151,7 +151,8 @@ extension Worker {
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let head = responseScratch
         let framing = head.pointee.body
-        startBodyTimer(exchange)
+        exchange.pointee.progressAt = nowMs
+        if draining { exchange.pointee.machine.clientPersists = false }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
         if exchange.pointee.minorVersion == 0, framing == .chunked || framing == .untilClose {
@@ -192,7 +193,7 @@ extension Worker {
                 buffer.end = offset + count
                 exchange.pointee.toClient.staged = buffer
                 exchange.pointee.toClient.begun = true
-                return pumpResponseOnce(exchange)
+                return pumpFirst(exchange)
             case .doesNotFit where capacity < BufferPool.large:
                 buffers.give(buffer)
                 capacity *= 4
@@ -204,6 +205,13 @@ extension Worker {
     }
 
     // MARK: Streaming
+
+    /// The first turn of a response; mostly the last one, too. If not, it is now the body's limit that counts.
+    func pumpFirst(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let action = pumpResponseOnce(exchange)
+        if action == .none { armTimer(exchange) }
+        return action
+    }
 
     func pumpResponse(_ exchange: ExchangePointer) { perform(exchange, pumpResponseOnce(exchange)) }
 
@@ -221,15 +229,22 @@ extension Worker {
                     }
                 }
                 if let action = showChunk(exchange, SLUICE_SIDE_RESPONSE, upstream.pointee.input) { return action }
+                joinSmall(&exchange.pointee.toClient, &upstream.pointee.input)
+                // The endpoint has done its work: its connection need not wait for a slow client.
+                if exchange.pointee.toClient.sourceEnded { endUpstream(exchange) }
+            } else if exchange.pointee.toClient.hasPieces {
+                var nothing = Buffer.none
+                joinSmall(&exchange.pointee.toClient, &nothing)
             }
-            let count = collect(exchange.pointee.toClient, upstream?.pointee.input ?? .none)
+            let open = exchange.pointee.upstream
+            let count = collect(exchange.pointee.toClient, open?.pointee.input ?? .none)
             if count == 0 {
                 if exchange.pointee.toClient.sourceEnded {
                     endUpstream(exchange)
                     return exchange.pointee.machine.handle(.responseSent)
                 }
-                guard let upstream, upstream.pointee.readable else { return .none }
-                if let action = readResponseBody(exchange, upstream) { return action }
+                guard let open, open.pointee.readable else { return .none }
+                if let action = readResponseBody(exchange, open) { return action }
                 continue
             }
             guard client.pointee.writable else { return .none }
@@ -238,9 +253,8 @@ extension Worker {
             exchange.pointee.progressAt = nowMs
             metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes))
             if sent.bytes < sent.wanted { client.pointee.writable = false }
-            if let upstream {
-                consume(&exchange.pointee.toClient, &upstream.pointee.input, sent.bytes)
-                // The endpoint has done its work: its connection need not wait for a slow client.
+            if let open {
+                consume(&exchange.pointee.toClient, &open.pointee.input, sent.bytes)
                 if exchange.pointee.toClient.sourceEnded { endUpstream(exchange) }
             } else {
                 var nothing = Buffer.none
@@ -415,9 +429,6 @@ extension Worker {
 
     // MARK: Timers
 
-    /// From the head of the response on it is the body that must not stand still.
-    func startBodyTimer(_ exchange: ExchangePointer) { exchange.pointee.progressAt = nowMs }
-
     func expired(_ timer: UnsafeMutablePointer<TimerNode>) {
         guard let owner = timer.pointee.owner else { return }
         switch timer.pointee.kind {
@@ -429,21 +440,28 @@ extension Worker {
         }
     }
 
-    /// The deadline counts from the last byte of the request; while a body moves, only standing still counts.
+    /// When the exchange has taken too long, in milliseconds. While a body moves, only standing still counts; between
+    /// the bodies it is the deadline, which counts from the last byte of the request.
+    private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
+        let machine = exchange.pointee.machine
+        if machine.responseBegan || !machine.requestBodyEnded {
+            let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+            return exchange.pointee.progressAt &+ limits.bodyTimeoutMs
+        }
+        let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
+        let limit = (deadline &+ 999_999) / 1_000_000
+        let began = exchange.pointee.receivedAt / 1_000_000
+        return exchange.pointee.progressAt > began
+            ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
+    }
+
+    /// Starts the exchange's timer for the limit that applies now.
+    func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
+
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
-        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         let machine = exchange.pointee.machine
         let bodyFlows = machine.responseBegan || !machine.requestBodyEnded
-        var limit = exchange.pointee.progressAt &+ limits.bodyTimeoutMs
-        if !bodyFlows {
-            let request = exchange.pointee.request
-            let deadline = request.map { $0.pointee.deadline_ns } ?? exchange.pointee.receivedAt
-            limit = (deadline &+ 999_999) / 1_000_000
-            let began = exchange.pointee.receivedAt / 1_000_000
-            if exchange.pointee.progressAt > began {
-                limit = max(limit, exchange.pointee.progressAt &+ (limit &- began))
-            }
-        }
+        let limit = limitMs(exchange)
         if nowMs < limit {
             timers.start(exchange.timer, at: limit)
             return

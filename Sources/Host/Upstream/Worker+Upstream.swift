@@ -156,7 +156,7 @@ extension Worker {
         return true
     }
 
-    /// An interim response: 100 and 103 go on to a client of HTTP/1.1, others have nothing to say to it.
+    /// An interim response goes on to a client of HTTP/1.1 (RFC 9110 §15.2); 100 only to one that waits for it.
     private func interim(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> Bool {
@@ -166,7 +166,7 @@ extension Worker {
         guard exchange.pointee.interimCount <= Self.interimAtMost else { return false }
         let status = head.pointee.status
         guard let client = exchange.pointee.client, exchange.pointee.minorVersion == 1, exchange.pointee.passes,
-            status == 103 || (status == 100 && exchange.pointee.expectsContinue),
+            status != 100 || exchange.pointee.expectsContinue,
             exchange.pointee.toClient.staged.isAbsent, client.pointee.writable
         else { return true }
         var buffer = buffers.take(head.pointee.headSize + 1_024)
