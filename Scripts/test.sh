@@ -29,7 +29,6 @@ swift test --skip-build "${arguments[@]}" "${filter[@]}" </dev/null 2>&1 | tee "
 # The runner's own last line has the same shape as that of a test.
 count() { grep -v 'Test run with' "$log" | grep -cE "$1" || true; }
 echo
-echo "passed: $(count '✔ Test .* passed after')," \
-    "failed: $(count '✘ Test .* failed after')," \
-    "skipped: $(count '➜ Test .* skipped')"
+echo "$(count '✔ Test .* passed after') passed, $(count '✘ Test .* failed after') failed," \
+    "$(count '➜ Test .* skipped') skipped"
 exit "$status"

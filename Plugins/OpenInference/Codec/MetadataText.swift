@@ -17,8 +17,14 @@ enum MetadataText {
             try json.string(metadata.name)
             try json.raw(",\"version\":")
             try json.string(metadata.version)
-            try json.raw(",\"extensions\":")
-            try write(metadata, &json)
+            // What this adapter serves whatever the host adds: clients look here before they send binary tensors.
+            try json.raw(",\"extensions\":[\"binary_tensor_data\"")
+            for index in 0..<Int(metadata.version_count) {
+                guard let versions = metadata.versions else { break }
+                try json.raw(",")
+                try json.string(versions[index])
+            }
+            try json.raw("]")
         case SLUICE_OPERATION_MODEL_LIST:
             try json.raw("{\"models\":")
             try write(metadata, &json)

@@ -34,6 +34,7 @@ final class Worker: @unchecked Sendable {
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
+    private var hasRetired = false
 
     /// Nanoseconds of the monotonic clock when the present events began to be handled; milliseconds of the same.
     var now: UInt64
@@ -313,7 +314,10 @@ final class Worker: @unchecked Sendable {
 
     /// The last exchange of an old generation has ended. The control thread is told at the end of this turn of the
     /// loop: from then on the generation's memory is gone.
-    func retire(_ old: UnsafeMutablePointer<WorkerGeneration>) { retiring.append(old) }
+    func retire(_ old: UnsafeMutablePointer<WorkerGeneration>) {
+        retiring.append(old)
+        hasRetired = true
+    }
 
     private func reportRetired() {
         for old in retiring {
@@ -322,6 +326,7 @@ final class Worker: @unchecked Sendable {
             control.send(.generationLeft(number: old.pointee.number, worker: index))
         }
         retiring.removeAll()
+        hasRetired = false
     }
 
     // MARK: Drain
