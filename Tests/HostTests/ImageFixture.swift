@@ -38,7 +38,7 @@ final class ImageFixture {
     /// Runs a program that prints next to nothing, and waits for its end. Its exit status and its standard error.
     static func run(_ words: [String]) throws -> (status: Int32, errors: String) {
         var pipe: [Int32] = [-1, -1]
-        guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw FixtureFailure(description: "pipe2") }
+        guard clinux_close_on_exec_pipe(&pipe) == 0 else { throw FixtureFailure(description: "pipe2") }
         defer { close(pipe[0]) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

@@ -34,6 +34,8 @@ int clinux_duplicate_above(int descriptor, int lowest) {
   return fcntl(descriptor, F_DUPFD_CLOEXEC, lowest);
 }
 
+int clinux_close_on_exec_pipe(int pipe[2]) { return pipe2(pipe, O_CLOEXEC); }
+
 int clinux_pipe(int pipe[2]) { return pipe2(pipe, O_CLOEXEC | O_NONBLOCK); }
 
 int clinux_open_path(const char *path, int flags) { return open(path, O_PATH | O_CLOEXEC | flags); }

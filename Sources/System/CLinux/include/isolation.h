@@ -18,7 +18,8 @@ int clinux_seal(int descriptor);
 /* A descriptor at or above `lowest`, for the same file, that closes on exec. */
 int clinux_duplicate_above(int descriptor, int lowest);
 
-/* pipe2 with O_CLOEXEC and O_NONBLOCK. */
+/* pipe2 with O_CLOEXEC, and with O_NONBLOCK. */
+int clinux_close_on_exec_pipe(int pipe[2]);
 int clinux_pipe(int pipe[2]);
 
 /* open with O_PATH and O_CLOEXEC and more flags. */
