@@ -60,6 +60,12 @@ final class AdminServer {
         listeners.append(Listener(descriptor: descriptor, role: .control, file: file))
     }
 
+    /// Closes the admin socket at `path` and takes its file away; connections that are open are served to their end.
+    func stopListening(path: String) {
+        for listener in listeners where listener.file?.path == path { remove(listener) }
+        listeners.removeAll { $0.file?.path == path }
+    }
+
     /// Opens the metrics listener, in place of the one before, which stays when it is the same or this one fails. Nil
     /// closes it.
     /// - Returns: the port, which the kernel chose for 0.
@@ -80,18 +86,20 @@ final class AdminServer {
     func close() {
         for connection in connections where connection.phase != .closed { Glibc.close(connection.descriptor) }
         connections = []
-        for listener in listeners {
-            Glibc.close(listener.descriptor)
-            guard let file = listener.file else { continue }
-            var information = stat()
-            if lstat(file.path, &information) == 0, UInt64(information.st_dev) == file.device,
-                UInt64(information.st_ino) == file.inode
-            {
-                unlink(file.path)
-            }
-        }
+        for listener in listeners { remove(listener) }
         listeners = []
         metrics = nil
+    }
+
+    private func remove(_ listener: Listener) {
+        Glibc.close(listener.descriptor)
+        guard let file = listener.file else { return }
+        var information = stat()
+        if lstat(file.path, &information) == 0, UInt64(information.st_dev) == file.device,
+            UInt64(information.st_ino) == file.inode
+        {
+            unlink(file.path)
+        }
     }
 
     /// One turn of the control loop: waits until something happens, at most `timeoutMs` (-1: for ever), and serves

@@ -113,6 +113,7 @@ final class Gateway: ControlPlane {
         do throws(AdminError) {
             if !settings.admin.socket.isEmpty, adminSocket != settings.admin.socket {
                 try admin.listen(path: settings.admin.socket)
+                if let adminSocket { admin.stopListening(path: adminSocket) }
                 adminSocket = settings.admin.socket
             }
             let place = settings.monitoring.metricsPort.map { (settings.monitoring.metricsAddress, $0) }
@@ -166,12 +167,7 @@ final class Gateway: ControlPlane {
         var information = signalfd_siginfo()
         while read(signals, &information, MemoryLayout<signalfd_siginfo>.size) > 0 {
             if Int32(information.ssi_signo) == SIGHUP {
-                let outcome = reload()
-                for line in outcome.diagnostics { HostLog.logger.warning("\(line)") }
-                HostLog.logger.notice(
-                    outcome.succeeded
-                        ? "reloaded: generation \(outcome.generation) is in force"
-                        : "reload refused: generation \(outcome.generation) stays in force")
+                _ = reload()
             } else {
                 drain()
             }
@@ -195,8 +191,19 @@ final class Gateway: ControlPlane {
 
     // MARK: Reload
 
-    /// Reads the configuration again; on any failure the running generation stays as it is.
+    /// Reads the configuration again; on any failure the running generation stays as it is. Who asked gets the outcome,
+    /// and the log has it in any case.
     func reload() -> ReloadOutcome {
+        let outcome = tryReload()
+        for line in outcome.diagnostics { HostLog.logger.warning("\(line)") }
+        HostLog.logger.notice(
+            outcome.succeeded
+                ? "reloaded: generation \(outcome.generation) is in force"
+                : "reload refused: generation \(outcome.generation) stays in force")
+        return outcome
+    }
+
+    private func tryReload() -> ReloadOutcome {
         let result = ConfigurationReader(environment: Program.environment).read(path: configurationPath)
         var diagnostics = result.diagnostics
         func outcome(_ succeeded: Bool) -> ReloadOutcome {
@@ -205,7 +212,12 @@ final class Gateway: ControlPlane {
                 succeeded: succeeded, generation: generations.last?.number ?? 0,
                 diagnostics: diagnostics.map(\.description))
         }
-        guard let settings = result.settings, drainDeadline == nil else { return outcome(false) }
+        if drainDeadline != nil {
+            var refused = outcome(false)
+            refused.diagnostics.append("sluice: error: the gateway is stopping; start it again with the new configuration")
+            return refused
+        }
+        guard let settings = result.settings else { return outcome(false) }
         diagnostics += fixedUntilRestart(settings)
         let (built, problems) = workshop.build(settings, number: nextNumber)
         diagnostics += problems

@@ -61,6 +61,7 @@ extension GenerationBuilder {
         limits.idleTimeoutMs = UInt64(settings.limits.idleTimeoutMs)
         limits.connectTimeoutMs = UInt64(settings.routing.connectTimeoutMs)
         limits.defaultTimeoutNs = UInt64(settings.routing.defaultTimeoutMs) * 1_000_000
+        if let slow = settings.monitoring.slowRequestMs { limits.slowNs = UInt64(slow) * 1_000_000 }
         return limits
     }
 

@@ -17,7 +17,8 @@ extension HeadParser {
         let start = cursor
         let lineWindow = Window(start, window.end, limit: limits.targetBytes + Self.methodBytes + Self.versionBytes)
         if progress.scanned != 0 {
-            let outcome = resume(bytes, progress.lineStart == 0 ? lineWindow : window, &progress)
+            let outcome = resume(
+                bytes, progress.lineStart == 0 && lineWindow.limited ? lineWindow : window, &progress)
             guard outcome == .complete else { return outcome }
         }
 

@@ -354,6 +354,9 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.client != nil else { return }
         let finished = exchange.pointee.timesCalls || tables.pointee.observerCount > 0 ? clinux_monotonic_ns() : now
+        if finished &- exchange.pointee.receivedAt >= tables.pointee.limits.slowNs {
+            logSlow(exchange, finished &- exchange.pointee.receivedAt)
+        }
         let firstByte = exchange.pointee.firstByteAt
         let pool = exchange.pointee.pool
         metrics.requestFinished(
@@ -363,6 +366,32 @@ extension Worker {
             firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
             requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
         if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
+    }
+
+    /// `slow_request_ms`: one line, without field values or the query, which may hold secrets.
+    private func logSlow(_ exchange: ExchangePointer, _ duration: UInt64) {
+        guard HostLog.enabled(UInt32(SLUICE_LOG_WARNING)), let message = exchange.pointee.message,
+            let memory = allocate(exchange, UInt8.self, 1_024)
+        else { return }
+        var writer = ByteWriter(memory, capacity: 1_024)
+        writer.write("slow request: ")
+        writer.write(decimal: duration / 1_000_000)
+        writer.write(" ms, status ")
+        writer.write(decimal: UInt64(exchange.pointee.httpStatus))
+        if let pool = exchange.pointee.pool {
+            writer.write(", model ")
+            writer.write(json: pool.pointee.modelName)
+            writer.write("/")
+            writer.write(json: pool.pointee.versionName)
+        }
+        writer.write(", ")
+        writer.write(json: message.pointee.method)
+        writer.write(" ")
+        writer.write(json: sluice_bytes(data: message.pointee.path.data, size: min(message.pointee.path.size, 256)))
+        HostLog.write(
+            UInt32(SLUICE_LOG_WARNING),
+            source: UnsafeRawBufferPointer(start: ("sluice" as StaticString).utf8Start, count: 6),
+            message: UnsafeRawBufferPointer(start: memory, count: writer.count))
     }
 
     private func observe(

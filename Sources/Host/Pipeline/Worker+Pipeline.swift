@@ -41,7 +41,8 @@ extension Worker {
             case .gatherResponse: action = gatherResponse(exchange)
             case .decodeResponse: action = decodeResponse(exchange)
             case .failConnect:
-                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint could not be reached")
+                action = fail(
+                    exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the endpoint could not be reached"), retryAfter: 1)
             case .failUnanswered:
                 action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint closed the connection unanswered")
             case .failBadResponse:

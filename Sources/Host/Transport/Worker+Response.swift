@@ -349,7 +349,8 @@ extension Worker {
             guard upstream.pointee.readable else { return .none }
             guard makeRoomForBody(upstream, exchange.pointee.toClient) else { return failWithoutMemory(exchange) }
             switch receive(upstream) {
-            case .bytes: exchange.pointee.progressAt = nowMs
+            // The deadline goes on: nobody has seen a byte of this answer yet.
+            case .bytes: break
             case .drained: return .none
             case .endOfStream where exchange.pointee.toClient.source == .untilClose:
                 exchange.pointee.toClient.sourceEnded = true
@@ -436,6 +437,7 @@ extension Worker {
         case TimerKind.exchange: exchangeTimerExpired(owner.assumingMemoryBound(to: Exchange.self))
         case TimerKind.upstream: upstreamTimerExpired(owner.assumingMemoryBound(to: UpstreamConnection.self))
         case TimerKind.batching: batchTimerExpired(owner)
+        case TimerKind.accepting: resumeAccepting()
         default: pluginTimerExpired(owner)
         }
     }
@@ -469,7 +471,9 @@ extension Worker {
         if bodyFlows {
             // A client that does not read is as slow as one that does not send.
             metrics.timedOut(.body)
-            let byClient = !machine.requestBodyEnded
+            // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
+            let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
+            let byClient = !machine.requestBodyEnded && isClientAwaited
             perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
             return
         }

@@ -18,13 +18,13 @@ extension Worker {
 
     func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
-        if let backend = pool.pointee.backend { return askBackend(exchange, backend) }
         let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
         if let batching = pool.pointee.batching, isInference, exchange.pointee.client != nil,
             isBatchable(exchange)
         {
             return joinBatch(exchange, batching)
         }
+        if let backend = pool.pointee.backend { return askBackend(exchange, backend) }
         if let action = encodeRequest(exchange, pool) { return action }
         return acquire(exchange, fresh: false)
     }

@@ -57,6 +57,8 @@ final class Worker: @unchecked Sendable {
     let eligible: UnsafeMutablePointer<UInt64>
     let pieces: UnsafeMutablePointer<iovec>
     private let events: UnsafeMutablePointer<epoll_event>
+    /// Runs while no connections are accepted for lack of descriptors.
+    private let acceptTimer: UnsafeMutablePointer<TimerNode>
     var date = DateCache()
 
     /// As many as one turn of the loop handles; more wait for the next.
@@ -104,6 +106,8 @@ final class Worker: @unchecked Sendable {
         eligible = .allocate(capacity: Self.endpointsAtMost / 64)
         pieces = .allocate(capacity: Self.piecesAtMost)
         events = .allocate(capacity: Self.eventsAtMost)
+        acceptTimer = .allocate(capacity: 1)
+        acceptTimer.initialize(to: TimerNode(kind: TimerKind.accepting, owner: UnsafeMutableRawPointer(acceptTimer)))
         guard epoll >= 0,
             clinux_epoll_add(epoll, mailbox.descriptor, UInt32(EPOLLIN.rawValue), Token.mailbox) == 0
         else { return nil }
@@ -189,6 +193,10 @@ final class Worker: @unchecked Sendable {
 
     func open(_ listener: WorkerListener) {
         listeners.append(listener)
+        if !acceptTimer.pointee.isRunning { watch(listener) }
+    }
+
+    private func watch(_ listener: WorkerListener) {
         let shared: UInt32 = listener.isUnix ? 1 << 28 : 0  // EPOLLEXCLUSIVE
         _ = clinux_epoll_add(
             epoll, listener.descriptor, UInt32(EPOLLIN.rawValue) | shared, Token.listener | UInt64(listener.id))
@@ -214,14 +222,29 @@ final class Worker: @unchecked Sendable {
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let descriptor = clinux_accept(listener.descriptor, &address, &length)
             if descriptor < 0 {
-                // A connection that was reset while it waited, or descriptors are out: the next event tries again.
-                if clinux_errno() == ECONNABORTED || clinux_errno() == EINTR { continue }
+                let code = clinux_errno()
+                // A connection that was reset while it waited.
+                if code == ECONNABORTED || code == EINTR { continue }
+                if code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM { pauseAccepting() }
                 break
             }
             accepted += 1
             admit(descriptor, listener, &address, Int(length))
         }
         return accepted
+    }
+
+    /// Descriptors or memory are out. The listeners stay ready, and the loop would do nothing but try: they are left
+    /// alone for a while, in which connections end and clients wait in the kernel's queue.
+    private func pauseAccepting() {
+        metrics.rejected(.memory)
+        guard !acceptTimer.pointee.isRunning else { return }
+        for listener in listeners { _ = epoll_ctl(epoll, EPOLL_CTL_DEL, listener.descriptor, nil) }
+        timers.start(acceptTimer, at: nowMs &+ 100)
+    }
+
+    func resumeAccepting() {
+        for listener in listeners { watch(listener) }
     }
 
     private func admit(
@@ -306,7 +329,9 @@ final class Worker: @unchecked Sendable {
         let limits = next.pointee.limits
         parser = HeadParser(
             limits: HeadLimits(
-                headerBytes: limits.headerBytes, fieldCount: limits.headerCount, targetBytes: limits.headerBytes))
+                headerBytes: limits.headerBytes, fieldCount: limits.headerCount, 
+                // Room for a few fields beside the longest target.
+                targetBytes: limits.headerBytes - min(limits.headerBytes / 4, 1_024)))
         startPluginTimers(next)
         old.pointee.retired = true
         if old.pointee.exchanges == 0 { retire(old) }
@@ -424,6 +449,7 @@ enum TimerKind {
     static let upstream: UInt8 = 3
     static let plugin: UInt8 = 4
     static let batching: UInt8 = 5
+    static let accepting: UInt8 = 6
 }
 
 struct WorkerSnapshot: Sendable {
