@@ -139,7 +139,7 @@ import Testing
         #expect(read.version_count == 2)
         #expect(read.inputs[0].shape[0] == -1)
         response.operation = UInt32(SLUICE_OPERATION_SERVER_METADATA)
-        #expect(try body(response) == #"{"name":"m","version":"","extensions":["1","2"]}"#)
+        #expect(try body(response) == #"{"name":"m","version":"","extensions":["binary_tensor_data","1","2"]}"#)
         response.operation = UInt32(SLUICE_OPERATION_MODEL_LIST)
         #expect(try body(response) == #"{"models":["1","2"]}"#)
     }
