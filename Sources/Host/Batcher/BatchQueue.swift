@@ -12,14 +12,18 @@ struct BatchQueue<Member> {
     }
 
     private(set) var entries: [Entry] = []
-    private(set) var rows: UInt32 = 0
+    private var rowSum: UInt64 = 0
     private(set) var bytes: UInt64 = 0
+
+    /// Clients say how many rows they send, and rows of no bytes cost nothing: the sum may exceed what batchers are
+    /// shown, but never wraps.
+    var rows: UInt32 { UInt32(clamping: rowSum) }
 
     var isEmpty: Bool { entries.isEmpty }
 
     mutating func add(_ entry: Entry) {
         entries.append(entry)
-        rows &+= entry.rows
+        rowSum &+= UInt64(entry.rows)
         bytes &+= entry.bytes
     }
 
@@ -27,17 +31,17 @@ struct BatchQueue<Member> {
     func view(now: UInt64, maxRows: UInt32, maxDelay: UInt64, inFlight: UInt32) -> sluice_batch {
         sluice_batch(
             count: UInt32(entries.count), rows: rows, bytes: bytes, oldest_ns: entries.first?.enqueued ?? now,
-            now_ns: now, earliest_deadline_ns: entries.map(\.deadline).min() ?? .max, max_rows: maxRows,
+            now_ns: now, earliest_deadline_ns: entries.reduce(.max) { min($0, $1.deadline) }, max_rows: maxRows,
             in_flight: inFlight, max_delay_ns: maxDelay)
     }
 
     /// Takes up to `count` of the oldest, but no more rows than `maxRows`; the first one goes in any case.
     mutating func flush(_ count: UInt32, maxRows: UInt32) -> [Entry] {
         var taken = 0
-        var sum: UInt32 = 0
+        var sum: UInt64 = 0
         while taken < min(Int(count), entries.count) {
-            let next = entries[taken].rows
-            if taken > 0, sum + next > maxRows { break }
+            let next = UInt64(entries[taken].rows)
+            if taken > 0, sum + next > UInt64(maxRows) { break }
             sum += next
             taken += 1
         }
@@ -57,7 +61,7 @@ struct BatchQueue<Member> {
     }
 
     private mutating func subtract(_ entry: Entry) {
-        rows &-= entry.rows
+        rowSum &-= UInt64(entry.rows)
         bytes &-= entry.bytes
     }
 }

@@ -19,6 +19,7 @@ struct TensorBlock {
             slices.append(slice)
             let tensor = source.tensors[index]
             size += MemoryLayout<sluice_tensor>.stride + Self.aligned(tensor.name.size) + Self.aligned(slice.size)
+            size += Self.aligned(tensor.region.size)
             size += Self.aligned(Int(tensor.rank) * 8) + Self.size(of: tensor.parameters, tensor.parameter_count)
         }
         for index in 0..<Int(source.output_count) {
@@ -26,7 +27,8 @@ struct TensorBlock {
             size += MemoryLayout<sluice_output>.stride + Self.aligned(output.name.size)
             size += Self.size(of: output.parameters, output.parameter_count)
         }
-        size += Self.size(of: source.parameters, source.parameter_count) + 64
+        size += Self.size(of: source.parameters, source.parameter_count)
+        size += Self.aligned(source.raw.size) + Self.aligned(source.content_type.size) + 64
 
         memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         var cursor = Cursor(next: memory)
@@ -36,6 +38,7 @@ struct TensorBlock {
         for (index, slice) in slices.enumerated() {
             var tensor = source.tensors[index]
             tensor.name = cursor.copy(tensor.name)
+            tensor.region = cursor.copy(tensor.region)
             let shape = cursor.take(Int64.self, Int(tensor.rank))
             if tensor.rank > 0 {
                 shape.update(from: source.tensors[index].shape, count: Int(tensor.rank))
@@ -56,8 +59,8 @@ struct TensorBlock {
         }
         value.outputs = UnsafePointer(outputs)
         value.parameters = cursor.copy(source.parameters, source.parameter_count)
-        value.raw = .empty
-        value.content_type = .empty
+        value.raw = cursor.copy(source.raw)
+        value.content_type = cursor.copy(source.content_type)
         payload.initialize(to: value)
     }
 
@@ -69,13 +72,14 @@ struct TensorBlock {
             start = tensor.data.data
             size = tensor.data.size
             guard let rows else { return }
-            guard tensor.rank > 0, Int(tensor.shape[0]) >= first + rows else { return nil }
+            // Bytes in a region of shared memory are not at hand to be cut.
+            guard tensor.rank > 0, tensor.region.isEmpty, first >= 0, rows >= 0 else { return nil }
             let total = Int(tensor.shape[0])
+            guard rows <= total, first <= total - rows else { return nil }
             if Int32(tensor.datatype) == SLUICE_DATATYPE_BYTES {
-                var elements = 1
-                for axis in 1..<max(Int(tensor.rank), 1) { elements *= Int(tensor.shape[axis]) }
-                guard let begin = Self.offset(tensor.data, after: first * elements),
-                    let end = Self.offset(tensor.data, after: (first + rows) * elements)
+                guard let elements = Self.elementsOfRow(tensor),
+                    let begin = Self.skip(elements, first, in: tensor.data, from: 0),
+                    let end = Self.skip(elements, rows, in: tensor.data, from: begin)
                 else { return nil }
                 start = tensor.data.data.map { $0 + begin }
                 size = end - begin
@@ -87,10 +91,27 @@ struct TensorBlock {
             size = rows * row
         }
 
-        /// Where the element after `count` length-prefixed ones begins.
-        private static func offset(_ bytes: sluice_bytes, after count: Int) -> Int? {
-            var place = 0
-            for _ in 0..<count {
+        /// Nil when the shape is none: it may be an endpoint's own words.
+        private static func elementsOfRow(_ tensor: sluice_tensor) -> Int? {
+            let dimensions = (1..<max(Int(tensor.rank), 1)).map { Int(tensor.shape[$0]) }
+            if dimensions.contains(where: { $0 < 0 }) { return nil }
+            if dimensions.contains(0) { return 0 }
+            var elements = 1
+            for dimension in dimensions {
+                let product = elements.multipliedReportingOverflow(by: dimension)
+                if product.overflow { return nil }
+                elements = product.partialValue
+            }
+            return elements
+        }
+
+        /// Where `rows` rows of length-prefixed elements end that begin at `from`.
+        private static func skip(_ elements: Int, _ rows: Int, in bytes: sluice_bytes, from: Int) -> Int? {
+            let count = elements.multipliedReportingOverflow(by: rows)
+            // An element has at least its length: more than fit are not there.
+            guard !count.overflow, count.partialValue <= (bytes.size - from) / 4 else { return nil }
+            var place = from
+            for _ in 0..<count.partialValue {
                 guard let data = bytes.data, place + 4 <= bytes.size else { return nil }
                 let length = UnsafeRawPointer(data + place).loadUnaligned(as: UInt32.self)
                 place += 4 + Int(UInt32(littleEndian: length))

@@ -36,7 +36,8 @@ struct WorkerGeneration {
         empty.initialize(
             to: WorkerGeneration(
                 adapters: .allocate(capacity: 1), observers: .allocate(capacity: 1), models: .allocate(capacity: 1),
-                modelNames: NameTable([]), modelViews: UnsafePointer(UnsafeMutablePointer<sluice_model>.allocate(capacity: 1)),
+                modelNames: NameTable([]),
+                modelViews: UnsafePointer(UnsafeMutablePointer<sluice_model>.allocate(capacity: 1)),
                 pools: .allocate(capacity: 1)))
         return empty
     }
@@ -225,13 +226,15 @@ struct NameTable {
         }
     }
 
-    /// FNV-1a (Fowler, Noll, Vo). Names are the operator's, not an attacker's, and the table is never more than half full.
+    /// FNV-1a (Fowler, Noll, Vo). Names are the operator's, not an attacker's, and the table is never more than half
+    /// full.
     @inline(__always)
     private static func hash(_ text: sluice_bytes) -> UInt64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        guard let data = text.data else { return hash }
-        for index in 0..<text.size {
-            hash = (hash ^ UInt64(data[index])) &* 0x100_0000_01b3
+        if text.size > 0, let data = text.data {
+            for index in 0..<text.size {
+                hash = (hash ^ UInt64(data[index])) &* 0x100_0000_01b3
+            }
         }
         return hash ^ (hash >> 32)
     }

@@ -15,7 +15,9 @@ struct Arena {
 
     private static let headerSize = (MemoryLayout<ChunkHeader>.size + 15) & ~15
 
-    /// `size` bytes, 16-byte aligned, not zeroed; nil when `bound` bytes are in use already or memory is out.
+    /// `size` bytes, 16-byte aligned, not zeroed; nil when they would exceed `bound` or memory is out.
+    ///
+    /// The bound is asked when a chunk is added, and counts whole chunks: an arena ends at most one chunk beyond it.
     @inline(__always)
     mutating func allocate(_ size: Int, from pool: inout BufferPool, bound: Int) -> UnsafeMutableRawPointer? {
         let aligned = (size &+ 15) & ~15
@@ -31,7 +33,7 @@ struct Arena {
     private mutating func allocateChunk(
         _ size: Int, from pool: inout BufferPool, bound: Int
     ) -> UnsafeMutableRawPointer? {
-        guard size >= 0, size <= bound, self.size <= bound - size else { return nil }
+        guard size >= 0, size <= Int.max - 64, size <= bound, self.size <= bound - size else { return nil }
         let aligned = (size + 15) & ~15
         // Chunks double with the arena, so that many small pieces of a large answer make few chunks.
         let wanted = max(aligned + Self.headerSize, min(self.size, BufferPool.large))

@@ -81,6 +81,7 @@ struct BufferPool: ~Copyable {
             capacity = Self.large
             block = Self.pop(&free.2)
         } else {
+            guard size <= Int.max - 4_095 else { return .none }
             capacity = (size + 4_095) & ~4_095
             block = Self.map(capacity)
         }

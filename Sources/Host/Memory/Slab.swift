@@ -43,7 +43,8 @@ struct Slab<Element: SlabElement>: ~Copyable {
             free.reserveCapacity((blocks.count + 1) * Self.blockSize)
             for offset in (0..<Self.blockSize).reversed() {
                 (block + offset).initialize(to: Element(slot: SlabSlot(index: first + UInt32(offset))))
-                free.append(first + UInt32(offset))
+                // What the last block has beyond the bound is never handed out.
+                if Int(first) + offset < bound { free.append(first + UInt32(offset)) }
             }
             blocks.append(block)
         }

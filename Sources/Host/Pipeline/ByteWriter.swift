@@ -66,8 +66,13 @@ struct ByteWriter {
     /// `{"error": "…"}`: the shape of an error when no adapter has taken the request. It is that of V2 and V1 alike.
     mutating func writeErrorObject(_ message: sluice_bytes) {
         write("{\"error\":\"")
-        // The closing bracket must fit.
-        write(json: sluice_bytes(message.data ?? base.asImmutable, min(message.size, max(0, (capacity - 16) / 6))))
+        // The closing bracket must fit, and a character is not to be cut in two (RFC 3629 §3).
+        var size = min(message.size, max(0, (capacity - count - 3) / 6))
+        if size < message.size, let data = message.data {
+            isCut = true
+            while size > 0, data[size] & 0xC0 == 0x80 { size -= 1 }
+        }
+        write(json: sluice_bytes(data: message.data, size: size))
         write("\"}\n")
     }
 

@@ -116,30 +116,40 @@ struct ExchangeMachine: Equatable {
     /// A kept-alive connection that turns out to be closed is retried on a fresh one, which cannot be stale.
     private static let staleRetriesAtMost: UInt8 = 1
 
+    /// An event that comes out of its turn changes nothing: of two steps that raced, the later one has lost.
     mutating func handle(_ event: Event) -> Action {
         if phase == .ended { return .none }
         switch event {
         case .headReceived:
+            guard phase == .idle else { return .none }
             phase = .decoding
             return .decodeHead
         case .decodedHead(let payloadNeeded):
+            guard phase == .decoding else { return .none }
             return payloadNeeded ? gather(for: .filtering) : enter(.filtering)
         case .bodyGathered:
             guard phase == .gathering else { return .none }
             requestBodyEnded = true
             return .decodeBody
         case .decodedBody:
+            guard phase == .gathering else { return .none }
             hasPayload = true
             return enter(gatheringFor)
         case .filtersPassed:
+            guard phase == .filtering else { return .none }
             return enter(.routing)
         case .routed(let payloadNeeded):
+            guard phase == .routing else { return .none }
             return payloadNeeded ? gather(for: .filteringModel) : enter(.filteringModel)
         case .payloadNeeded:
+            guard isInPipeline else { return .none }
             return gather(for: phase)
         case .modelFiltersPassed(let payloadNeeded):
+            // The exchange of a batch begins here: its members went through the steps before.
+            guard phase == .filteringModel || phase == .idle else { return .none }
             return payloadNeeded ? gather(for: .dispatching) : enter(.dispatching)
         case .suspended:
+            guard isInPipeline else { return .none }
             suspendedIn = phase
             phase = .suspended
             return .none
@@ -147,13 +157,16 @@ struct ExchangeMachine: Equatable {
             guard phase == .suspended else { return .none }
             return enter(suspendedIn)
         case .queued:
+            guard phase == .dispatching else { return .none }
             phase = .queued
             return .none
         case .connecting:
+            guard phase == .dispatching || phase == .queued else { return .none }
             phase = .connecting
             attempts &+= 1
             return .none
         case .connected(let reused):
+            guard phase == .connecting || phase == .dispatching || phase == .queued else { return .none }
             if phase != .connecting { attempts &+= 1 }
             connectionReused = reused
             phase = .awaitingResponse
@@ -171,12 +184,14 @@ struct ExchangeMachine: Equatable {
             responseBegan = true
             return .forwardHead
         case .responseGathered:
+            guard phase == .gatheringResponse else { return .none }
             return .decodeResponse
         case .answering:
             phase = .responding
             responseBegan = true
             return .none
         case .responseSent:
+            guard phase == .responding else { return .none }
             phase = .ended
             // Bytes of a body that nobody takes would be read as the next request.
             return .finish(keepAlive: clientPersists && requestBodyEnded)
@@ -194,7 +209,15 @@ struct ExchangeMachine: Equatable {
     }
 
     /// The exchange becomes a member of a batch; nothing but its reply, its deadline or its client moves it on.
-    mutating func joinBatch() { phase = .batched }
+    mutating func joinBatch() {
+        guard phase == .dispatching else { return }
+        phase = .batched
+    }
+
+    /// In a step that calls plugins which may ask for the payload or suspend the exchange.
+    private var isInPipeline: Bool {
+        phase == .filtering || phase == .routing || phase == .filteringModel || phase == .dispatching
+    }
 
     private mutating func enter(_ next: Phase) -> Action {
         phase = next
@@ -220,7 +243,7 @@ struct ExchangeMachine: Equatable {
         case .connectFailed:
             return .failConnect
         case .closedBeforeResponse:
-            if connectionReused, repeatable, staleRetries < Self.staleRetriesAtMost {
+            if phase == .awaitingResponse, connectionReused, repeatable, staleRetries < Self.staleRetriesAtMost {
                 staleRetries += 1
                 phase = .dispatching
                 return .acquireFreshConnection

@@ -100,10 +100,8 @@ struct CompiledRoute {
     ) -> Bool {
         // Most routes are another protocol's or another path's: their last byte of the prefix tells them apart cheaply.
         let size = prefix.size
-        if path.size < size || size > 0 && path.data.unsafelyUnwrapped[size &- 1] != prefix.data.unsafelyUnwrapped[size &- 1]
-        {
-            return false
-        }
+        if path.size < size { return false }
+        if size > 0, path.data.unsafelyUnwrapped[size &- 1] != prefix.data.unsafelyUnwrapped[size &- 1] { return false }
         if self.method.size != 0, !(self.method == method) { return false }
         if matchesAll { return true }
         return matchParts(path: path, target: target, captures: captures)
@@ -129,8 +127,11 @@ struct CompiledRoute {
                 if index &+ 1 < partCount, case .literal(let literal) = parts[index &+ 1], let bytes = literal.data,
                     bytes[0] != UInt8(ascii: "/")
                 {
-                    // The last place where the literal stands in this segment: a model's name may hold a colon.
-                    var place = end &- literal.size
+                    // The last place where the literal begins in this segment: a model's name may hold a colon. What
+                    // the literal has from a slash on lies beyond the segment.
+                    var inside = 0
+                    while inside < literal.size, bytes[inside] != UInt8(ascii: "/") { inside &+= 1 }
+                    var place = min(end &- inside, path.size &- literal.size)
                     while place > position, memcmp(data + place, bytes, literal.size) != 0 { place &-= 1 }
                     end = place
                 }

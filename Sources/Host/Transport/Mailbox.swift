@@ -51,6 +51,12 @@ final class Mailbox: @unchecked Sendable {
     }
 
     deinit {
+        // What nobody received: the messages alone, for whose what they point to is was for the receiver to know.
+        var left = receive()
+        while let message = left {
+            left = message.pointee.next
+            message.deallocate()
+        }
         close(descriptor)
         top.deinitialize(count: 1)
         top.deallocate()

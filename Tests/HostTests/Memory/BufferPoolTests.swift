@@ -1,0 +1,117 @@
+import Testing
+
+@testable import Host
+
+/// A pool that macros can look at: a noncopyable value they cannot.
+final class PoolUnderTest {
+    var pool = BufferPool()
+
+    var bytesInUse: Int { pool.bytesInUse }
+    var buffersInUse: Int { pool.buffersInUse }
+    func take(_ size: Int) -> Buffer { pool.take(size) }
+    func give(_ buffer: Buffer) { pool.give(buffer) }
+}
+
+@Suite struct BufferPoolTests {
+    @Test func aBufferIsOfTheSmallestClassThatHoldsIt() {
+        let pool = PoolUnderTest()
+        let classes: [(size: Int, capacity: Int)] = [
+            (0, 4_096), (1, 4_096), (4_096, 4_096), (4_097, 65_536), (65_536, 65_536), (65_537, 1_048_576),
+            (1_048_576, 1_048_576), (1_048_577, 1_052_672), (3_000_000, 3_002_368),
+        ]
+        for (size, capacity) in classes {
+            let buffer = pool.take(size)
+            #expect(buffer.capacity == capacity, "\(size)")
+            #expect(buffer.count == 0 && buffer.space == capacity, "\(size)")
+            #expect(pool.bytesInUse == capacity && pool.buffersInUse == 1, "\(size)")
+            // All of it can be written.
+            buffer.base?.update(repeating: 0xAB, count: buffer.capacity)
+            pool.give(buffer)
+            #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0, "\(size)")
+        }
+    }
+
+    @Test func whatTheSystemCannotGiveIsAbsentAndNotCounted() {
+        let pool = PoolUnderTest()
+        for size in [Int.max, Int.max - 4_095, Int.max / 2] {
+            #expect(pool.take(size).isAbsent, "\(size)")
+        }
+        #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0)
+    }
+
+    @Test func givingAnAbsentBufferChangesNothing() {
+        let pool = PoolUnderTest()
+        pool.give(.none)
+        #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0)
+    }
+
+    @Test(arguments: [4_096, 65_536, 1_048_576])
+    func aBufferThatWasGivenBackIsTakenAgain(size: Int) {
+        let pool = PoolUnderTest()
+        let first = pool.take(size)
+        pool.give(first)
+        let second = pool.take(size)
+        #expect(second.base == first.base)
+        #expect(second.start == 0 && second.end == 0)
+        pool.give(second)
+    }
+
+    /// More than stay on the free list, in both directions, so that the ones beyond its bound are unmapped.
+    @Test(arguments: [(4_096, 2_500), (65_536, 300), (1_048_576, 20)])
+    func aBurstBeyondTheFreeListIsServedAndGivenBack(size: Int, count: Int) {
+        let pool = PoolUnderTest()
+        for _ in 0..<2 {
+            var taken: [Buffer] = []
+            for index in 0..<count {
+                let buffer = pool.take(size)
+                buffer.base?.pointee = UInt8(truncatingIfNeeded: index)
+                taken.append(buffer)
+            }
+            #expect(Set(taken.map(\.base)).count == count)
+            #expect(pool.bytesInUse == count * size && pool.buffersInUse == count)
+            for (index, buffer) in taken.enumerated() {
+                #expect(buffer.base?.pointee == UInt8(truncatingIfNeeded: index))
+                pool.give(buffer)
+            }
+            #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0)
+        }
+    }
+
+    @Test(arguments: 1...4 as ClosedRange<UInt64>)
+    func randomStepsKeepBuffersApartAndTheAccountsRight(seed: UInt64) throws {
+        var random = SeededGenerator(seed)
+        let pool = PoolUnderTest()
+        var used: [(buffer: Buffer, mark: UInt8)] = []
+        for _ in 0..<3_000 {
+            if used.count < 60, Bool.random(using: &random) {
+                let most = [100, 5_000, 70_000, 1_100_000].randomElement(using: &random) ?? 1
+                let size = Int.random(in: 1...most, using: &random)
+                let buffer = pool.take(size)
+                let mark = UInt8.random(in: 0...255, using: &random)
+                try #require(buffer.capacity >= size)
+                buffer.base?.pointee = mark
+                buffer.base?[buffer.capacity - 1] = mark
+                used.append((buffer, mark))
+            } else if !used.isEmpty {
+                let (buffer, mark) = used.remove(at: Int.random(in: 0..<used.count, using: &random))
+                #expect(buffer.base?.pointee == mark && buffer.base?[buffer.capacity - 1] == mark)
+                pool.give(buffer)
+            }
+            #expect(pool.bytesInUse == used.reduce(0) { $0 + $1.buffer.capacity })
+            #expect(pool.buffersInUse == used.count)
+        }
+        for (buffer, _) in used { pool.give(buffer) }
+        #expect(pool.bytesInUse == 0)
+    }
+
+    @Test func appendFillsABufferBehindWhatItHolds() {
+        let pool = PoolUnderTest()
+        var buffer = pool.take(10)
+        buffer.append([1, 2, 3] as [UInt8], 3)
+        buffer.append([4, 5] as [UInt8], 2)
+        buffer.start += 1
+        #expect(Array(UnsafeBufferPointer(start: buffer.head, count: buffer.count)) == [2, 3, 4, 5])
+        #expect(buffer.space == buffer.capacity - 5)
+        pool.give(buffer)
+    }
+}

@@ -1,0 +1,129 @@
+import Testing
+
+@testable import Host
+
+/// Whatever order events come in, an exchange ends once, and sends its response once.
+@Suite struct ExchangeMachineRandomTests {
+    private typealias Event = ExchangeMachine.Event
+    private typealias Action = ExchangeMachine.Action
+
+    private func anyEvent(_ random: inout SeededGenerator) -> Event {
+        let flag = Bool.random(using: &random)
+        let failures: [ExchangeMachine.Failure] = [.connectFailed, .closedBeforeResponse, .badResponse]
+        switch Int.random(in: 0..<60, using: &random) {
+        case 0...2: return .headReceived
+        case 3...5: return .decodedHead(payloadNeeded: flag)
+        case 6...8: return .bodyGathered
+        case 9...11: return .decodedBody
+        case 12...14: return .filtersPassed
+        case 15...17: return .routed(payloadNeeded: flag)
+        case 18...19: return .payloadNeeded
+        case 20...22: return .modelFiltersPassed(payloadNeeded: flag)
+        case 23...24: return .suspended
+        case 25...27: return .resumed
+        case 28...29: return .queued
+        case 30...32: return .connecting
+        case 33...37: return .connected(reused: flag)
+        case 38...39: return .requestBodyEnded
+        case 40...42: return .responseHead(gather: flag)
+        case 43...44: return .responseGathered
+        case 45: return .answering
+        case 46...48: return .responseSent
+        case 49...54: return .attemptFailed(failures[Int.random(in: 0..<3, using: &random)])
+        case 55...56: return .deadlinePassed
+        case 57...58: return .bodyTimedOut(byClient: flag)
+        default: return .clientGone
+        }
+    }
+
+    /// The event that the worker reports after it has done what the machine asked for, when all goes well.
+    private func usual(after action: Action, _ random: inout SeededGenerator) -> Event? {
+        let flag = Bool.random(using: &random)
+        return switch action {
+        case .decodeHead: .decodedHead(payloadNeeded: flag)
+        case .gatherBody: .bodyGathered
+        case .decodeBody: .decodedBody
+        case .runFilters: .filtersPassed
+        case .route: .routed(payloadNeeded: flag)
+        case .runModelFilters: .modelFiltersPassed(payloadNeeded: flag)
+        case .dispatch, .acquireConnection, .acquireFreshConnection: .connected(reused: flag)
+        case .sendRequest:
+            Bool.random(using: &random) ? .responseHead(gather: flag) : .attemptFailed(.closedBeforeResponse)
+        case .forwardHead: .responseSent
+        case .gatherResponse: .responseGathered
+        case .decodeResponse, .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout:
+            .answering
+        case .none, .cut, .finish, .abandon: nil
+        }
+    }
+
+    /// `mostlyUsual`: what a worker reports, with other events in between; else events without any sense.
+    @Test(arguments: [true, false])
+    func randomEventsEndAnExchangeOnceAndNeverSendItsResponseTwice(mostlyUsual: Bool) {
+        var endings = 0
+        var retries = 0
+        var responses = 0
+        for seed in 1...1_000 as ClosedRange<UInt64> {
+            var random = SeededGenerator(seed)
+            var machine = ExchangeMachine()
+            machine.repeatable = Bool.random(using: &random)
+            machine.clientPersists = Bool.random(using: &random)
+            var ended = false
+            var began = false
+            var retried = 0
+            var decoded = 0
+            var sent = 0
+            var last = machine.handle(.headReceived)
+            for step in 0..<60 {
+                let isUsual = mostlyUsual && UInt8.random(in: 0..<10, using: &random) > 0
+                let event = (isUsual ? usual(after: last, &random) : nil) ?? anyEvent(&random)
+                let before = machine
+                last = machine.handle(event)
+                let note = "seed \(seed), step \(step): \(event) in \(before.phase) brings \(last)"
+                if ended { #expect(last == .none && machine == before, "\(note), after the end") }
+                switch last {
+                case .finish(let keepAlive):
+                    #expect(began && machine.phase == .ended, "\(note)")
+                    #expect(!keepAlive || machine.clientPersists && machine.requestBodyEnded, "\(note)")
+                    ended = true
+                    endings += 1
+                case .cut:
+                    #expect(began && machine.phase == .ended, "\(note)")
+                    ended = true
+                    endings += 1
+                case .abandon:
+                    #expect(event == .clientGone && machine.phase == .ended, "\(note)")
+                    ended = true
+                    endings += 1
+                case .acquireFreshConnection:
+                    retried += 1
+                    retries += 1
+                    #expect(!began && retried == 1 && machine.repeatable, "\(note)")
+                case .sendRequest:
+                    sent += 1
+                    #expect(!began && sent <= 1 + retried, "\(note)")
+                case .decodeBody:
+                    #expect(!began, "\(note)")
+                case .forwardHead, .gatherResponse:
+                    #expect(!began, "\(note): a second response")
+                    responses += 1
+                case .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout,
+                    .runFilters, .route, .runModelFilters, .dispatch, .gatherBody, .decodeHead, .decodeResponse,
+                    .acquireConnection:
+                    #expect(!began, "\(note): after the response began")
+                case .none: break
+                }
+                if event == .decodedBody, before.hasPayload != machine.hasPayload { decoded += 1 }
+                began = machine.responseBegan
+                if before.responseBegan { #expect(began, "\(note): a response that began does not un-begin") }
+                #expect((machine.phase == .ended) == ended, "\(note)")
+                #expect(machine.attempts <= 2, "\(note)")
+            }
+            #expect(decoded <= 1, "seed \(seed)")
+        }
+        // The walks go where the claims are.
+        #expect(endings > 500)
+        #expect(responses > (mostlyUsual ? 100 : 1))
+        if mostlyUsual { #expect(retries > 20) }
+    }
+}
