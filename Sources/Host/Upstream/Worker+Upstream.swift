@@ -20,15 +20,13 @@ extension Worker {
 
     func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ events: UInt32) {
         let broken = events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
-        if upstream.pointee.connecting {
-            connected(upstream, broken: broken)
-            return
-        }
+        // Noted in any case: an edge that comes with the one of the connect does not come again.
         if events & UInt32(EPOLLRDHUP.rawValue) != 0 || broken {
             upstream.pointee.peerFinished = true
             upstream.pointee.readable = true
         }
         if events & UInt32(EPOLLIN.rawValue) != 0 { upstream.pointee.readable = true }
+        let wasConnecting = upstream.pointee.connecting
         let wasWritable = upstream.pointee.writable
         if events & UInt32(EPOLLOUT.rawValue) != 0 { upstream.pointee.writable = true }
         guard let exchange = upstream.pointee.exchange else {
@@ -36,7 +34,10 @@ extension Worker {
             if upstream.pointee.readable { close(upstream) }
             return
         }
-        if !wasWritable, upstream.pointee.writable, !exchange.pointee.machine.requestBodyEnded
+        if wasConnecting {
+            connected(upstream, exchange, broken: broken)
+            guard upstream.pointee.exchange == exchange else { return }
+        } else if !wasWritable, upstream.pointee.writable, !exchange.pointee.toEndpoint.sourceEnded
             || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
         {
             perform(exchange, pumpRequest(exchange))
@@ -51,8 +52,9 @@ extension Worker {
         }
     }
 
-    private func connected(_ upstream: UnsafeMutablePointer<UpstreamConnection>, broken: Bool) {
-        guard let exchange = upstream.pointee.exchange else { return close(upstream) }
+    private func connected(
+        _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ exchange: ExchangePointer, broken: Bool
+    ) {
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(upstream.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
