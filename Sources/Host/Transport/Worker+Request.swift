@@ -354,6 +354,8 @@ extension Worker {
         exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize
         exchange.pointee.toEndpoint.sourceEnded = false
         exchange.pointee.toEndpoint.bodyBytes = 0
-        exchange.pointee.toEndpoint.inspected = 0
+        // All of it was at hand at the first attempt, and shown to filters then.
+        exchange.pointee.toEndpoint.inspected = Int(exchange.pointee.replaySize)
+        exchange.pointee.machine.rewindBody()
     }
 }
