@@ -211,7 +211,10 @@ extension Worker {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
                     buffers.give(exchange.pointee.toEndpoint.staged)
                     exchange.pointee.toEndpoint.staged = .none
-                    if exchange.pointee.machine.requestBodyEnded { return .none }
+                    // A message made here leaves a body that nobody asked for in the client's connection.
+                    if exchange.pointee.machine.requestBodyEnded || !exchange.pointee.toEndpoint.sourceEnded {
+                        return .none
+                    }
                     exchange.pointee.progressAt = nowMs
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)

@@ -219,8 +219,9 @@ extension Worker {
         let status = exchange.pointee.httpStatus
         finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
         let reusable =
-            exchange.pointee.upstreamKeepsAlive && exchange.pointee.machine.requestBodyEnded
-            && (exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes)
+            exchange.pointee.upstreamKeepsAlive
+            && (!exchange.pointee.passes
+                || exchange.pointee.machine.requestBodyEnded && exchange.pointee.toEndpoint.sourceEnded)
             && exchange.pointee.toEndpoint.staged.count == 0 && !exchange.pointee.toEndpoint.hasPieces
             && upstream.pointee.input.count == 0 && !upstream.pointee.peerFinished
             && exchange.pointee.toClient.source != .untilClose && !draining
