@@ -105,7 +105,7 @@ extension Worker {
             if upstream.pointee.input.count > 0 {
                 let outcome = parser.parseResponse(
                     upstream.pointee.input.head, count: upstream.pointee.input.count, fields: fieldScratch,
-                    requestWasHead: exchange.pointee.methodIsHead, into: &responseScratch.pointee,
+                    requestWasHead: exchange.pointee.askedHead, into: &responseScratch.pointee,
                     progress: &upstream.pointee.progress)
                 switch outcome {
                 case .complete:
@@ -225,9 +225,20 @@ extension Worker {
             && exchange.pointee.toEndpoint.staged.count == 0 && !exchange.pointee.toEndpoint.hasPieces
             && upstream.pointee.input.count == 0 && !upstream.pointee.peerFinished
             && exchange.pointee.toClient.source != .untilClose && !draining
+            && !(upstream.pointee.readable && somethingWaits(upstream))
         exchange.pointee.upstream = nil
         upstream.pointee.exchange = nil
         if reusable { park(upstream) } else { close(upstream) }
+    }
+
+    /// Bytes behind the response, or its end: whoever used the connection next would take them for its answer.
+    private func somethingWaits(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+        var byte: UInt8 = 0
+        guard recv(upstream.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0,
+            clinux_errno() == EAGAIN
+        else { return true }
+        upstream.pointee.readable = false
+        return false
     }
 
     private func park(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
