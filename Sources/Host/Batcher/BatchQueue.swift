@@ -37,8 +37,9 @@ struct BatchQueue<Member> {
         var sum: UInt32 = 0
         while taken < min(Int(count), entries.count) {
             let next = entries[taken].rows
-            if taken > 0, sum + next > maxRows { break }
-            sum += next
+            let (total, overflows) = sum.addingReportingOverflow(next)
+            if taken > 0, overflows || total > maxRows { break }
+            sum = total
             taken += 1
         }
         let flushed = Array(entries[..<taken])
