@@ -17,12 +17,13 @@ extension Worker {
             generation: UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask)
     }
 
-    /// Tensors in memory, each with the same first dimension.
-    func isBatchable(_ exchange: ExchangePointer) -> Bool {
+    /// Tensors in memory, each with the same first dimension, and no more rows than a batch may have: a larger request
+    /// gains nothing by waiting for company.
+    func isBatchable(_ exchange: ExchangePointer, maxRows: UInt32) -> Bool {
         let payload = exchange.pointee.request.unsafelyUnwrapped.pointee.payload
         guard payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS), payload.tensor_count > 0 else { return false }
         let rows = payload.tensors[0].rank > 0 ? payload.tensors[0].shape[0] : 0
-        guard rows > 0, rows <= Int64(UInt32.max) else { return false }
+        guard rows > 0, rows <= Int64(maxRows) else { return false }
         for index in 0..<Int(payload.tensor_count) {
             let tensor = payload.tensors[index]
             guard tensor.rank > 0, tensor.shape[0] == rows, tensor.region.isEmpty else { return false }
@@ -149,12 +150,7 @@ extension Worker {
         while let position = batching.pointee.groups.firstIndex(where: { $0.key == key }) {
             let group = batching.pointee.groups[position]
             let timer = UnsafeMutableRawPointer(group.timer).assumingMemoryBound(to: TimerNode.self)
-            guard !group.queue.isEmpty else {
-                timers.stop(timer)
-                group.timer.deallocate()
-                batching.pointee.groups.remove(at: position)
-                return
-            }
+            guard !group.queue.isEmpty else { return removeGroup(position, batching) }
             var view = group.queue.view(
                 now: now, maxRows: batching.pointee.maxRows, maxDelay: batching.pointee.maxDelayNs,
                 inFlight: batching.pointee.inFlight)
@@ -170,6 +166,13 @@ extension Worker {
                 decision.flush, maxRows: batching.pointee.maxRows)
             startBatch(pool, flushed.map(\.member))
         }
+    }
+
+    /// An empty group goes at once: its timer must not outlive the generation.
+    private func removeGroup(_ position: Int, _ batching: UnsafeMutablePointer<PoolBatching>) {
+        let timer = batching.pointee.groups.remove(at: position).timer
+        timers.stop(UnsafeMutableRawPointer(timer).assumingMemoryBound(to: TimerNode.self))
+        timer.deallocate()
     }
 
     func batchTimerExpired(_ owner: UnsafeMutableRawPointer) {
@@ -300,8 +303,8 @@ extension Worker {
             }
             first += count
         }
-        batch.pointee.members.removeAll()
         batchDone(exchange, SLUICE_OK)
+        batch.pointee.members.removeAll()
         return .finish(keepAlive: false)
     }
 
@@ -311,9 +314,9 @@ extension Worker {
         _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
     ) -> ExchangeMachine.Action {
         guard let batch = exchange.pointee.batch else { return .finish(keepAlive: false) }
+        batchDone(exchange, status)
         let members = batch.pointee.members
         batch.pointee.members.removeAll()
-        batchDone(exchange, status)
         if members.count > 1, status == SLUICE_INVALID_ARGUMENT {
             for member in members { startBatch(batch.pointee.pool, [member]) }
         } else {
@@ -389,10 +392,7 @@ extension Worker {
 
     /// The exchange ends: a member that still waits is forgotten by its home, a carrier gives back its list.
     func leaveBatch(_ exchange: ExchangePointer) {
-        if exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching {
-            exchange.pointee.isBatchMember = false
-            cancelMember(token(of: exchange), batching)
-        }
+        leaveBatchQueue(exchange)
         if let block = exchange.pointee.replyBlock {
             block.deallocate()
             exchange.pointee.replyBlock = nil
@@ -402,6 +402,13 @@ extension Worker {
             batch.deallocate()
             exchange.pointee.batch = nil
         }
+    }
+
+    /// The exchange waits for a batch's answer no more.
+    func leaveBatchQueue(_ exchange: ExchangePointer) {
+        guard exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching else { return }
+        exchange.pointee.isBatchMember = false
+        cancelMember(token(of: exchange), batching)
     }
 
     private func cancelMember(_ token: UInt64, _ batching: UnsafeMutablePointer<PoolBatching>) {
@@ -418,6 +425,7 @@ extension Worker {
         for position in batching.pointee.groups.indices.reversed() {
             let removed = batching.pointee.groups[position].queue.remove { $0.pointee.token == token }
             for entry in removed { discard(entry.member) }
+            if batching.pointee.groups[position].queue.isEmpty { removeGroup(position, batching) }
         }
     }
 }

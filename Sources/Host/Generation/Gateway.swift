@@ -269,10 +269,13 @@ final class Gateway: ControlPlane {
             generations[position].left.insert(worker)
             guard generations[position].left.count == workers.count else { return }
             // A worker may still be in the event that ended the last exchange: destroy only when each has answered.
-            guard snapshots().allSatisfy({ $0 != nil }) else {
+            let snapshots = snapshots()
+            guard workers.allSatisfy({ snapshots[$0.index] != nil || workersLeft.contains($0.index) }) else {
                 inbox.send(note)
                 return
             }
+            // A batch that began after its worker had left, for a member of another one. It tells when it has ended.
+            guard snapshots.allSatisfy({ $0?.byGeneration[number, default: 0] ?? 0 == 0 }) else { return }
             generations.remove(at: position).destroy()
         }
     }

@@ -40,6 +40,8 @@ struct Exchange: SlabElement {
     var link: UInt8 = 0
     var minorVersion: UInt8 = 1
     var methodIsHead = false
+    /// The request toward the endpoint is a HEAD: its response has no body, whatever its fields say.
+    var askedHead = false
     var expectsContinue = false
     var acceptsTrailers = false
     /// The client's message goes on as it is but for what `outgoing` replaces.

@@ -208,6 +208,10 @@ struct ExchangeMachine: Equatable {
         }
     }
 
+    /// The request's body is at hand again, to be sent a second time: until it has been, it is in the way of the
+    /// connection's next request.
+    mutating func rewindBody() { requestBodyEnded = false }
+
     /// The exchange becomes a member of a batch; nothing but its reply, its deadline or its client moves it on.
     mutating func joinBatch() {
         guard phase == .dispatching else { return }

@@ -24,6 +24,7 @@ extension Worker {
         endAttempt(exchange, failed: true)
         detachUpstream(exchange)
         leaveQueue(exchange)
+        leaveBatchQueue(exchange)
         if exchange.pointee.batch != nil, exchange.pointee.client == nil {
             return failBatch(exchange, status, httpStatus, message)
         }

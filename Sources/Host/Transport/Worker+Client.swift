@@ -30,8 +30,10 @@ extension Worker {
         if events & UInt32(EPOLLOUT.rawValue) != 0 { client.pointee.writable = true }
         if let exchange = client.pointee.exchange {
             if !wasWritable, client.pointee.writable, exchange.pointee.toClient.begun {
+                let generation = client.pointee.slot.generation
                 pumpResponse(exchange)
-                return
+                // The same event may tell of more of the request's body, which nobody would tell of again.
+                guard client.pointee.slot.generation == generation, client.pointee.exchange == exchange else { return }
             }
             // A client that closes before its answer is there has left (a half-closed connection looks the same from
             // here, and is no use for a second request either).

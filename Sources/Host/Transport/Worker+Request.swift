@@ -211,7 +211,10 @@ extension Worker {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
                     buffers.give(exchange.pointee.toEndpoint.staged)
                     exchange.pointee.toEndpoint.staged = .none
-                    if exchange.pointee.machine.requestBodyEnded { return .none }
+                    // A message made here leaves a body that nobody asked for in the client's connection.
+                    if exchange.pointee.machine.requestBodyEnded || !exchange.pointee.toEndpoint.sourceEnded {
+                        return .none
+                    }
                     exchange.pointee.progressAt = nowMs
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
@@ -354,6 +357,8 @@ extension Worker {
         exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize
         exchange.pointee.toEndpoint.sourceEnded = false
         exchange.pointee.toEndpoint.bodyBytes = 0
-        exchange.pointee.toEndpoint.inspected = 0
+        // All of it was at hand at the first attempt, and shown to filters then.
+        exchange.pointee.toEndpoint.inspected = Int(exchange.pointee.replaySize)
+        exchange.pointee.machine.rewindBody()
     }
 }

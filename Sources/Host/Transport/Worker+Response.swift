@@ -21,6 +21,8 @@ extension Worker {
             exchange.pointee.toEndpoint.pieceCount = Int(message.pointee.body_count)
         }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
+        exchange.pointee.askedHead =
+            out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)
         while true {
             var buffer = buffers.take(capacity)
@@ -73,6 +75,7 @@ extension Worker {
         exchange.pointee.toEndpoint.pieces = out.pointee.body
         exchange.pointee.toEndpoint.pieceCount = Int(out.pointee.body_count)
         exchange.pointee.toEndpoint.sinkIsChunked = false
+        exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
         var capacity = BufferPool.small
         while true {

@@ -20,7 +20,7 @@ extension Worker {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
         if let batching = pool.pointee.batching, isInference, exchange.pointee.client != nil,
-            isBatchable(exchange)
+            isBatchable(exchange, maxRows: batching.pointee.maxRows)
         {
             return joinBatch(exchange, batching)
         }

@@ -20,15 +20,13 @@ extension Worker {
 
     func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ events: UInt32) {
         let broken = events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
-        if upstream.pointee.connecting {
-            connected(upstream, broken: broken)
-            return
-        }
+        // Noted in any case: an edge that comes with the one of the connect does not come again.
         if events & UInt32(EPOLLRDHUP.rawValue) != 0 || broken {
             upstream.pointee.peerFinished = true
             upstream.pointee.readable = true
         }
         if events & UInt32(EPOLLIN.rawValue) != 0 { upstream.pointee.readable = true }
+        let wasConnecting = upstream.pointee.connecting
         let wasWritable = upstream.pointee.writable
         if events & UInt32(EPOLLOUT.rawValue) != 0 { upstream.pointee.writable = true }
         guard let exchange = upstream.pointee.exchange else {
@@ -36,7 +34,10 @@ extension Worker {
             if upstream.pointee.readable { close(upstream) }
             return
         }
-        if !wasWritable, upstream.pointee.writable, !exchange.pointee.machine.requestBodyEnded
+        if wasConnecting {
+            connected(upstream, exchange, broken: broken)
+            guard upstream.pointee.exchange == exchange else { return }
+        } else if !wasWritable, upstream.pointee.writable, !exchange.pointee.toEndpoint.sourceEnded
             || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
         {
             perform(exchange, pumpRequest(exchange))
@@ -51,8 +52,9 @@ extension Worker {
         }
     }
 
-    private func connected(_ upstream: UnsafeMutablePointer<UpstreamConnection>, broken: Bool) {
-        guard let exchange = upstream.pointee.exchange else { return close(upstream) }
+    private func connected(
+        _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ exchange: ExchangePointer, broken: Bool
+    ) {
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(upstream.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
@@ -103,7 +105,7 @@ extension Worker {
             if upstream.pointee.input.count > 0 {
                 let outcome = parser.parseResponse(
                     upstream.pointee.input.head, count: upstream.pointee.input.count, fields: fieldScratch,
-                    requestWasHead: exchange.pointee.methodIsHead, into: &responseScratch.pointee,
+                    requestWasHead: exchange.pointee.askedHead, into: &responseScratch.pointee,
                     progress: &upstream.pointee.progress)
                 switch outcome {
                 case .complete:
@@ -217,14 +219,26 @@ extension Worker {
         let status = exchange.pointee.httpStatus
         finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
         let reusable =
-            exchange.pointee.upstreamKeepsAlive && exchange.pointee.machine.requestBodyEnded
-            && (exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes)
+            exchange.pointee.upstreamKeepsAlive
+            && (!exchange.pointee.passes
+                || exchange.pointee.machine.requestBodyEnded && exchange.pointee.toEndpoint.sourceEnded)
             && exchange.pointee.toEndpoint.staged.count == 0 && !exchange.pointee.toEndpoint.hasPieces
             && upstream.pointee.input.count == 0 && !upstream.pointee.peerFinished
             && exchange.pointee.toClient.source != .untilClose && !draining
+            && !(upstream.pointee.readable && somethingWaits(upstream))
         exchange.pointee.upstream = nil
         upstream.pointee.exchange = nil
         if reusable { park(upstream) } else { close(upstream) }
+    }
+
+    /// Bytes behind the response, or its end: whoever used the connection next would take them for its answer.
+    private func somethingWaits(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+        var byte: UInt8 = 0
+        guard recv(upstream.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0,
+            clinux_errno() == EAGAIN
+        else { return true }
+        upstream.pointee.readable = false
+        return false
     }
 
     private func park(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
