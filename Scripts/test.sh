@@ -28,6 +28,11 @@ swift test --skip-build "${arguments[@]}" "${filter[@]}" </dev/null 2>&1 | tee "
 
 # The runner's own last line has the same shape as that of a test.
 count() { grep -v 'Test run with' "$log" | grep -cE "$1" || true; }
+# The JSON Schema that editors use must accept and refuse what the program does.
+if [ ${#filter[@]} -eq 0 ]; then
+    .venv-test/bin/python3 Tests/ConfigurationTests/check_schema.py </dev/null || status=1
+fi
+
 echo
 echo "$(count '✔ Test .* passed after') passed, $(count '✘ Test .* failed after') failed," \
     "$(count '➜ Test .* skipped') skipped"

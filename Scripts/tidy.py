@@ -15,11 +15,12 @@ LINES = 400
 # Files that are longer, with the length that they may have. It is a ratchet: lower it when a file shrinks.
 LONGER = {
     "Sources/PluginAPI/ABI/include/sluice/plugin.h": 860,  # the specification is one self-contained file
+    "Tests/PluginTests/ABILayout.swift": 640,  # generated: a row for each field of the header
 }
 # Data, and licences in their own words.
 UNCHECKED_SUFFIXES = {".csv", ".png", ".svg", ".bin"}
 UNCHECKED = {"LICENSE"}
-UNCHECKED_DIRECTORIES = ("Tests/Fuzz/Corpus/",)
+UNCHECKED_DIRECTORIES = ("Tests/Fuzz/Corpus/", "Tests/ConfigurationTests/Corpus/")
 
 SWIFT = r"\.swift$"
 # (files, pattern, what to do). Patterns are matched against lines without their strings and comments.

@@ -92,7 +92,8 @@ struct CheckCommand: OperatorCommand {
         let errors = diagnostics.count(where: { $0.severity == .error })
         let warnings = diagnostics.count - errors
         guard errors == 0 else {
-            operations.errorOutput("\(configuration.path): \(counted(errors, "error")), \(counted(warnings, "warning"))\n")
+            let counts = "\(counted(errors, "error")), \(counted(warnings, "warning"))"
+            operations.errorOutput("\(configuration.path): \(counts)\n")
             return ProgramExit.refused
         }
         operations.output("\(configuration.path): fine, \(counted(warnings, "warning"))\n")

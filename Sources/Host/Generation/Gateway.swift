@@ -214,7 +214,8 @@ final class Gateway: ControlPlane {
         }
         if drainDeadline != nil {
             var refused = outcome(false)
-            refused.diagnostics.append("sluice: error: the gateway is stopping; start it again with the new configuration")
+            refused.diagnostics.append(
+                "sluice: error: the gateway is stopping; start it again with the new configuration")
             return refused
         }
         guard let settings = result.settings else { return outcome(false) }

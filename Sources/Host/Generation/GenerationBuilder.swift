@@ -187,11 +187,11 @@ final class GenerationBuilder {
                     switch workshop.endpoints.endpoint(for: endpoint) {
                     case .success(let found): endpoints.append(found)
                     case .failure(.unresolvable(let text)):
-                        error(version.position, "the host of `\(text)` cannot be resolved; correct it, or give an address")
+                        error(version.position, "the host of `\(text)` is not known; correct it, or give an address")
                     case .failure(.tooMany):
                         error(
                             version.position,
-                            "more than \(EndpointRegistry.bound) endpoints were named since the gateway started; restart it")
+                            "more than \(EndpointRegistry.bound) endpoints were named since the start: restart the gateway")
                     }
                 }
                 if endpoints.count > Worker.endpointsAtMost {
@@ -241,7 +241,8 @@ final class GenerationBuilder {
         }
         guard status == SLUICE_OK else {
             if context.problems.isEmpty {
-                error(reference, "plugin `\(plugin.settings.name)` refused to start (status \(status)) without a reason")
+                error(
+                    reference, "plugin `\(plugin.settings.name)` refused to start (status \(status)) without a reason")
             }
             return nil
         }

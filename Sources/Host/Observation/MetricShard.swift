@@ -118,7 +118,8 @@ struct MetricShard: Sendable {
         cells.add(1, at: offset(pool) + MetricLayout.upstreamReused)
     }
 
-    /// A request joined the pool's queue. `dequeued` or `removedFromQueue` takes it out again, on this worker or on another one.
+    /// A request joined the pool's queue. `dequeued` or `removedFromQueue` takes it out again, on this worker or on
+    /// another one.
     @inline(__always)
     func enqueued(pool: PoolMetricsID) {
         cells.add(1, at: offset(pool) + MetricLayout.queueDepth)

@@ -168,7 +168,9 @@ enum HostServices {
             switch ConfigurationNode.from(handle)?.node {
             case .none: UInt32(SLUICE_CONFIG_NULL)
             case .scalar(let text, let quoted, _):
-                UInt32(!quoted && (text.isEmpty || text == "null" || text == "~") ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
+                UInt32(
+                    !quoted && (text.isEmpty || text == "null" || text == "~")
+                        ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
             case .sequence: UInt32(SLUICE_CONFIG_SEQUENCE)
             case .mapping: UInt32(SLUICE_CONFIG_MAPPING)
             }

@@ -1,7 +1,7 @@
 import SluiceABI
 
-/// A text that a plugin keeps from `init` on and compares or sends later: a header's name, a tenant. Its bytes are there
-/// without a conversion, and only inside `withBytes`, since they end with this object.
+/// A text that a plugin keeps from `init` on and compares or sends later: a header's name, a tenant. Its bytes are
+/// there without a conversion, and only inside `withBytes`, since they end with this object.
 public final class KeptText: Sendable {
     @usableFromInline let kept: Bytes
 
