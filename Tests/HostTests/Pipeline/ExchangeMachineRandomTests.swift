@@ -99,6 +99,7 @@ import Testing
                     retried += 1
                     retries += 1
                     #expect(!began && retried == 1 && machine.repeatable, "\(note)")
+                    #expect(before.phase == .awaitingResponse, "\(note): a byte of a response was there")
                 case .sendRequest:
                     sent += 1
                     #expect(!began && sent <= 1 + retried, "\(note)")
