@@ -41,6 +41,8 @@ struct BufferPool: ~Copyable {
     /// Bytes handed out at present, mapped ones included.
     private(set) var bytesInUse = 0
     private(set) var buffersInUse = 0
+    /// Bytes on the free lists: what a burst leaves behind.
+    var bytesKept: Int { free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size }
 
     private struct FreeList {
         var first: UnsafeMutableRawPointer?
