@@ -91,6 +91,7 @@ extension Worker {
                 guard let parameter = parameters?[index] else { return }
                 add(parameter.name)
                 add(parameter.text)
+                key = mix(key, UInt64(parameter.kind))
                 key = mix(key, UInt64(bitPattern: parameter.integer))
                 key = mix(key, parameter.number.bitPattern)
             }
@@ -103,6 +104,7 @@ extension Worker {
             add(tensor.parameters, tensor.parameter_count)
         }
         for index in 0..<Int(payload.output_count) {
+            key = mix(key, UInt64(payload.outputs[index].flags))
             add(payload.outputs[index].name)
             add(payload.outputs[index].parameters, payload.outputs[index].parameter_count)
         }
@@ -110,7 +112,7 @@ extension Worker {
         return mix(key, UInt64(payload.flags))
     }
 
-    private static func mix(_ key: UInt64, _ value: UInt64) -> UInt64 {
+    static func mix(_ key: UInt64, _ value: UInt64) -> UInt64 {
         var mixed = (key ^ value) &* 0x9E37_79B9_7F4A_7C15
         mixed ^= mixed >> 29
         return mixed
@@ -118,7 +120,7 @@ extension Worker {
 
     // MARK: The home worker
 
-    private func enqueue(_ member: UnsafeMutablePointer<BatchMember>) {
+    func enqueue(_ member: UnsafeMutablePointer<BatchMember>) {
         let pool = member.pointee.pool
         guard let batching = pool.pointee.batching else { return }
         var position = batching.pointee.groups.firstIndex { $0.key == member.pointee.key }
@@ -159,7 +161,8 @@ extension Worker {
             let ask = byTimer ? table.pointee.on_timer : table.pointee.enqueue
             ask.unsafelyUnwrapped(batching.pointee.batcher.instance, &view, &decision)
             guard decision.flush > 0 else {
-                if decision.timer_ns != .max { timers.start(timer, at: (decision.timer_ns &+ 999_999) / 1_000_000) }
+                // Rounded up: a timer never fires early. Whatever the plugin says, the sum must not wrap.
+                if decision.timer_ns != .max { timers.start(timer, at: decision.timer_ns / 1_000_000 + 1) }
                 return
             }
             let flushed = batching.pointee.groups[position].queue.flush(
@@ -169,7 +172,7 @@ extension Worker {
     }
 
     /// An empty group goes at once: its timer must not outlive the generation.
-    private func removeGroup(_ position: Int, _ batching: UnsafeMutablePointer<PoolBatching>) {
+    func removeGroup(_ position: Int, _ batching: UnsafeMutablePointer<PoolBatching>) {
         let timer = batching.pointee.groups.remove(at: position).timer
         timers.stop(UnsafeMutableRawPointer(timer).assumingMemoryBound(to: TimerNode.self))
         timer.deallocate()
@@ -182,7 +185,7 @@ extension Worker {
     }
 
     /// Merges members and sends them as one exchange of this worker.
-    private func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
+    func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
         // An expired request never reaches a backend; its own worker has answered it.
         var members: [UnsafeMutablePointer<BatchMember>] = []
         for member in all {
@@ -223,7 +226,7 @@ extension Worker {
         perform(exchange, exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false)))
     }
 
-    private func merge(
+    func merge(
         _ exchange: ExchangePointer, _ first: UnsafeMutablePointer<BatchMember>,
         _ members: [UnsafeMutablePointer<BatchMember>], _ rows: UInt32, _ deadline: UInt64
     ) -> Bool {
@@ -270,162 +273,5 @@ extension Worker {
         exchange.pointee.message = message
         exchange.pointee.request = request
         return true
-    }
-
-    // MARK: Answers
-
-    /// The merged answer is in `exchange.response`: each member gets its rows.
-    func splitBatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let batch = exchange.pointee.batch, let response = exchange.pointee.response else { return .none }
-        let payload = response.pointee.payload
-        let rows = Int64(batch.pointee.rows)
-        var splits = payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS)
-        for index in 0..<Int(payload.tensor_count) {
-            let tensor = payload.tensors[index]
-            if tensor.rank == 0 || tensor.shape[0] != rows { splits = false }
-        }
-        guard splits else {
-            return fail(
-                exchange, SLUICE_INTERNAL, 502,
-                "the model's answer to a batch has not as many rows as the batch: take batching off this model")
-        }
-        var first = 0
-        for member in batch.pointee.members {
-            let count = Int(member.pointee.rows)
-            if let block = TensorBlock(payload, first: first, rows: count) {
-                deliver(
-                    BatchReply(
-                        token: member.pointee.token, status: SLUICE_OK, httpStatus: 0, rows: batch.pointee.rows,
-                        block: block, message: []), to: member.pointee.worker)
-                discard(member)
-            } else {
-                reply(to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8))
-            }
-            first += count
-        }
-        batchDone(exchange, SLUICE_OK)
-        batch.pointee.members.removeAll()
-        return .finish(keepAlive: false)
-    }
-
-    /// The merged request failed. When that may be one member's fault, each is asked for alone: an error of one stays
-    /// that member's.
-    func failBatch(
-        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
-    ) -> ExchangeMachine.Action {
-        guard let batch = exchange.pointee.batch else { return .finish(keepAlive: false) }
-        batchDone(exchange, status)
-        let members = batch.pointee.members
-        batch.pointee.members.removeAll()
-        if members.count > 1, status == SLUICE_INVALID_ARGUMENT {
-            for member in members { startBatch(batch.pointee.pool, [member]) }
-        } else {
-            let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))
-            for member in members { reply(to: member, error: status, httpStatus, text) }
-        }
-        return .finish(keepAlive: false)
-    }
-
-    private func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
-        guard let pool = exchange.pointee.pool, let batching = pool.pointee.batching else { return }
-        batching.pointee.inFlight &-= 1
-        guard let done = batching.pointee.batcher.table.pointee.on_batch_done else { return }
-        var outcome = sluice_outcome()
-        outcome.endpoint = exchange.pointee.endpointIndex
-        outcome.status = status
-        outcome.http_status = UInt32(exchange.pointee.httpStatus)
-        outcome.attempt = UInt32(exchange.pointee.machine.attempts)
-        outcome.total_ns = now &- exchange.pointee.receivedAt
-        let rows = exchange.pointee.batchRows
-        let count = UInt32(exchange.pointee.batch?.pointee.members.count ?? 0)
-        done(batching.pointee.batcher.instance, count, rows, &outcome)
-    }
-
-    private func reply(
-        to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
-        _ message: [UInt8]
-    ) {
-        deliver(
-            BatchReply(
-                token: member.pointee.token, status: status, httpStatus: httpStatus, rows: 0, block: nil,
-                message: message), to: member.pointee.worker)
-        discard(member)
-    }
-
-    private func discard(_ member: UnsafeMutablePointer<BatchMember>) {
-        member.pointee.block.deallocate()
-        member.deinitialize(count: 1)
-        member.deallocate()
-    }
-
-    private func deliver(_ reply: BatchReply, to worker: Int) {
-        let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
-        pointer.initialize(to: reply)
-        // Through the mailbox even to itself: a member that ends must not do so inside the batch's own steps.
-        peers[worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(pointer))
-    }
-
-    func receiveReply(_ pointer: UnsafeMutableRawPointer) {
-        let box = pointer.assumingMemoryBound(to: BatchReply.self)
-        let reply = box.move()
-        box.deallocate()
-        guard let exchange = exchange(of: reply.token), exchange.pointee.isBatchMember else {
-            reply.block?.deallocate()
-            return
-        }
-        exchange.pointee.isBatchMember = false
-        exchange.pointee.queuedFor = now &- exchange.pointee.queuedAt
-        if reply.rows > 0 { exchange.pointee.batchRows = reply.rows }
-        guard let block = reply.block, let response = freshResponse(exchange) else {
-            let message = reply.message.withUnsafeBufferPointer {
-                copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
-            }
-            perform(
-                exchange,
-                fail(exchange, reply.status, reply.httpStatus, message ?? .empty, retryAfter: reply.httpStatus == 503 ? 1 : 0))
-            return
-        }
-        exchange.pointee.replyBlock = block.memory
-        response.pointee.payload = block.payload.pointee
-        perform(exchange, answerUnified(exchange))
-    }
-
-    /// The exchange ends: a member that still waits is forgotten by its home, a carrier gives back its list.
-    func leaveBatch(_ exchange: ExchangePointer) {
-        leaveBatchQueue(exchange)
-        if let block = exchange.pointee.replyBlock {
-            block.deallocate()
-            exchange.pointee.replyBlock = nil
-        }
-        if let batch = exchange.pointee.batch {
-            batch.deinitialize(count: 1)
-            batch.deallocate()
-            exchange.pointee.batch = nil
-        }
-    }
-
-    /// The exchange waits for a batch's answer no more.
-    func leaveBatchQueue(_ exchange: ExchangePointer) {
-        guard exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching else { return }
-        exchange.pointee.isBatchMember = false
-        cancelMember(token(of: exchange), batching)
-    }
-
-    private func cancelMember(_ token: UInt64, _ batching: UnsafeMutablePointer<PoolBatching>) {
-        guard batching.pointee.homeWorker == index else {
-            peers[batching.pointee.homeWorker].mailbox.send(
-                .batchCancel, value: token, pointer: UnsafeMutableRawPointer(batching.pointee.home))
-            return
-        }
-        removeMember(token, batching.pointee.home)
-    }
-
-    func removeMember(_ token: UInt64, _ pool: UnsafeMutablePointer<WorkerPool>) {
-        guard let batching = pool.pointee.batching else { return }
-        for position in batching.pointee.groups.indices.reversed() {
-            let removed = batching.pointee.groups[position].queue.remove { $0.pointee.token == token }
-            for entry in removed { discard(entry.member) }
-            if batching.pointee.groups[position].queue.isEmpty { removeGroup(position, batching) }
-        }
     }
 }

@@ -92,7 +92,9 @@ extension GenerationBuilder {
         }
         let links = memory.allocate(AdapterLink.self, references.count)
         for (position, reference) in references.enumerated() {
-            guard let made = make(reference, "sluice.adapter/1", "adapter", sluice_adapter.self, worker) else { continue }
+            guard let made = make(reference, "sluice.adapter/1", "adapter", sluice_adapter.self, worker) else {
+                continue
+            }
             let routes = compileRoutes(reference, made.table, made.instance)
             (links + position).initialize(
                 to: AdapterLink(

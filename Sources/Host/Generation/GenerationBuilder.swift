@@ -191,7 +191,8 @@ final class GenerationBuilder {
                     case .failure(.tooMany):
                         error(
                             version.position,
-                            "more than \(EndpointRegistry.bound) endpoints were named since the start: restart the gateway")
+                            "more than \(EndpointRegistry.bound) endpoints were named since the start; restart"
+                        )
                     }
                 }
                 if endpoints.count > Worker.endpointsAtMost {

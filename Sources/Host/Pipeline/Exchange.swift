@@ -24,7 +24,7 @@ struct Exchange: SlabElement {
     /// What goes to the endpoint: method and target to use, or the whole message; in the arena.
     var outgoing: UnsafeMutablePointer<sluice_message>?
     var arena = Arena()
-    /// Buffers beside the arena that the exchange gives back: a head that was taken off its connection, gathered bodies.
+    /// Buffers beside the arena that the exchange gives back: a head taken off its connection, gathered bodies.
     var ownedBuffers = OwnedBuffers()
     var adapter: UnsafeMutablePointer<AdapterLink>?
     /// Which route matched, and its captures; in the arena.

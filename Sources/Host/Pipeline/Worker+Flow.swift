@@ -40,8 +40,8 @@ extension Worker {
         return count
     }
 
-    /// What is worth copying so that one plain send takes it along with the head: gathering pieces costs the kernel more
-    /// than a copy of so few bytes costs us.
+    /// What is worth copying so that one plain send takes it along with the head: gathering pieces costs the kernel
+    /// more than a copy of so few bytes costs us.
     private static let worthCopying = 1_024
 
     /// Moves a small body, or its small rest, behind the head that waits in `staged`.

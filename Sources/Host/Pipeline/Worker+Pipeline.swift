@@ -18,8 +18,8 @@ extension UnsafeMutablePointer<Exchange> {
 /// The pipeline up to the choice of an endpoint: each step calls plugins, reports to the exchange's machine and returns
 /// the machine's next action.
 extension Worker {
-    /// One exchange in so many has its plugin calls timed: reading the clock twice a call would cost more than most calls.
-    private static let timedOneIn: UInt64 = 64
+    /// One exchange in so many has its plugin calls timed: reading the clock twice a call costs more than most calls.
+    static let timedOneIn: UInt64 = 64
 
     /// Performs an action and those that follow from it, until an event has to come.
     func perform(_ exchange: ExchangePointer, _ first: ExchangeMachine.Action) {
@@ -64,115 +64,9 @@ extension Worker {
         }
     }
 
-    // MARK: Begin
-
-    /// A new exchange of a client with the head that was just parsed.
-    func begin(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) {
-        begun &+= 1
-        exchange.pointee.timesCalls = begun % Self.timedOneIn == 0
-        exchange.pointee.worker = Unmanaged.passUnretained(self)
-        exchange.pointee.generation = generation
-        exchange.pointee.receivedAt = now
-        exchange.pointee.progressAt = nowMs
-        exchange.pointee.timer.kind = TimerKind.exchange
-        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
-        generation.pointee.exchanges &+= 1
-        metrics.requestBegan()
-
-        exchange.pointee.methodIsHead = parsed.pointee.methodKind == .head
-        exchange.pointee.minorVersion = parsed.pointee.minorVersion
-        exchange.pointee.expectsContinue = parsed.pointee.expectContinue
-        exchange.pointee.acceptsTrailers = parsed.pointee.acceptsTrailers
-        exchange.pointee.toEndpoint.setSource(parsed.pointee.body)
-        exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive && !draining
-        if exchange.pointee.toEndpoint.sourceEnded { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
-
-        guard describe(exchange, parsed) else {
-            perform(exchange, failWithoutMemory(exchange))
-            return
-        }
-        let limits = generation.pointee.limits
-        let deadline = now &+ limits.defaultTimeoutNs
-        exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
-        armTimer(exchange)
-        if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
-            metrics.rejected(.bodyTooLarge)
-            perform(exchange, fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed"))
-            return
-        }
-        perform(exchange, exchange.pointee.machine.handle(.headReceived))
-    }
-
-    /// Puts head, message and request into the arena. False when memory is out.
-    private func describe(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) -> Bool {
-        let count = parsed.pointee.fields.count
-        guard let head = allocate(exchange, RequestHead.self, 1),
-            let fields = allocate(exchange, sluice_field.self, count),
-            let message = allocate(exchange, sluice_message.self, 1),
-            let request = allocate(exchange, sluice_request.self, 1)
-        else { return false }
-        head.initialize(to: parsed.pointee)
-        head.pointee.fields.move(to: fields)
-        exchange.pointee.head = head
-        guard let target = originForm(exchange, head) else { return false }
-        var value = sluice_message()
-        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
-        value.method = head.pointee.method
-        value.target = target
-        value.path = head.pointee.path
-        value.query = head.pointee.query
-        value.authority = head.pointee.authority
-        value.fields = UnsafePointer(fields)
-        value.field_count = UInt32(truncatingIfNeeded: count)
-        switch head.pointee.body {
-        case .length(let size) where size > 0:
-            value.body_state = UInt32(SLUICE_BODY_STREAMING)
-            value.body_size = size
-        case .chunked, .untilClose:
-            value.body_state = UInt32(SLUICE_BODY_STREAMING)
-            value.body_size = .max
-        default: break
-        }
-        message.initialize(to: value)
-        exchange.pointee.message = message
-        exchange.pointee.request = request
-        resetRequest(exchange)
-        return true
-    }
-
-    /// The request as it is before an adapter has looked at it.
-    private func resetRequest(_ exchange: ExchangePointer) {
-        let message = exchange.pointee.message.unsafelyUnwrapped
-        var value = sluice_request()
-        value.message = UnsafePointer(message)
-        value.model_id = SLUICE_NONE
-        value.priority = 5
-        value.attempt = 1
-        value.received_ns = exchange.pointee.receivedAt
-        value.deadline_ns = exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs
-        if message.pointee.body_state != UInt32(SLUICE_BODY_NONE) {
-            value.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
-        }
-        exchange.pointee.request.unsafelyUnwrapped.initialize(to: value)
-    }
-
-    /// Path and query, whatever form the target came in (RFC 9112 §3.2).
-    private func originForm(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<RequestHead>) -> sluice_bytes? {
-        let path = head.pointee.path
-        let query = head.pointee.query
-        if path.data == head.pointee.target.data { return head.pointee.target }
-        guard let queryStart = query.data else { return path }
-        guard let memory = allocate(exchange, UInt8.self, path.size + 1 + query.size) else { return nil }
-        var writer = ByteWriter(memory, capacity: path.size + 1 + query.size)
-        writer.write(path)
-        writer.write(UInt8(ascii: "?"))
-        writer.write(sluice_bytes(queryStart, query.size))
-        return writer.bytes
-    }
-
     // MARK: Adapter
 
-    private func decodeHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+    func decodeHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let message = exchange.pointee.message.unsafelyUnwrapped
         let request = exchange.pointee.request.unsafelyUnwrapped
@@ -195,7 +89,8 @@ extension Worker {
             guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
                 return failPlugin(exchange, status, adapter.pointee.plugin)
             }
-            let needed = status == SLUICE_NEED_BODY
+            let needed =
+                status == SLUICE_NEED_BODY
                 || tables.pointee.filters.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
             if status == SLUICE_OK { resolveModel(exchange) }
             return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
@@ -263,7 +158,7 @@ extension Worker {
 
     // MARK: Filters
 
-    private func runFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+    func runFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let chain = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters
         if let action = runChain(exchange, chain) { return action }
         let operation = exchange.pointee.request.unsafelyUnwrapped.pointee.operation
@@ -275,7 +170,7 @@ extension Worker {
         }
     }
 
-    private func runModelFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+    func runModelFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         let chain = tables.pointee.models[Int(pool.pointee.model)].filters
@@ -327,90 +222,6 @@ extension Worker {
         }
         response.initialize(to: value)
         return response
-    }
-
-    // MARK: Router
-
-    private func route(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        let request = exchange.pointee.request.unsafelyUnwrapped
-        var chain = tables.pointee.routers
-        if request.pointee.model_id != SLUICE_NONE {
-            let model = tables.pointee.models + Int(request.pointee.model_id)
-            if model.pointee.replacesRouters { chain = model.pointee.routers }
-        }
-        if exchange.pointee.link == 0, !exchange.pointee.isResumed {
-            exchange.pointee.decision = sluice_route_decision(
-                model: request.pointee.model_id, version: SLUICE_NONE, pool: SLUICE_NONE,
-                priority: request.pointee.priority, deadline_ns: request.pointee.deadline_ns)
-        }
-        while Int(exchange.pointee.link) < chain.count {
-            let router = chain.links + Int(exchange.pointee.link)
-            var decision = exchange.pointee.decision
-            let start = beginCall(exchange)
-            let status = router.pointee.table.pointee.route.unsafelyUnwrapped(
-                router.pointee.instance, exchange.handle, request, &decision)
-            endCall(exchange, router.pointee.plugin, start)
-            exchange.pointee.isResumed = false
-            switch status {
-            case SLUICE_OK:
-                exchange.pointee.decision = decision
-                exchange.pointee.link &+= 1
-            case SLUICE_DECLINE: exchange.pointee.link &+= 1
-            case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
-                return exchange.pointee.machine.handle(.payloadNeeded)
-            case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
-            default: return failPlugin(exchange, status, router.pointee.plugin)
-            }
-        }
-        exchange.pointee.link = 0
-        return settleRoute(exchange, tables)
-    }
-
-    /// Turns the decision into a pool, and the pool's limits into those of the exchange.
-    private func settleRoute(
-        _ exchange: ExchangePointer, _ tables: UnsafeMutablePointer<WorkerGeneration>
-    ) -> ExchangeMachine.Action {
-        let request = exchange.pointee.request.unsafelyUnwrapped
-        let decision = exchange.pointee.decision
-        guard decision.model < UInt32(tables.pointee.modelCount) else { return failUnknownModel(exchange) }
-        let model = tables.pointee.models + Int(decision.model)
-        var index = decision.pool
-        if index == SLUICE_NONE {
-            var version = decision.version
-            if version == SLUICE_NONE { version = versionWithoutRouter(tables, model, request.pointee.version) }
-            guard version < model.pointee.versionCount else { return failUnknownVersion(exchange) }
-            index = model.pointee.firstPool &+ version
-        }
-        guard index < UInt32(tables.pointee.poolCount) else {
-            return fail(exchange, SLUICE_INTERNAL, 500, "the router named a pool that does not exist")
-        }
-        let pool = tables.pointee.pools + Int(index)
-        exchange.pointee.pool = pool
-        request.pointee.model_id = decision.model
-        request.pointee.priority = min(decision.priority, 9)
-        // A router may tighten a deadline; a model's own timeout takes the place of the gateway's.
-        var deadline = exchange.pointee.receivedAt &+ pool.pointee.timeoutNs
-        if decision.deadline_ns != request.pointee.deadline_ns { deadline = min(deadline, decision.deadline_ns) }
-        if deadline != request.pointee.deadline_ns {
-            request.pointee.deadline_ns = deadline
-            armTimer(exchange)
-        }
-        return exchange.pointee.machine.handle(.routed(payloadNeeded: false))
-    }
-
-    /// Without a router in the chain: the version that was asked for, or the only one there is.
-    private func versionWithoutRouter(
-        _ tables: UnsafeMutablePointer<WorkerGeneration>, _ model: UnsafeMutablePointer<WorkerModel>,
-        _ asked: sluice_bytes
-    ) -> UInt32 {
-        if asked.isEmpty { return model.pointee.versionCount == 1 ? 0 : SLUICE_NONE }
-        var version: UInt32 = 0
-        while version < model.pointee.versionCount {
-            if tables.pointee.pools[Int(model.pointee.firstPool &+ version)].versionName == asked { return version }
-            version &+= 1
-        }
-        return SLUICE_NONE
     }
 
     // MARK: Calls into plugins

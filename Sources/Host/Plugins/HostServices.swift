@@ -179,7 +179,8 @@ enum HostServices {
         at: { _, handle, index, key in
             guard let node = ConfigurationNode.from(handle), index < node.children.count else { return nil }
             if let key {
-                key.pointee = index < node.keys.count
+                key.pointee =
+                    index < node.keys.count
                     ? sluice_bytes(data: UnsafePointer(node.keys[index].baseAddress), size: node.keys[index].count)
                     : .empty
             }

@@ -39,8 +39,9 @@ final class Listeners {
                 made.append(try listen(on: listener.address))
             } catch {
                 for opened in made { close(opened) }
-                throw Failure(message: "\(listener.position.file):\(listener.position.line):"
-                    + "\(listener.position.column): error: \(error.message)")
+                throw Failure(
+                    message: "\(listener.position.file):\(listener.position.line):"
+                        + "\(listener.position.column): error: \(error.message)")
             }
         }
         return made

@@ -52,7 +52,7 @@ extension Worker {
         let slot = client.pointee.slot
         while client.pointee.slot.generation == slot.generation {
             if client.pointee.lingering {
-                linger(client)
+                discardLate(client)
                 break
             }
             if let exchange = client.pointee.exchange {
@@ -101,7 +101,7 @@ extension Worker {
     }
 
     /// Between requests, or in the middle of a head: gives an unused buffer back and sets the limit that applies.
-    private func settle(_ client: UnsafeMutablePointer<ClientConnection>) {
+    func settle(_ client: UnsafeMutablePointer<ClientConnection>) {
         if client.pointee.input.count == 0 {
             if !client.pointee.input.isAbsent {
                 buffers.give(client.pointee.input)
@@ -118,7 +118,7 @@ extension Worker {
         }
     }
 
-    private func makeRoomForHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+    func makeRoomForHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
         if client.pointee.input.isAbsent {
             let size = client.pointee.likesMediumBuffers ? BufferPool.medium : BufferPool.small
             client.pointee.input = buffers.take(size)
@@ -152,7 +152,7 @@ extension Worker {
         return received
     }
 
-    private func begin(_ client: UnsafeMutablePointer<ClientConnection>) {
+    func begin(_ client: UnsafeMutablePointer<ClientConnection>) {
         let head = requestScratch
         let size = head.pointee.headSize
         client.pointee.input.start &+= size
@@ -168,7 +168,7 @@ extension Worker {
     }
 
     /// A request that is no HTTP: answered in the default shape, for no adapter has seen it.
-    private func refuse(_ client: UnsafeMutablePointer<ClientConnection>, _ fault: ParseFault) {
+    func refuse(_ client: UnsafeMutablePointer<ClientConnection>, _ fault: ParseFault) {
         metrics.parseFailed(.client, ParseErrorKind(fault))
         answerWithoutExchange(
             client, status: fault.status,
@@ -211,7 +211,7 @@ extension Worker {
     // MARK: The end of a connection
 
     /// The client is gone, or broke its connection.
-    func clientLeft(_ client: UnsafeMutablePointer<ClientConnection>) {
+    private func clientLeft(_ client: UnsafeMutablePointer<ClientConnection>) {
         if let exchange = client.pointee.exchange {
             perform(exchange, exchange.pointee.machine.handle(.clientGone))
             return
@@ -220,7 +220,7 @@ extension Worker {
     }
 
     /// Ends sending, and reads on for a while: closing with unread bytes would reset the connection under the answer.
-    func beginLingering(_ client: UnsafeMutablePointer<ClientConnection>) {
+    private func beginLingering(_ client: UnsafeMutablePointer<ClientConnection>) {
         if client.pointee.peerFinished, client.pointee.input.count == 0, !client.pointee.readable {
             close(client)
             return
@@ -234,7 +234,7 @@ extension Worker {
         if !client.pointee.advancing { advance(client) }
     }
 
-    private func linger(_ client: UnsafeMutablePointer<ClientConnection>) {
+    private func discardLate(_ client: UnsafeMutablePointer<ClientConnection>) {
         if client.pointee.input.isAbsent { client.pointee.input = buffers.take(BufferPool.small) }
         guard let base = client.pointee.input.base else {
             close(client)

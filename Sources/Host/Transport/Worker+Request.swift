@@ -94,7 +94,7 @@ extension Worker {
     }
 
     /// Moves what was received to the gathered body; an action when that is whole, or broken.
-    private func moveIntoGathered(
+    func moveIntoGathered(
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> ExchangeMachine.Action? {
         let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
@@ -158,7 +158,7 @@ extension Worker {
         return bodyGathered(exchange, sluice_bytes(gathered.head.asImmutable, gathered.count))
     }
 
-    private func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {
+    func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {
         guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
         piece.initialize(to: body)
         let message = exchange.pointee.message.unsafelyUnwrapped
@@ -205,7 +205,9 @@ extension Worker {
                 joinSmall(&exchange.pointee.toEndpoint, &nothing)
             }
             // `joinSmall` may have taken the last of the body.
-            let input = streams && !exchange.pointee.toEndpoint.sourceEnded ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
+            let input =
+                streams && !exchange.pointee.toEndpoint.sourceEnded
+                ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
             let count = collect(exchange.pointee.toEndpoint, input)
             if count == 0 {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
@@ -274,7 +276,7 @@ extension Worker {
     }
 
     /// Room for more of a body that streams, without touching the head that plugins may look at.
-    private func makeRoomForBody(
+    func makeRoomForBody(
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> Bool {
         if client.pointee.input.isAbsent {
@@ -306,7 +308,9 @@ extension Worker {
         }
         if client.pointee.input.space > 0 { return true }
         // Full of bytes that nobody has taken: the decoder wants a longer run (trailers). Compact behind the head.
-        guard client.pointee.input.start > client.pointee.floor, let base = client.pointee.input.base else { return false }
+        guard client.pointee.input.start > client.pointee.floor, let base = client.pointee.input.base else {
+            return false
+        }
         let count = client.pointee.input.count
         memmove(base + client.pointee.floor, client.pointee.input.head, count)
         client.pointee.input.start = client.pointee.floor

@@ -45,7 +45,8 @@ extension Worker {
             } else {
                 writer.appendFields(
                     head.pointee.fields,
-                    except: maskEdited(exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_REQUEST))
+                    except: maskEdited(exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_REQUEST)
+                )
                 appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             }
             // RFC 9110 §7.6.3: a gateway names itself in every request it sends on.
@@ -119,8 +120,8 @@ extension Worker {
         return (sluice_bytes(data, offset), sluice_bytes(data + offset + 1, target.size - offset - 1))
     }
 
-    /// Whether the request may be sent a second time (RFC 9110 §9.2.2: a proxy may repeat what it knows to be idempotent,
-    /// and asking a model for a prediction is).
+    /// Whether the request may be sent a second time (RFC 9110 §9.2.2: a proxy may repeat what it knows to be
+    /// idempotent, and asking a model for a prediction is).
     private func isIdempotent(_ exchange: ExchangePointer) -> Bool {
         guard let request = exchange.pointee.request else { return false }
         switch Int32(request.pointee.operation) {
@@ -176,7 +177,8 @@ extension Worker {
             } else {
                 writer.appendFields(
                     head.pointee.fields,
-                    except: maskEdited(exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_RESPONSE))
+                    except: maskEdited(
+                        exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_RESPONSE))
                 appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
             }
             switch framing {
@@ -287,7 +289,7 @@ extension Worker {
         }
     }
 
-    private func makeRoomForBody(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ flow: BodyFlow) -> Bool {
+    func makeRoomForBody(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ flow: BodyFlow) -> Bool {
         if upstream.pointee.input.count == 0 {
             upstream.pointee.input.start = 0
             upstream.pointee.input.end = 0
@@ -308,181 +310,5 @@ extension Worker {
         upstream.pointee.input.start = 0
         upstream.pointee.input.end = count
         return true
-    }
-
-    // MARK: Gathering
-
-    /// Copies the response's head into the arena, where plugins see it.
-    func keepResponseHead(_ exchange: ExchangePointer) -> Bool {
-        let head = responseScratch
-        let count = head.pointee.fields.count
-        guard let fields = allocate(exchange, sluice_field.self, count),
-            let message = allocate(exchange, sluice_message.self, 1)
-        else { return false }
-        for index in 0..<count {
-            let field = head.pointee.fields[index]
-            guard let name = copy(exchange, field.name), let value = copy(exchange, field.value) else { return false }
-            (fields + index).initialize(to: sluice_field(name: name, value: value))
-        }
-        var value = sluice_message()
-        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
-        value.status = UInt32(head.pointee.status)
-        value.fields = UnsafePointer(fields)
-        value.field_count = UInt32(truncatingIfNeeded: count)
-        message.initialize(to: value)
-        exchange.pointee.responseMessage = message
-        return true
-    }
-
-    func gatherResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let upstream = exchange.pointee.upstream else { return .none }
-        let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
-        if exchange.pointee.gathered.isAbsent {
-            var size = BufferPool.medium
-            if exchange.pointee.toClient.source == .length {
-                guard exchange.pointee.toClient.remaining <= UInt64(limit) else { return responseTooLarge(exchange) }
-                size = Int(exchange.pointee.toClient.remaining)
-            }
-            exchange.pointee.gathered = buffers.take(max(size, 1))
-            if exchange.pointee.gathered.isAbsent { return failWithoutMemory(exchange) }
-        }
-        while true {
-            if let action = moveIntoGathered(exchange, upstream, limit) { return action }
-            if exchange.pointee.toClient.sourceEnded { return responseGathered(exchange) }
-            guard upstream.pointee.readable else { return .none }
-            guard makeRoomForBody(upstream, exchange.pointee.toClient) else { return failWithoutMemory(exchange) }
-            switch receive(upstream) {
-            // The deadline goes on: nobody has seen a byte of this answer yet.
-            case .bytes: break
-            case .drained: return .none
-            case .endOfStream where exchange.pointee.toClient.source == .untilClose:
-                exchange.pointee.toClient.sourceEnded = true
-            case .endOfStream, .broken: return badResponse(exchange)
-            }
-        }
-    }
-
-    private func moveIntoGathered(
-        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ limit: Int
-    ) -> ExchangeMachine.Action? {
-        while upstream.pointee.input.count > 0, !exchange.pointee.toClient.sourceEnded {
-            var offset = 0
-            var count = upstream.pointee.input.count
-            var consumed = count
-            switch exchange.pointee.toClient.source {
-            case .length:
-                count = Int(min(UInt64(count), exchange.pointee.toClient.remaining))
-                consumed = count
-                exchange.pointee.toClient.remaining &-= UInt64(count)
-                exchange.pointee.toClient.sourceEnded = exchange.pointee.toClient.remaining == 0
-            case .chunked:
-                let step = exchange.pointee.toClient.decoder.next(upstream.pointee.input.head, count: count)
-                consumed = step.consumed
-                count = 0
-                switch step.event {
-                case .data(let place, let size): (offset, count) = (place, size)
-                case .needMore: if consumed == 0 { return nil }
-                case .end: exchange.pointee.toClient.sourceEnded = true
-                case .failed: return badResponse(exchange)
-                }
-            default: break
-            }
-            guard exchange.pointee.gathered.count + count <= limit else { return responseTooLarge(exchange) }
-            guard grow(&exchange.pointee.gathered, by: count, limit: limit) else { return failWithoutMemory(exchange) }
-            if count > 0 { exchange.pointee.gathered.append(upstream.pointee.input.head + offset, count) }
-            upstream.pointee.input.start &+= consumed
-        }
-        return nil
-    }
-
-    private func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        fail(exchange, SLUICE_OUT_OF_RANGE, 502, "the endpoint's answer is larger than allowed")
-    }
-
-    private func responseGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        let gathered = exchange.pointee.gathered
-        exchange.pointee.gathered = .none
-        guard let message = exchange.pointee.responseMessage, let piece = allocate(exchange, sluice_bytes.self, 1),
-            exchange.pointee.ownedBuffers.adopt(gathered)
-        else {
-            buffers.give(gathered)
-            return failWithoutMemory(exchange)
-        }
-        piece.initialize(to: sluice_bytes(gathered.head.asImmutable, gathered.count))
-        message.pointee.body_state = UInt32(gathered.count > 0 ? SLUICE_BODY_WHOLE : SLUICE_BODY_NONE)
-        message.pointee.body = UnsafePointer(piece)
-        message.pointee.body_count = gathered.count > 0 ? 1 : 0
-        message.pointee.body_size = UInt64(gathered.count)
-        endUpstream(exchange)
-        return exchange.pointee.machine.handle(.responseGathered)
-    }
-
-    /// The endpoint's answer, whole, into unified form, and on to the client or to the members of a batch.
-    func decodeResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
-            let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
-        else { return failWithoutMemory(exchange) }
-        response.pointee.message = UnsafePointer(message)
-        let start = beginCall(exchange)
-        let status = adapter.pointee.table.pointee.decode_response.unsafelyUnwrapped(
-            adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
-        endCall(exchange, adapter.pointee.plugin, start)
-        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
-        return answerUnified(exchange)
-    }
-
-    // MARK: Timers
-
-    func expired(_ timer: UnsafeMutablePointer<TimerNode>) {
-        guard let owner = timer.pointee.owner else { return }
-        switch timer.pointee.kind {
-        case TimerKind.client: clientTimerExpired(owner.assumingMemoryBound(to: ClientConnection.self))
-        case TimerKind.exchange: exchangeTimerExpired(owner.assumingMemoryBound(to: Exchange.self))
-        case TimerKind.upstream: upstreamTimerExpired(owner.assumingMemoryBound(to: UpstreamConnection.self))
-        case TimerKind.batching: batchTimerExpired(owner)
-        case TimerKind.accepting: resumeAccepting()
-        default: pluginTimerExpired(owner)
-        }
-    }
-
-    /// When the exchange has taken too long, in milliseconds. While a body moves, only standing still counts; between
-    /// the bodies it is the deadline, which counts from the last byte of the request.
-    private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
-        let machine = exchange.pointee.machine
-        if machine.responseBegan || !machine.requestBodyEnded {
-            let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
-            return exchange.pointee.progressAt &+ limits.bodyTimeoutMs
-        }
-        let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
-        let limit = (deadline &+ 999_999) / 1_000_000
-        let began = exchange.pointee.receivedAt / 1_000_000
-        return exchange.pointee.progressAt > began
-            ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
-    }
-
-    /// Starts the exchange's timer for the limit that applies now.
-    func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
-
-    private func exchangeTimerExpired(_ exchange: ExchangePointer) {
-        let machine = exchange.pointee.machine
-        let bodyFlows = machine.responseBegan || !machine.requestBodyEnded
-        let limit = limitMs(exchange)
-        if nowMs < limit {
-            timers.start(exchange.timer, at: limit)
-            return
-        }
-        if bodyFlows {
-            // A client that does not read is as slow as one that does not send.
-            metrics.timedOut(.body)
-            // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
-            let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
-            let byClient = !machine.requestBodyEnded && isClientAwaited
-            perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
-            return
-        }
-        metrics.timedOut(machine.phase == .queued ? .queue : .response)
-        exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
-        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
-        perform(exchange, exchange.pointee.machine.handle(.deadlinePassed))
     }
 }

@@ -37,8 +37,9 @@ extension Worker {
         if wasConnecting {
             connected(upstream, exchange, broken: broken)
             guard upstream.pointee.exchange == exchange else { return }
-        } else if !wasWritable, upstream.pointee.writable, !exchange.pointee.toEndpoint.sourceEnded
-            || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
+        } else if !wasWritable, upstream.pointee.writable,
+            !exchange.pointee.toEndpoint.sourceEnded
+                || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
         {
             perform(exchange, pumpRequest(exchange))
             guard upstream.pointee.exchange == exchange else { return }
@@ -52,7 +53,7 @@ extension Worker {
         }
     }
 
-    private func connected(
+    func connected(
         _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ exchange: ExchangePointer, broken: Bool
     ) {
         var code: Int32 = 0
@@ -143,7 +144,7 @@ extension Worker {
         return exchange.pointee.machine.handle(.attemptFailed(.badResponse))
     }
 
-    private func makeRoomForHead(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+    func makeRoomForHead(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
         let used = upstream.pointee.input
         if used.isAbsent {
             upstream.pointee.input = buffers.take(BufferPool.small)
@@ -159,7 +160,7 @@ extension Worker {
     }
 
     /// An interim response goes on to a client of HTTP/1.1 (RFC 9110 §15.2); 100 only to one that waits for it.
-    private func interim(
+    func interim(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> Bool {
         let head = responseScratch

@@ -37,7 +37,8 @@ import Testing
         let json = String(decoding: StatusReport.example.json, as: UTF8.self)
         let expected = [
             #"{"version":"0.1.0","pid":42,"uptime_seconds":3725.5,"configuration":"/etc/sluice/plugins.yaml","#,
-            #""generations":[{"number":7,"state":"draining","exchanges":2},{"number":8,"state":"active","exchanges":5}],"#,
+            #""generations":[{"number":7,"state":"draining","exchanges":2},"#,
+            #"{"number":8,"state":"active","exchanges":5}],"#,
             #""listeners":["0.0.0.0:8080","unix:/run/sluice/gateway.sock"],"#,
             #""plugins":[{"name":"least-request","library":"libLeastRequest.so","version":"0.1","#,
             #""sha256":"0123456789abcdef","extensions":["sluice.balancer/1"]}],"#,

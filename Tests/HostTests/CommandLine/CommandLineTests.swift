@@ -58,7 +58,9 @@ import Testing
     }
 
     @Test func wrongUsageIsTwoAndHelpIsFine() {
-        for arguments in [[], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"]] {
+        for arguments in [
+            [], ["sreve"], ["serve", "--konfig", "a"], ["serve", "a"], ["plugin"], ["plugin", "inspect"],
+        ] {
             let result =
                 switch arguments.count {
                 case 0: run()

@@ -12,9 +12,12 @@ import Testing
 
     @Test func pluginCountsSetsAndObserves() throws {
         let registry = try #require(MetricRegistry(workerCount: 2))
-        func declare(_ kind: MetricKind, _ name: String, _ labels: [(name: String, value: String)] = []) throws -> UInt32 {
+        func declare(_ kind: MetricKind, _ name: String, _ labels: [(name: String, value: String)] = []) throws
+            -> UInt32
+        {
             try #require(
-                registry.declare(plugin: "api-key", kind: kind, name: name, description: "What \(name) is.", labels: labels))
+                registry.declare(
+                    plugin: "api-key", kind: kind, name: name, description: "What \(name) is.", labels: labels))
         }
         let refused = try declare(.counter, "refused", [("why", "expired \"key\""), ("a", "b")])
         let keys = try declare(.gauge, "keys")
@@ -60,7 +63,9 @@ import Testing
 
     @Test func whatWouldBreakTheTextIsRefused() throws {
         let registry = try #require(MetricRegistry(workerCount: 1))
-        func declare(_ plugin: String, _ kind: MetricKind, _ name: String, _ labels: [(name: String, value: String)] = [])
+        func declare(
+            _ plugin: String, _ kind: MetricKind, _ name: String, _ labels: [(name: String, value: String)] = []
+        )
             -> UInt32?
         { registry.declare(plugin: plugin, kind: kind, name: name, description: "d", labels: labels) }
         for name in ["", "A", "a-b", "a b", "é", "a\n", String(repeating: "a", count: 129)] {

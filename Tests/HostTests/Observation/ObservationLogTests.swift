@@ -73,7 +73,8 @@ import Testing
             logger.info("m", metadata: ["k": "v\""])
         }
         #expect(lines.count == 2)
-        #expect(lines[0].hasSuffix(#","level":"error","source":"","message":"say \"hi\"\\\n"# + "\u{FFFD}" + #"\u0001"}"#))
+        #expect(
+            lines[0].hasSuffix(#","level":"error","source":"","message":"say \"hi\"\\\n"# + "\u{FFFD}" + #"\u0001"}"#))
         #expect(lines[1].hasSuffix(#","level":"info","source":"s","message":"m","metadata":{"k":"v\""}}"#))
         #expect(lines.allSatisfy { $0.hasPrefix(#"{"time":""#) })
     }

@@ -126,7 +126,9 @@ struct PrometheusScrape {
         if rest.first == "{" {
             rest.removeFirst()
             while true {
-                guard let label = name(colon: false), rest.starts(with: "=\"".unicodeScalars) else { throw fail("label") }
+                guard let label = name(colon: false), rest.starts(with: "=\"".unicodeScalars) else {
+                    throw fail("label")
+                }
                 rest.removeFirst(2)
                 var value = ""
                 while let scalar = rest.first, scalar != "\"" {

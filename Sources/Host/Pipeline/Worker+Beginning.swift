@@ -1,0 +1,111 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// The begin of an exchange: the head that was parsed becomes a message and a request in its arena.
+extension Worker {
+    /// A new exchange of a client with the head that was just parsed.
+    func begin(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) {
+        begun &+= 1
+        exchange.pointee.timesCalls = begun % Self.timedOneIn == 0
+        exchange.pointee.worker = Unmanaged.passUnretained(self)
+        exchange.pointee.generation = generation
+        exchange.pointee.receivedAt = now
+        exchange.pointee.progressAt = nowMs
+        exchange.pointee.timer.kind = TimerKind.exchange
+        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
+        generation.pointee.exchanges &+= 1
+        metrics.requestBegan()
+
+        exchange.pointee.methodIsHead = parsed.pointee.methodKind == .head
+        exchange.pointee.minorVersion = parsed.pointee.minorVersion
+        exchange.pointee.expectsContinue = parsed.pointee.expectContinue
+        exchange.pointee.acceptsTrailers = parsed.pointee.acceptsTrailers
+        exchange.pointee.toEndpoint.setSource(parsed.pointee.body)
+        exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive && !draining
+        if exchange.pointee.toEndpoint.sourceEnded { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
+
+        guard describe(exchange, parsed) else {
+            perform(exchange, failWithoutMemory(exchange))
+            return
+        }
+        let limits = generation.pointee.limits
+        let deadline = now &+ limits.defaultTimeoutNs
+        exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
+        armTimer(exchange)
+        if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
+            metrics.rejected(.bodyTooLarge)
+            perform(exchange, fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed"))
+            return
+        }
+        perform(exchange, exchange.pointee.machine.handle(.headReceived))
+    }
+
+    /// Puts head, message and request into the arena. False when memory is out.
+    func describe(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) -> Bool {
+        let count = parsed.pointee.fields.count
+        guard let head = allocate(exchange, RequestHead.self, 1),
+            let fields = allocate(exchange, sluice_field.self, count),
+            let message = allocate(exchange, sluice_message.self, 1),
+            let request = allocate(exchange, sluice_request.self, 1)
+        else { return false }
+        head.initialize(to: parsed.pointee)
+        head.pointee.fields.move(to: fields)
+        exchange.pointee.head = head
+        guard let target = originForm(exchange, head) else { return false }
+        var value = sluice_message()
+        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        value.method = head.pointee.method
+        value.target = target
+        value.path = head.pointee.path
+        value.query = head.pointee.query
+        value.authority = head.pointee.authority
+        value.fields = UnsafePointer(fields)
+        value.field_count = UInt32(truncatingIfNeeded: count)
+        switch head.pointee.body {
+        case .length(let size) where size > 0:
+            value.body_state = UInt32(SLUICE_BODY_STREAMING)
+            value.body_size = size
+        case .chunked, .untilClose:
+            value.body_state = UInt32(SLUICE_BODY_STREAMING)
+            value.body_size = .max
+        default: break
+        }
+        message.initialize(to: value)
+        exchange.pointee.message = message
+        exchange.pointee.request = request
+        resetRequest(exchange)
+        return true
+    }
+
+    /// The request as it is before an adapter has looked at it.
+    func resetRequest(_ exchange: ExchangePointer) {
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        var value = sluice_request()
+        value.message = UnsafePointer(message)
+        value.model_id = SLUICE_NONE
+        value.priority = 5
+        value.attempt = 1
+        value.received_ns = exchange.pointee.receivedAt
+        value.deadline_ns = exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs
+        if message.pointee.body_state != UInt32(SLUICE_BODY_NONE) {
+            value.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
+        }
+        exchange.pointee.request.unsafelyUnwrapped.initialize(to: value)
+    }
+
+    /// Path and query, whatever form the target came in (RFC 9112 §3.2).
+    private func originForm(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<RequestHead>) -> sluice_bytes? {
+        let path = head.pointee.path
+        let query = head.pointee.query
+        if path.data == head.pointee.target.data { return head.pointee.target }
+        guard let queryStart = query.data else { return path }
+        guard let memory = allocate(exchange, UInt8.self, path.size + 1 + query.size) else { return nil }
+        var writer = ByteWriter(memory, capacity: path.size + 1 + query.size)
+        writer.write(path)
+        writer.write(UInt8(ascii: "?"))
+        writer.write(sluice_bytes(queryStart, query.size))
+        return writer.bytes
+    }
+}

@@ -1,0 +1,175 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// How an exchange ends: told to metrics and observers, and all that it holds given back.
+extension Worker {
+    func finish(_ exchange: ExchangePointer, keepAlive: Bool) {
+        let client = exchange.pointee.client
+        let ended = exchange.pointee.machine.requestBodyEnded
+        report(exchange)
+        dispose(exchange)
+        if let client { release(client, keepAlive: keepAlive, requestEnded: ended) }
+    }
+
+    /// The client left: whatever was under way for it stops.
+    func abandon(_ exchange: ExchangePointer) {
+        let client = exchange.pointee.client
+        exchange.pointee.status = SLUICE_CANCELLED
+        endAttempt(exchange, failed: false)
+        cancelFilters(exchange)
+        report(exchange)
+        dispose(exchange)
+        if let client {
+            client.pointee.exchange = nil
+            close(client)
+        }
+    }
+
+    /// The answer cannot be completed. A reset, not an orderly end: a client must not take a part for the whole, which
+    /// it would for a body that ends with the connection (RFC 9112 §8).
+    func cut(_ exchange: ExchangePointer) {
+        let client = exchange.pointee.client
+        if exchange.pointee.status == SLUICE_OK { exchange.pointee.status = SLUICE_UNAVAILABLE }
+        endAttempt(exchange, failed: true)
+        cancelFilters(exchange)
+        report(exchange)
+        dispose(exchange)
+        if let client {
+            client.pointee.exchange = nil
+            var reset = linger(l_onoff: 1, l_linger: 0)
+            _ = setsockopt(
+                client.pointee.descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
+            close(client)
+        }
+    }
+
+    private func cancelFilters(_ exchange: ExchangePointer) {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        cancel(exchange, tables.pointee.filters)
+        if let pool = exchange.pointee.pool {
+            cancel(exchange, tables.pointee.models[Int(pool.pointee.model)].filters)
+        }
+    }
+
+    func cancel(_ exchange: ExchangePointer, _ chain: FilterChain) {
+        for position in 0..<chain.count {
+            let filter = chain.links + position
+            filter.pointee.table.pointee.on_cancel?(filter.pointee.instance, exchange.handle)
+        }
+    }
+
+    /// Tells metrics and observers.
+    func report(_ exchange: ExchangePointer) {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        guard exchange.pointee.client != nil else { return }
+        let finished = exchange.pointee.timesCalls || tables.pointee.observerCount > 0 ? clinux_monotonic_ns() : now
+        if finished &- exchange.pointee.receivedAt >= tables.pointee.limits.slowNs {
+            logSlow(exchange, finished &- exchange.pointee.receivedAt)
+        }
+        let firstByte = exchange.pointee.firstByteAt
+        let pool = exchange.pointee.pool
+        metrics.requestFinished(
+            pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
+            adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,
+            status: Int(exchange.pointee.httpStatus), durationNs: finished &- exchange.pointee.receivedAt,
+            firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
+            requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
+        if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
+    }
+
+    /// `slow_request_ms`: one line, without field values or the query, which may hold secrets.
+    private func logSlow(_ exchange: ExchangePointer, _ duration: UInt64) {
+        guard HostLog.enabled(UInt32(SLUICE_LOG_WARNING)), let message = exchange.pointee.message,
+            let memory = allocate(exchange, UInt8.self, 1_024)
+        else { return }
+        var writer = ByteWriter(memory, capacity: 1_024)
+        writer.write("slow request: ")
+        writer.write(decimal: duration / 1_000_000)
+        writer.write(" ms, status ")
+        writer.write(decimal: UInt64(exchange.pointee.httpStatus))
+        if let pool = exchange.pointee.pool {
+            writer.write(", model ")
+            writer.write(json: pool.pointee.modelName)
+            writer.write("/")
+            writer.write(json: pool.pointee.versionName)
+        }
+        writer.write(", ")
+        writer.write(json: message.pointee.method)
+        writer.write(" ")
+        writer.write(json: sluice_bytes(data: message.pointee.path.data, size: min(message.pointee.path.size, 256)))
+        HostLog.write(
+            UInt32(SLUICE_LOG_WARNING),
+            source: UnsafeRawBufferPointer(start: ("sluice" as StaticString).utf8Start, count: 6),
+            message: UnsafeRawBufferPointer(start: memory, count: writer.count))
+    }
+
+    func observe(
+        _ exchange: ExchangePointer, _ tables: UnsafeMutablePointer<WorkerGeneration>, _ finished: UInt64
+    ) {
+        guard let request = exchange.pointee.request, let message = exchange.pointee.message else { return }
+        var summary = sluice_summary()
+        summary.model = request.pointee.model
+        if let pool = exchange.pointee.pool {
+            summary.model = pool.pointee.modelName
+            summary.version = pool.pointee.versionName
+            if exchange.pointee.machine.attempts > 0, Int(exchange.pointee.endpointIndex) < pool.pointee.endpointCount {
+                summary.endpoint = pool.pointee.endpoints[Int(exchange.pointee.endpointIndex)].address
+            }
+        }
+        summary.tenant = request.pointee.tenant
+        summary.adapter = exchange.pointee.adapter?.pointee.name ?? .empty
+        summary.method = message.pointee.method
+        summary.path = message.pointee.path
+        summary.peer = peerText(exchange)
+        summary.operation = request.pointee.operation
+        summary.status = exchange.pointee.status
+        summary.http_status = UInt32(exchange.pointee.httpStatus)
+        summary.attempts = UInt32(exchange.pointee.machine.attempts)
+        summary.batch_rows = exchange.pointee.batchRows
+        summary.request_bytes = exchange.pointee.toEndpoint.bodyBytes
+        summary.response_bytes = exchange.pointee.toClient.bodyBytes
+        summary.duration_ns = finished &- exchange.pointee.receivedAt
+        summary.started_wall_ns = clinux_wall_ns() &- summary.duration_ns
+        summary.queued_ns = exchange.pointee.queuedFor
+        if exchange.pointee.firstByteAt != 0 {
+            summary.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.attemptAt
+        }
+        for index in 0..<tables.pointee.observerCount {
+            let observer = tables.pointee.observers + index
+            let start = beginCall(exchange)
+            observer.pointee.table.pointee.on_finish.unsafelyUnwrapped(observer.pointee.instance, &summary)
+            endCall(exchange, observer.pointee.plugin, start)
+        }
+    }
+
+    /// The client's address as text, in the arena.
+    func peerText(_ exchange: ExchangePointer) -> sluice_bytes {
+        guard let client = exchange.pointee.client, let text = allocate(exchange, UInt8.self, 64) else { return .empty }
+        var address = SocketAddress()
+        withUnsafeMutableBytes(of: &address.storage) { destination in
+            withUnsafeBytes(of: client.pointee.peer) { destination.copyMemory(from: $0) }
+        }
+        address.length = socklen_t(client.pointee.peerLength)
+        return sluice_bytes(text, address.write(to: text))
+    }
+
+    /// Gives back all that an exchange holds.
+    private func dispose(_ exchange: ExchangePointer) {
+        timers.stop(exchange.timer)
+        detachUpstream(exchange)
+        leaveQueue(exchange)
+        leaveBatch(exchange)
+        buffers.give(exchange.pointee.toEndpoint.staged)
+        buffers.give(exchange.pointee.toClient.staged)
+        buffers.give(exchange.pointee.gathered)
+        exchange.pointee.ownedBuffers.release(to: &buffers)
+        releaseCounted(exchange)
+        exchange.pointee.arena.release(to: &buffers)
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        exchanges.give(exchange)
+        tables.pointee.exchanges &-= 1
+        if tables.pointee.retired, tables.pointee.exchanges == 0 { retire(tables) }
+    }
+}

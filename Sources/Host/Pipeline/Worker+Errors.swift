@@ -1,0 +1,150 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// Errors on their way to a client: in the shape of its protocol where an adapter has taken the request.
+extension Worker {
+    /// Answers with an error in the shape of the client's protocol, or cuts the connection when an answer has begun.
+    func fail(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: StaticString
+    ) -> ExchangeMachine.Action {
+        fail(exchange, status, httpStatus, sluice_bytes(message))
+    }
+
+    func fail(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes,
+        retryAfter: UInt32 = 0
+    ) -> ExchangeMachine.Action {
+        exchange.pointee.status = status
+        endAttempt(exchange, failed: true)
+        detachUpstream(exchange)
+        leaveQueue(exchange)
+        leaveBatchQueue(exchange)
+        if exchange.pointee.batch != nil, exchange.pointee.client == nil {
+            return failBatch(exchange, status, httpStatus, message)
+        }
+        if exchange.pointee.machine.responseBegan { return .cut }
+        var error = sluice_error()
+        error.status = status
+        error.http_status = httpStatus
+        error.message = message
+        error.retry_after_s = retryAfter
+        var out = sluice_message()
+        out.status = httpStatus
+        if let adapter = exchange.pointee.adapter, let request = exchange.pointee.request {
+            let start = beginCall(exchange)
+            let verdict = adapter.pointee.table.pointee.encode_error.unsafelyUnwrapped(
+                adapter.pointee.instance, exchange.handle, request, &error, &out)
+            endCall(exchange, adapter.pointee.plugin, start)
+            if verdict == SLUICE_OK { return send(exchange, out, retryAfter: retryAfter) }
+            metrics.pluginFailed(plugin: PluginMetricsID(index: adapter.pointee.plugin))
+        }
+        return sendDefaultError(exchange, httpStatus, message, retryAfter)
+    }
+
+    /// The shape of an error when no adapter has taken the request: `{"error": "…"}`.
+    func sendDefaultError(
+        _ exchange: ExchangePointer, _ httpStatus: UInt32, _ message: sluice_bytes, _ retryAfter: UInt32
+    ) -> ExchangeMachine.Action {
+        let room = message.size * 6 + 32
+        guard let memory = allocate(exchange, UInt8.self, room), let piece = allocate(exchange, sluice_bytes.self, 1),
+            let field = allocate(exchange, sluice_field.self, 1)
+        else {
+            return cutWithoutAnswer(exchange)
+        }
+        var writer = ByteWriter(memory, capacity: room)
+        writer.writeErrorObject(message)
+        piece.initialize(to: writer.bytes)
+        field.initialize(to: sluice_field(name: sluice_bytes("Content-Type"), value: sluice_bytes(Self.json)))
+        var out = sluice_message()
+        out.status = httpStatus
+        out.fields = UnsafePointer(field)
+        out.field_count = 1
+        out.body = UnsafePointer(piece)
+        out.body_count = 1
+        return send(exchange, out, retryAfter: retryAfter)
+    }
+
+    func cutWithoutAnswer(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        _ = exchange.pointee.machine.handle(.answering)
+        return exchange.pointee.machine.handle(.bodyTimedOut(byClient: false))
+    }
+
+    func failWithoutMemory(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        metrics.rejected(.memory)
+        return fail(
+            exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the request needs more memory than it may use"),
+            retryAfter: 1)
+    }
+
+    /// A plugin returned an error, with or without a reason.
+    func failPlugin(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32
+    ) -> ExchangeMachine.Action {
+        let known = status < 0 && status >= -16
+        if !known { metrics.pluginFailed(plugin: PluginMetricsID(index: plugin)) }
+        let code = known ? status : SLUICE_INTERNAL
+        var message = sluice_bytes("the request was refused")
+        if failureSize > 0, let kept = copy(exchange, sluice_bytes(failure, failureSize)) {
+            message = kept
+        } else if code == SLUICE_INTERNAL {
+            message = sluice_bytes("a plugin failed on this request")
+        }
+        failureSize = 0
+        let http = exchange.pointee.response?.pointee.http_status ?? 0
+        let mapped = http >= 400 && http <= 599 ? http : Self.httpStatus(of: code)
+        return fail(exchange, code, mapped, message, retryAfter: mapped == 503 || mapped == 429 ? 1 : 0)
+    }
+
+    /// Canonical codes to HTTP, as google.rpc.Code documents them.
+    static func httpStatus(of status: sluice_status) -> UInt32 {
+        switch status {
+        case SLUICE_CANCELLED: 499
+        case SLUICE_INVALID_ARGUMENT, SLUICE_FAILED_PRECONDITION, SLUICE_OUT_OF_RANGE: 400
+        case SLUICE_DEADLINE_EXCEEDED: 504
+        case SLUICE_NOT_FOUND: 404
+        case SLUICE_ALREADY_EXISTS, SLUICE_ABORTED: 409
+        case SLUICE_PERMISSION_DENIED: 403
+        case SLUICE_UNAUTHENTICATED: 401
+        case SLUICE_RESOURCE_EXHAUSTED: 429
+        case SLUICE_UNIMPLEMENTED: 501
+        case SLUICE_UNAVAILABLE: 503
+        default: 500
+        }
+    }
+
+    func failUnknownModel(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        metrics.rejected(.unknownModel)
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        return fail(
+            exchange, SLUICE_NOT_FOUND, 404,
+            sentence(exchange, "model \"", request.pointee.model, "\" is not known"))
+    }
+
+    func failUnknownVersion(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        metrics.rejected(.unknownModel)
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        if request.pointee.version.isEmpty {
+            return fail(
+                exchange, SLUICE_NOT_FOUND, 404,
+                sentence(exchange, "model \"", request.pointee.model, "\" has several versions: ask for one"))
+        }
+        return fail(
+            exchange, SLUICE_NOT_FOUND, 404,
+            sentence(exchange, "version \"", request.pointee.version, "\" of the model is not known"))
+    }
+
+    func sentence(
+        _ exchange: ExchangePointer, _ before: StaticString, _ name: sluice_bytes, _ after: StaticString
+    ) -> sluice_bytes {
+        let shown = sluice_bytes(data: name.data, size: min(name.size, 256))
+        let room = before.utf8CodeUnitCount + shown.size + after.utf8CodeUnitCount
+        guard let memory = allocate(exchange, UInt8.self, room) else { return sluice_bytes("not known") }
+        var writer = ByteWriter(memory, capacity: room)
+        writer.write(before)
+        writer.write(shown)
+        writer.write(after)
+        return writer.bytes
+    }
+}

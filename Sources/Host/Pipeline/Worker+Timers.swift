@@ -1,0 +1,60 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// What a timer means when it has expired, and which limit an exchange is under.
+extension Worker {
+    func expired(_ timer: UnsafeMutablePointer<TimerNode>) {
+        guard let owner = timer.pointee.owner else { return }
+        switch timer.pointee.kind {
+        case TimerKind.client: clientTimerExpired(owner.assumingMemoryBound(to: ClientConnection.self))
+        case TimerKind.exchange: exchangeTimerExpired(owner.assumingMemoryBound(to: Exchange.self))
+        case TimerKind.upstream: upstreamTimerExpired(owner.assumingMemoryBound(to: UpstreamConnection.self))
+        case TimerKind.batching: batchTimerExpired(owner)
+        case TimerKind.accepting: resumeAccepting()
+        default: pluginTimerExpired(owner)
+        }
+    }
+
+    /// When the exchange has taken too long, in milliseconds. While a body moves, only standing still counts; between
+    /// the bodies it is the deadline, which counts from the last byte of the request.
+    private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
+        let machine = exchange.pointee.machine
+        if machine.responseBegan || !machine.requestBodyEnded {
+            let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+            return exchange.pointee.progressAt &+ limits.bodyTimeoutMs
+        }
+        let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
+        let limit = (deadline &+ 999_999) / 1_000_000
+        let began = exchange.pointee.receivedAt / 1_000_000
+        return exchange.pointee.progressAt > began
+            ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
+    }
+
+    /// Starts the exchange's timer for the limit that applies now.
+    func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
+
+    private func exchangeTimerExpired(_ exchange: ExchangePointer) {
+        let machine = exchange.pointee.machine
+        let bodyFlows = machine.responseBegan || !machine.requestBodyEnded
+        let limit = limitMs(exchange)
+        if nowMs < limit {
+            timers.start(exchange.timer, at: limit)
+            return
+        }
+        if bodyFlows {
+            // A client that does not read is as slow as one that does not send.
+            metrics.timedOut(.body)
+            // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
+            let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
+            let byClient = !machine.requestBodyEnded && isClientAwaited
+            perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
+            return
+        }
+        metrics.timedOut(machine.phase == .queued ? .queue : .response)
+        exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
+        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+        perform(exchange, exchange.pointee.machine.handle(.deadlinePassed))
+    }
+}

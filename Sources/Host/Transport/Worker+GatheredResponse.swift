@@ -1,0 +1,126 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// A response that somebody reads whole: gathered, decoded by the adapter of its pool, and answered from.
+extension Worker {
+    /// Copies the response's head into the arena, where plugins see it.
+    func keepResponseHead(_ exchange: ExchangePointer) -> Bool {
+        let head = responseScratch
+        let count = head.pointee.fields.count
+        guard let fields = allocate(exchange, sluice_field.self, count),
+            let message = allocate(exchange, sluice_message.self, 1)
+        else { return false }
+        for index in 0..<count {
+            let field = head.pointee.fields[index]
+            guard let name = copy(exchange, field.name), let value = copy(exchange, field.value) else { return false }
+            (fields + index).initialize(to: sluice_field(name: name, value: value))
+        }
+        var value = sluice_message()
+        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        value.status = UInt32(head.pointee.status)
+        value.fields = UnsafePointer(fields)
+        value.field_count = UInt32(truncatingIfNeeded: count)
+        message.initialize(to: value)
+        exchange.pointee.responseMessage = message
+        return true
+    }
+
+    func gatherResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let upstream = exchange.pointee.upstream else { return .none }
+        let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
+        if exchange.pointee.gathered.isAbsent {
+            var size = BufferPool.medium
+            if exchange.pointee.toClient.source == .length {
+                guard exchange.pointee.toClient.remaining <= UInt64(limit) else { return responseTooLarge(exchange) }
+                size = Int(exchange.pointee.toClient.remaining)
+            }
+            exchange.pointee.gathered = buffers.take(max(size, 1))
+            if exchange.pointee.gathered.isAbsent { return failWithoutMemory(exchange) }
+        }
+        while true {
+            if let action = moveIntoGathered(exchange, upstream, limit) { return action }
+            if exchange.pointee.toClient.sourceEnded { return responseGathered(exchange) }
+            guard upstream.pointee.readable else { return .none }
+            guard makeRoomForBody(upstream, exchange.pointee.toClient) else { return failWithoutMemory(exchange) }
+            switch receive(upstream) {
+            // The deadline goes on: nobody has seen a byte of this answer yet.
+            case .bytes: break
+            case .drained: return .none
+            case .endOfStream where exchange.pointee.toClient.source == .untilClose:
+                exchange.pointee.toClient.sourceEnded = true
+            case .endOfStream, .broken: return badResponse(exchange)
+            }
+        }
+    }
+
+    func moveIntoGathered(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ limit: Int
+    ) -> ExchangeMachine.Action? {
+        while upstream.pointee.input.count > 0, !exchange.pointee.toClient.sourceEnded {
+            var offset = 0
+            var count = upstream.pointee.input.count
+            var consumed = count
+            switch exchange.pointee.toClient.source {
+            case .length:
+                count = Int(min(UInt64(count), exchange.pointee.toClient.remaining))
+                consumed = count
+                exchange.pointee.toClient.remaining &-= UInt64(count)
+                exchange.pointee.toClient.sourceEnded = exchange.pointee.toClient.remaining == 0
+            case .chunked:
+                let step = exchange.pointee.toClient.decoder.next(upstream.pointee.input.head, count: count)
+                consumed = step.consumed
+                count = 0
+                switch step.event {
+                case .data(let place, let size): (offset, count) = (place, size)
+                case .needMore: if consumed == 0 { return nil }
+                case .end: exchange.pointee.toClient.sourceEnded = true
+                case .failed: return badResponse(exchange)
+                }
+            default: break
+            }
+            guard exchange.pointee.gathered.count + count <= limit else { return responseTooLarge(exchange) }
+            guard grow(&exchange.pointee.gathered, by: count, limit: limit) else { return failWithoutMemory(exchange) }
+            if count > 0 { exchange.pointee.gathered.append(upstream.pointee.input.head + offset, count) }
+            upstream.pointee.input.start &+= consumed
+        }
+        return nil
+    }
+
+    private func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        fail(exchange, SLUICE_OUT_OF_RANGE, 502, "the endpoint's answer is larger than allowed")
+    }
+
+    func responseGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let gathered = exchange.pointee.gathered
+        exchange.pointee.gathered = .none
+        guard let message = exchange.pointee.responseMessage, let piece = allocate(exchange, sluice_bytes.self, 1),
+            exchange.pointee.ownedBuffers.adopt(gathered)
+        else {
+            buffers.give(gathered)
+            return failWithoutMemory(exchange)
+        }
+        piece.initialize(to: sluice_bytes(gathered.head.asImmutable, gathered.count))
+        message.pointee.body_state = UInt32(gathered.count > 0 ? SLUICE_BODY_WHOLE : SLUICE_BODY_NONE)
+        message.pointee.body = UnsafePointer(piece)
+        message.pointee.body_count = gathered.count > 0 ? 1 : 0
+        message.pointee.body_size = UInt64(gathered.count)
+        endUpstream(exchange)
+        return exchange.pointee.machine.handle(.responseGathered)
+    }
+
+    /// The endpoint's answer, whole, into unified form, and on to the client or to the members of a batch.
+    func decodeResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
+            let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
+        else { return failWithoutMemory(exchange) }
+        response.pointee.message = UnsafePointer(message)
+        let start = beginCall(exchange)
+        let status = adapter.pointee.table.pointee.decode_response.unsafelyUnwrapped(
+            adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
+        endCall(exchange, adapter.pointee.plugin, start)
+        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
+        return answerUnified(exchange)
+    }
+}
