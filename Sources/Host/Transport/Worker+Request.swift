@@ -54,6 +54,8 @@ extension Worker {
             exchange.pointee.gathered = buffers.take(BufferPool.medium)
         }
         guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
+        exchange.pointee.progressAt = nowMs
+        armTimer(exchange)
         if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
             exchange.pointee.expectsContinue = false
             let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
@@ -187,7 +189,12 @@ extension Worker {
         guard stageRequestHead(exchange) else {
             return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
         }
-        return pumpRequest(exchange)
+        let action = pumpRequest(exchange)
+        if action == .none, !exchange.pointee.machine.requestBodyEnded {
+            exchange.pointee.progressAt = nowMs
+            armTimer(exchange)
+        }
+        return action
     }
 
     /// Sends what can be sent of the request, and reads on from the client as far as that makes sense.
