@@ -162,8 +162,8 @@ extension Worker {
             exchange.pointee.machine.clientPersists = false
         }
         let close = !exchange.pointee.machine.clientPersists
-        var capacity = max(BufferPool.small, head.pointee.headSize + 1_024)
         let interimRest = exchange.pointee.toClient.staged
+        var capacity = max(BufferPool.small, head.pointee.headSize + interimRest.count + 1_024)
         while true {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return .cut }
