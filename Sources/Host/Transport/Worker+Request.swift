@@ -252,8 +252,11 @@ extension Worker {
             if streams, let client = exchange.pointee.client {
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
             } else {
+                // What the client sent was counted when it was gathered.
+                let received = exchange.pointee.toEndpoint.bodyBytes
                 var nothing = Buffer.none
                 consume(&exchange.pointee.toEndpoint, &nothing, sent.bytes)
+                exchange.pointee.toEndpoint.bodyBytes = received
             }
         }
     }
@@ -296,7 +299,8 @@ extension Worker {
         }
         let flow = exchange.pointee.toEndpoint
         let expected = flow.source == .length ? flow.remaining : UInt64.max
-        let isSmall = client.pointee.input.capacity < BufferPool.medium
+        // A head at the end of its buffer, behind others, would leave a window of few bytes, or none.
+        let isSmall = client.pointee.input.capacity - client.pointee.floor < BufferPool.medium / 2
         if isSmall, expected > UInt64(client.pointee.input.space) {
             var larger = buffers.take(BufferPool.medium)
             guard !larger.isAbsent else { return client.pointee.input.space > 0 }
