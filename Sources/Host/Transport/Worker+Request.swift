@@ -22,8 +22,10 @@ extension Worker {
 
     /// Nothing of the body is wanted at present; a pipelined request may wait in the socket. Only its end matters.
     private func noticeClose(_ exchange: ExchangePointer) {
-        guard let client = exchange.pointee.client, client.pointee.peerFinished, client.pointee.input.count == 0,
-            exchange.pointee.machine.requestBodyEnded, !exchange.pointee.machine.responseBegan
+        let flow = exchange.pointee.toEndpoint
+        let ofThisRequest = flow.source == .length && !flow.sourceEnded ? flow.remaining : 0
+        guard let client = exchange.pointee.client, client.pointee.peerFinished,
+            UInt64(client.pointee.input.count) <= ofThisRequest, !exchange.pointee.machine.responseBegan
         else { return }
         var byte: UInt8 = 0
         if recv(client.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0 {
