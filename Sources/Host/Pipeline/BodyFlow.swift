@@ -33,7 +33,9 @@ struct BodyFlow {
     var pieceIndex = 0
     /// Bytes of `pieces[pieceIndex]` that were sent.
     var pieceOffset = 0
-    /// Bytes of the body that were sent or staged.
+    /// The pieces are a body that was gathered: `bodyBytes` has them already.
+    var piecesAreCounted = false
+    /// Bytes of the body that were sent or staged, or gathered.
     var bodyBytes: UInt64 = 0
 
     var hasPieces: Bool { pieceIndex < pieceCount }

@@ -69,7 +69,7 @@ extension Worker {
             let piece = list[flow.pieceIndex]
             guard piece.size <= Self.worthCopying, piece.size <= flow.staged.space else { return }
             if let data = piece.data { flow.staged.append(data, piece.size) }
-            flow.bodyBytes &+= UInt64(piece.size)
+            if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(piece.size) }
             flow.pieceIndex &+= 1
         }
     }
@@ -96,11 +96,11 @@ extension Worker {
                 let rest = list[flow.pieceIndex].size - flow.pieceOffset
                 if left < rest {
                     flow.pieceOffset &+= left
-                    flow.bodyBytes &+= UInt64(left)
+                    if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(left) }
                     return
                 }
                 left &-= rest
-                flow.bodyBytes &+= UInt64(rest)
+                if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(rest) }
                 flow.pieceIndex &+= 1
                 flow.pieceOffset = 0
             }

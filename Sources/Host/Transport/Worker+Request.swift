@@ -254,11 +254,8 @@ extension Worker {
             if streams, let client = exchange.pointee.client {
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
             } else {
-                // What the client sent was counted when it was gathered.
-                let received = exchange.pointee.toEndpoint.bodyBytes
                 var nothing = Buffer.none
                 consume(&exchange.pointee.toEndpoint, &nothing, sent.bytes)
-                exchange.pointee.toEndpoint.bodyBytes = received
             }
         }
     }

@@ -20,6 +20,7 @@ extension Worker {
             framing = .length(message.pointee.body_size)
             exchange.pointee.toEndpoint.pieces = message.pointee.body
             exchange.pointee.toEndpoint.pieceCount = Int(message.pointee.body_count)
+            exchange.pointee.toEndpoint.piecesAreCounted = true
             // The expectation was met when the body was gathered.
             let fields = head.pointee.fields
             if fields.expect >= 0 {
@@ -81,6 +82,7 @@ extension Worker {
         for index in 0..<Int(out.pointee.body_count) { size &+= UInt64(out.pointee.body[index].size) }
         exchange.pointee.toEndpoint.pieces = out.pointee.body
         exchange.pointee.toEndpoint.pieceCount = Int(out.pointee.body_count)
+        exchange.pointee.toEndpoint.piecesAreCounted = true
         exchange.pointee.toEndpoint.sinkIsChunked = false
         exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
         exchange.pointee.machine.repeatable = isIdempotent(exchange)

@@ -361,7 +361,6 @@ final class Worker: @unchecked Sendable {
     private func drain() {
         draining = true
         for listener in listeners { close(listener: listener.id) }
-        for exchange in exchanges.elements { exchange.pointee.machine.clientPersists = false }
         for client in clients.elements where client.pointee.slot.isInUse && client.pointee.exchange == nil {
             // Something may have come that no event has told of yet.
             client.pointee.readable = true
