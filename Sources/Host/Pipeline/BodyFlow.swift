@@ -26,6 +26,10 @@ struct BodyFlow {
     /// Bytes of the source still to come, for `length`.
     var remaining: UInt64 = 0
     var decoder = ChunkedDecoder()
+    /// Filters are shown what passes through `staged`: one piece of data at a time is put there, at `unseenStart`.
+    var showsChunks = false
+    var unseenStart = 0
+    var unseenCount = 0
     /// Bytes at the front of the source's input that filters have seen already.
     var inspected = 0
     var pieces: UnsafePointer<sluice_bytes>?

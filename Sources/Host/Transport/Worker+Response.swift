@@ -30,6 +30,7 @@ extension Worker {
             }
         }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
+        exchange.pointee.toEndpoint.showsChunks = framing == .chunked && wantsChunks(exchange)
         exchange.pointee.askedHead =
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)
@@ -171,6 +172,9 @@ extension Worker {
         if draining { exchange.pointee.machine.clientPersists = false }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
+        if framing == .chunked || framing == .untilClose {
+            exchange.pointee.toClient.showsChunks = wantsChunks(exchange)
+        }
         if exchange.pointee.minorVersion == 0, framing == .chunked || framing == .untilClose {
             exchange.pointee.machine.clientPersists = false
         }
@@ -191,6 +195,12 @@ extension Worker {
                     head.pointee.fields,
                     except: maskEdited(exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_RESPONSE))
                 appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
+            }
+            // Fields that filters put beside those of the endpoint.
+            if let response = exchange.pointee.response {
+                for index in 0..<Int(response.pointee.field_count) {
+                    writer.appendField(response.pointee.fields[index])
+                }
             }
             switch framing {
             case .length: writer.appendFraming(framing)
