@@ -5,6 +5,8 @@ struct SlabSlot {
     /// Odd while in use.
     var generation: UInt32 = 0
 
+    var isInUse: Bool { generation & 1 == 1 }
+
     /// The bits of a generation that tokens of epoll have room for.
     static let generationMask: UInt32 = 0x0FFF_FFFF
 }

@@ -26,6 +26,10 @@ struct BodyFlow {
     /// Bytes of the source still to come, for `length`.
     var remaining: UInt64 = 0
     var decoder = ChunkedDecoder()
+    /// Filters are shown what passes through `staged`: one piece of data at a time is put there, at `unseenStart`.
+    var showsChunks = false
+    var unseenStart = 0
+    var unseenCount = 0
     /// Bytes at the front of the source's input that filters have seen already.
     var inspected = 0
     var pieces: UnsafePointer<sluice_bytes>?
@@ -33,7 +37,9 @@ struct BodyFlow {
     var pieceIndex = 0
     /// Bytes of `pieces[pieceIndex]` that were sent.
     var pieceOffset = 0
-    /// Bytes of the body that were sent or staged.
+    /// The pieces are a body that was gathered: `bodyBytes` has them already.
+    var piecesAreCounted = false
+    /// Bytes of the body that were sent or staged, or gathered.
     var bodyBytes: UInt64 = 0
 
     var hasPieces: Bool { pieceIndex < pieceCount }

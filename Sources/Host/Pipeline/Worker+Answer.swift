@@ -52,7 +52,7 @@ extension Worker {
     }
 
     /// The filters' second turn, last link first: those of the model, then the gateway's.
-    private func runResponseFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+    func runResponseFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         if let pool = exchange.pointee.pool {
             let chain = tables.pointee.models[Int(pool.pointee.model)].filters
@@ -87,14 +87,22 @@ extension Worker {
         if draining { exchange.pointee.machine.clientPersists = false }
         var size: UInt64 = 0
         for index in 0..<Int(out.body_count) { size &+= UInt64(out.body[index].size) }
-        let status = UInt16(clamping: out.status)
+        // A plugin cannot answer with an interim status: the client would wait for more. What is out of range is
+        // refused by the writer.
+        let status = out.status < 200 ? 0 : UInt16(clamping: out.status)
+        // RFC 9110 §8.6: no length beside 204; one beside 304 would be that of content that nobody has told us of.
+        let hasBody = status != 204 && status != 304
         exchange.pointee.httpStatus = status
         let close = !exchange.pointee.machine.clientPersists || !exchange.pointee.machine.requestBodyEnded
-        var capacity = BufferPool.small
+        // The rest of an interim response that the client has not taken yet goes first.
+        let interimRest = exchange.pointee.toClient.staged
+        var capacity = max(BufferPool.small, interimRest.count + 2_048)
         while capacity <= BufferPool.large {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return cutWithoutAnswer(exchange) }
-            var writer = HeadWriter(base, capacity: buffer.capacity)
+            if interimRest.count > 0 { buffer.append(interimRest.head, interimRest.count) }
+            let offset = buffer.count
+            var writer = HeadWriter(base + offset, capacity: buffer.capacity - offset)
             writer.appendStatusLine(status)
             for index in 0..<Int(out.field_count)
             where !isEdited(exchange, out.fields[index].name, SLUICE_SIDE_RESPONSE) {
@@ -105,7 +113,7 @@ extension Worker {
                 writer.appendField("Retry-After", retryAfterText(exchange, retryAfter))
             }
             writer.appendField("Date", date.text(at: now))
-            writer.appendFraming(.length(size))
+            if hasBody { writer.appendFraming(.length(size)) }
             if close {
                 writer.appendConnection(close: true)
             } else if exchange.pointee.minorVersion == 0 {
@@ -113,14 +121,15 @@ extension Worker {
             }
             switch writer.finish() {
             case .written(let count):
-                buffer.end = count
+                buffers.give(interimRest)
+                buffer.end = offset + count
                 _ = exchange.pointee.machine.handle(.answering)
                 exchange.pointee.progressAt = nowMs
                 exchange.pointee.toClient.staged = buffer
                 exchange.pointee.toClient.begun = true
                 exchange.pointee.toClient.source = .none
                 exchange.pointee.toClient.sourceEnded = true
-                if !exchange.pointee.methodIsHead {
+                if hasBody, !exchange.pointee.methodIsHead {
                     exchange.pointee.toClient.pieces = out.body
                     exchange.pointee.toClient.pieceCount = Int(out.body_count)
                 }

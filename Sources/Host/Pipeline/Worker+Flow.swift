@@ -69,7 +69,7 @@ extension Worker {
             let piece = list[flow.pieceIndex]
             guard piece.size <= Self.worthCopying, piece.size <= flow.staged.space else { return }
             if let data = piece.data { flow.staged.append(data, piece.size) }
-            flow.bodyBytes &+= UInt64(piece.size)
+            if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(piece.size) }
             flow.pieceIndex &+= 1
         }
     }
@@ -96,11 +96,11 @@ extension Worker {
                 let rest = list[flow.pieceIndex].size - flow.pieceOffset
                 if left < rest {
                     flow.pieceOffset &+= left
-                    flow.bodyBytes &+= UInt64(left)
+                    if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(left) }
                     return
                 }
                 left &-= rest
-                flow.bodyBytes &+= UInt64(rest)
+                if !flow.piecesAreCounted { flow.bodyBytes &+= UInt64(rest) }
                 flow.pieceIndex &+= 1
                 flow.pieceOffset = 0
             }
@@ -127,6 +127,7 @@ extension Worker {
                 let count = min(input.count, flow.staged.space - Self.chunkOverhead)
                 appendChunk(&flow, input.head, count)
                 input.start &+= count
+                if flow.showsChunks { return nil }
                 continue
             }
             let step = flow.decoder.next(input.head, count: min(input.count, flow.staged.space - Self.chunkOverhead))
@@ -134,6 +135,7 @@ extension Worker {
             case .data(let offset, let count):
                 appendChunk(&flow, input.head + offset, count)
                 input.start &+= step.consumed
+                if flow.showsChunks { return nil }
             case .needMore:
                 input.start &+= step.consumed
                 if step.consumed == 0 { return nil }
@@ -164,10 +166,12 @@ extension Worker {
     private func appendChunk(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
         guard count > 0 else { return }
         flow.bodyBytes &+= UInt64(count)
-        guard flow.sinkIsChunked else { return flow.staged.append(bytes, count) }
-        flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)
+        if flow.sinkIsChunked {
+            flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)
+        }
+        (flow.unseenStart, flow.unseenCount) = (flow.staged.end, count)
         flow.staged.append(bytes, count)
-        flow.staged.append(ChunkedEncoder.chunkEnd.utf8Start, 2)
+        if flow.sinkIsChunked { flow.staged.append(ChunkedEncoder.chunkEnd.utf8Start, 2) }
     }
 
     /// The last chunk and its trailers, which the decoder has checked. The staged buffer always has room for them:
@@ -207,6 +211,38 @@ extension Worker {
 
     // MARK: Filters that see bodies
 
+    /// Filters' `on_response` for a response that streams: they see its head, and may change fields or refuse it.
+    func showHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        var hears = hearsResponses(tables.pointee.filters)
+        if let pool = exchange.pointee.pool, !hears {
+            hears = hearsResponses(tables.pointee.models[Int(pool.pointee.model)].filters)
+        }
+        guard hears else { return nil }
+        guard keepResponseHead(exchange), let response = freshResponse(exchange),
+            let message = exchange.pointee.responseMessage
+        else { return failWithoutMemory(exchange) }
+        if !exchange.pointee.toClient.sourceEnded { message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING) }
+        response.pointee.message = UnsafePointer(message)
+        response.pointee.http_status = message.pointee.status
+        return runResponseFilters(exchange)
+    }
+
+    private func hearsResponses(_ chain: FilterChain) -> Bool {
+        for position in 0..<chain.count where chain.links[position].table.pointee.on_response != nil { return true }
+        return false
+    }
+
+    /// Whether a filter on the exchange's way asked for the pieces of bodies.
+    func wantsChunks(_ exchange: ExchangePointer) -> Bool {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        var needs = tables.pointee.filters.needs
+        if let pool = exchange.pointee.pool {
+            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
+        }
+        return needs & UInt32(SLUICE_FILTER_CHUNKS) != 0
+    }
+
     /// Shows bytes that no filter has seen yet to those that asked for chunks. An action when one objects.
     func showChunk(_ exchange: ExchangePointer, _ side: Int32, _ input: Buffer) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
@@ -230,9 +266,14 @@ extension Worker {
                 exchange.pointee.toClient.inspected = size
             }
         } else {
-            // Through `staged`, framing and all: what the sink will see. Shown once, before any of it is sent.
-            guard flow.staged.start == 0, flow.staged.count > 0, flow.begun, flow.source != .none else { return nil }
-            available = sluice_bytes(flow.staged.head.asImmutable, flow.staged.count)
+            // Through `staged`, where the framing around it is the gateway's.
+            guard flow.showsChunks, flow.unseenCount > 0, let base = flow.staged.base else { return nil }
+            available = sluice_bytes((base + flow.unseenStart).asImmutable, flow.unseenCount)
+            if isRequest {
+                exchange.pointee.toEndpoint.unseenCount = 0
+            } else {
+                exchange.pointee.toClient.unseenCount = 0
+            }
         }
         for chain in [tables.pointee.filters, modelChain] {
             for position in 0..<chain.count {

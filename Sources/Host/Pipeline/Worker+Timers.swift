@@ -17,11 +17,23 @@ extension Worker {
         }
     }
 
+    /// A body is on its way at present, so that its progress counts, not the deadline. One that waits for a plugin or a
+    /// connection does not flow.
+    private func bodyFlows(_ exchange: ExchangePointer) -> Bool {
+        let machine = exchange.pointee.machine
+        if machine.responseBegan { return true }
+        if machine.requestBodyEnded { return false }
+        switch machine.phase {
+        case .gathering: return true
+        case .awaitingResponse, .gatheringResponse: return exchange.pointee.passes
+        default: return false
+        }
+    }
+
     /// When the exchange has taken too long, in milliseconds. While a body moves, only standing still counts; between
     /// the bodies it is the deadline, which counts from the last byte of the request.
     private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
-        let machine = exchange.pointee.machine
-        if machine.responseBegan || !machine.requestBodyEnded {
+        if bodyFlows(exchange) {
             let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
             return exchange.pointee.progressAt &+ limits.bodyTimeoutMs
         }
@@ -37,7 +49,7 @@ extension Worker {
 
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
         let machine = exchange.pointee.machine
-        let bodyFlows = machine.responseBegan || !machine.requestBodyEnded
+        let bodyFlows = bodyFlows(exchange)
         let limit = limitMs(exchange)
         if nowMs < limit {
             timers.start(exchange.timer, at: limit)

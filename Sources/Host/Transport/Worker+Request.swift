@@ -22,8 +22,10 @@ extension Worker {
 
     /// Nothing of the body is wanted at present; a pipelined request may wait in the socket. Only its end matters.
     private func noticeClose(_ exchange: ExchangePointer) {
-        guard let client = exchange.pointee.client, client.pointee.peerFinished, client.pointee.input.count == 0,
-            exchange.pointee.machine.requestBodyEnded, !exchange.pointee.machine.responseBegan
+        let flow = exchange.pointee.toEndpoint
+        let ofThisRequest = flow.source == .length && !flow.sourceEnded ? flow.remaining : 0
+        guard let client = exchange.pointee.client, client.pointee.peerFinished,
+            UInt64(client.pointee.input.count) <= ofThisRequest, !exchange.pointee.machine.responseBegan
         else { return }
         var byte: UInt8 = 0
         if recv(client.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0 {
@@ -54,6 +56,8 @@ extension Worker {
             exchange.pointee.gathered = buffers.take(BufferPool.medium)
         }
         guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
+        exchange.pointee.progressAt = nowMs
+        armTimer(exchange)
         if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
             exchange.pointee.expectsContinue = false
             let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
@@ -187,7 +191,12 @@ extension Worker {
         guard stageRequestHead(exchange) else {
             return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
         }
-        return pumpRequest(exchange)
+        let action = pumpRequest(exchange)
+        if action == .none, !exchange.pointee.machine.requestBodyEnded {
+            exchange.pointee.progressAt = nowMs
+            armTimer(exchange)
+        }
+        return action
     }
 
     /// Sends what can be sent of the request, and reads on from the client as far as that makes sense.
@@ -291,7 +300,8 @@ extension Worker {
         }
         let flow = exchange.pointee.toEndpoint
         let expected = flow.source == .length ? flow.remaining : UInt64.max
-        let isSmall = client.pointee.input.capacity < BufferPool.medium
+        // A head at the end of its buffer, behind others, would leave a window of few bytes, or none.
+        let isSmall = client.pointee.input.capacity - client.pointee.floor < BufferPool.medium / 2
         if isSmall, expected > UInt64(client.pointee.input.space) {
             var larger = buffers.take(BufferPool.medium)
             guard !larger.isAbsent else { return client.pointee.input.space > 0 }

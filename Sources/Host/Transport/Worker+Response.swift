@@ -15,12 +15,22 @@ extension Worker {
         var capacity = max(BufferPool.small, head.pointee.headSize + 1_024)
         let message = exchange.pointee.message.unsafelyUnwrapped
         var framing = head.pointee.body
+        var left = head.pointee.fields.hopByHop
         if message.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) {
             framing = .length(message.pointee.body_size)
             exchange.pointee.toEndpoint.pieces = message.pointee.body
             exchange.pointee.toEndpoint.pieceCount = Int(message.pointee.body_count)
+            exchange.pointee.toEndpoint.piecesAreCounted = true
+            // The expectation was met when the body was gathered.
+            let fields = head.pointee.fields
+            if fields.expect >= 0 {
+                for index in 0..<fields.count where fields[index].name.equalsIgnoringCase(sluice_bytes("Expect")) {
+                    left.insert(index)
+                }
+            }
         }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
+        exchange.pointee.toEndpoint.showsChunks = framing == .chunked && wantsChunks(exchange)
         exchange.pointee.askedHead =
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)
@@ -41,12 +51,10 @@ extension Worker {
                     "Host", head.pointee.authority.isEmpty ? endpoint.pointee.authority : head.pointee.authority)
             }
             if exchange.pointee.edits == nil {
-                writer.appendFields(head.pointee.fields, except: head.pointee.fields.hopByHop)
+                writer.appendFields(head.pointee.fields, except: left)
             } else {
                 writer.appendFields(
-                    head.pointee.fields,
-                    except: maskEdited(exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_REQUEST)
-                )
+                    head.pointee.fields, except: maskEdited(exchange, head.pointee.fields, left, SLUICE_SIDE_REQUEST))
                 appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             }
             // RFC 9110 §7.6.3: a gateway names itself in every request it sends on.
@@ -75,6 +83,7 @@ extension Worker {
         for index in 0..<Int(out.pointee.body_count) { size &+= UInt64(out.pointee.body[index].size) }
         exchange.pointee.toEndpoint.pieces = out.pointee.body
         exchange.pointee.toEndpoint.pieceCount = Int(out.pointee.body_count)
+        exchange.pointee.toEndpoint.piecesAreCounted = true
         exchange.pointee.toEndpoint.sinkIsChunked = false
         exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
@@ -84,18 +93,22 @@ extension Worker {
             guard let base = buffer.base else { return false }
             var writer = HeadWriter(base, capacity: buffer.capacity)
             let parts = splitTarget(out.pointee.target)
-            let isPost = out.pointee.body_count > 0
-            let method = out.pointee.method.isEmpty ? sluice_bytes(isPost ? "POST" : "GET") : out.pointee.method
+            let hasBody = out.pointee.body_count > 0
+            let method = out.pointee.method.isEmpty ? sluice_bytes(hasBody ? "POST" : "GET") : out.pointee.method
+            // RFC 9110 §8.6: a POST says so when it has no content.
+            let saysLength = hasBody || method == sluice_bytes("POST")
             writer.appendRequestLine(method: method, path: parts.path, query: parts.query)
             let endpoint = pool.pointee.targets[Int(exchange.pointee.endpointIndex)]
-            writer.appendField("Host", endpoint.pointee.authority)
+            if !isEdited(exchange, sluice_bytes("Host"), SLUICE_SIDE_REQUEST) {
+                writer.appendField("Host", endpoint.pointee.authority)
+            }
             for index in 0..<Int(out.pointee.field_count)
             where !isEdited(exchange, out.pointee.fields[index].name, SLUICE_SIDE_REQUEST) {
                 writer.appendField(out.pointee.fields[index])
             }
             appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             writer.appendField("Via", sluice_bytes("1.1 sluice"))
-            if isPost { writer.appendFraming(.length(size)) }
+            if saysLength { writer.appendFraming(.length(size)) }
             switch writer.finish() {
             case .written(let count):
                 buffer.end = count
@@ -159,12 +172,15 @@ extension Worker {
         if draining { exchange.pointee.machine.clientPersists = false }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
+        if framing == .chunked || framing == .untilClose {
+            exchange.pointee.toClient.showsChunks = wantsChunks(exchange)
+        }
         if exchange.pointee.minorVersion == 0, framing == .chunked || framing == .untilClose {
             exchange.pointee.machine.clientPersists = false
         }
         let close = !exchange.pointee.machine.clientPersists
-        var capacity = max(BufferPool.small, head.pointee.headSize + 1_024)
         let interimRest = exchange.pointee.toClient.staged
+        var capacity = max(BufferPool.small, head.pointee.headSize + interimRest.count + 1_024)
         while true {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return .cut }
@@ -180,6 +196,12 @@ extension Worker {
                     except: maskEdited(
                         exchange, head.pointee.fields, head.pointee.fields.hopByHop, SLUICE_SIDE_RESPONSE))
                 appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
+            }
+            // Fields that filters put beside those of the endpoint.
+            if let response = exchange.pointee.response {
+                for index in 0..<Int(response.pointee.field_count) {
+                    writer.appendField(response.pointee.fields[index])
+                }
             }
             switch framing {
             case .length: writer.appendFraming(framing)

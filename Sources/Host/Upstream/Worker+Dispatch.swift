@@ -194,7 +194,10 @@ extension Worker {
             endpoint.pointee.remove(idle)
             idle.pointee.reused = true
             attach(exchange, idle, index)
-            metrics.upstreamReused(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+            // It stood idle under the pool it was opened for, which may be another one with the same endpoint.
+            if let opener = idle.pointee.pool {
+                metrics.upstreamReused(pool: PoolMetricsID(index: opener.pointee.metrics))
+            }
             leaveQueue(exchange)
             return exchange.pointee.machine.handle(.connected(reused: true))
         }

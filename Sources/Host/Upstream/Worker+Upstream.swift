@@ -208,7 +208,11 @@ extension Worker {
             needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
         }
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
-        if gather, !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
+        if gather {
+            if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
+        } else if let action = showHead(exchange) {
+            return action
+        }
         return exchange.pointee.machine.handle(.responseHead(gather: gather))
     }
 

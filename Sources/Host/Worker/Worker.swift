@@ -170,6 +170,8 @@ final class Worker: @unchecked Sendable {
             reportRetired()
             if draining { leaveIfDrained() }
         }
+        // Only now: with the last worker's word the main thread destroys what this turn may still have called.
+        control.send(.workerLeft(index))
     }
 
     private func handle(_ events: UInt32, _ token: UInt64) {
@@ -264,7 +266,7 @@ final class Worker: @unchecked Sendable {
     private func drain() {
         draining = true
         for listener in listeners { close(listener: listener.id) }
-        for client in clients.elements where client.pointee.exchange == nil {
+        for client in clients.elements where client.pointee.slot.isInUse && client.pointee.exchange == nil {
             // Something may have come that no event has told of yet.
             client.pointee.readable = true
             advance(client)
@@ -284,7 +286,6 @@ final class Worker: @unchecked Sendable {
         }
         for client in clients.elements { close(client) }
         stopped = true
-        control.send(.workerLeft(index))
     }
 
     /// An old generation has had its time: what still runs on it ends now.
@@ -303,7 +304,6 @@ final class Worker: @unchecked Sendable {
     private func leaveIfDrained() {
         guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
         stopped = true
-        control.send(.workerLeft(index))
     }
 
     private func snapshot() -> WorkerSnapshot {

@@ -90,6 +90,9 @@ final class ScriptedBackend: @unchecked Sendable {
         for connection in all { connection.socket.shutdownBoth() }
     }
 
+    /// Takes no further connection; those that are open live on.
+    func stopListening() { listener.shutdownBoth() }
+
     var endpoint: String { path.map { "unix:\($0)" } ?? "http://127.0.0.1:\(port)" }
 
     /// Requests that came, in the order in which they were read.
