@@ -69,10 +69,21 @@ extension Worker {
         if let batching = member.pointee.pool.pointee.batching,
             let groupKey = batching.pointee.batcher.table.pointee.group_key
         {
-            var request = sluice_request()
-            request.payload = member.pointee.block.payload.pointee
-            request.operation = member.pointee.operation
-            member.pointee.key = Self.mix(member.pointee.key, groupKey(batching.pointee.batcher.instance, &request))
+            // The message stayed with its worker: here it is an empty one, and never missing.
+            var message = sluice_message()
+            withUnsafePointer(to: &message) { message in
+                var request = sluice_request()
+                request.message = message
+                request.model = member.pointee.pool.pointee.modelName
+                request.version = member.pointee.pool.pointee.versionName
+                request.model_id = member.pointee.pool.pointee.model
+                request.operation = member.pointee.operation
+                request.priority = 5
+                request.received_ns = member.pointee.enqueued
+                request.deadline_ns = member.pointee.deadline
+                request.payload = member.pointee.block.payload.pointee
+                member.pointee.key = Self.mix(member.pointee.key, groupKey(batching.pointee.batcher.instance, &request))
+            }
         }
         enqueue(member)
     }

@@ -54,7 +54,9 @@ extension Settings.ModelSettings {
             "timeout_ms", into: &timeoutMs, 1...86_400_000, initially: "`routing.default_timeout_ms`",
             "From a request's head to its answer's.")
         let inherited = "the pipeline's"
-        filters = section.links("filters", initially: inherited, "Replace the filters after routing; `[]` leaves none.")
+        filters = section.links(
+            "filters", initially: "none",
+            "Run after routing, besides the gateway's, which run before the model is known.")
         routers = section.links("router", initially: inherited, "Replaces the routers.")
         balancer = section.link("balancer", initially: inherited, "Replaces the balancer.")
         batcher = section.link("batcher", initially: inherited, "Replaces the batcher; `null` takes it out.")

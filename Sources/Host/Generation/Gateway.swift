@@ -82,6 +82,7 @@ final class Gateway: ControlPlane {
         admin.close()
         listeners.releaseAll()
         for generation in generations { generation.destroy() }
+        workshop.stopPlugins()
         HostLog.logger.info("stopped")
         HostLog.stop()
         return 0

@@ -32,6 +32,11 @@ final class GenerationWorkshop {
         return true
     }
 
+    /// Calls `stop` of every plugin that was started, after its last instance.
+    func stopPlugins() {
+        for image in images.all where started.remove(image.digest) != nil { image.entry.pointee.stop?() }
+    }
+
     /// Loads, probes and creates all that `settings` name. A failure leaves nothing behind but loaded images.
     func build(_ settings: Settings, number: UInt64) -> (generation: Generation?, diagnostics: [Diagnostic]) {
         let builder = GenerationBuilder(self, settings, number)
