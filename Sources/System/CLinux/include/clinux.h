@@ -19,9 +19,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
-/* What an epoll event carries back; the union of epoll_data_t is awkward from Swift. */
-static inline uint64_t clinux_event_token(const struct epoll_event *event) { return event->data.u64; }
-
+/* `token` comes back with each event; the union of epoll_data_t is awkward to fill from Swift. */
 static inline int clinux_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t token) {
   struct epoll_event event;
   event.events = events;
