@@ -48,6 +48,9 @@ struct Exchange: SlabElement {
     var passes = false
     /// The present plugin call repeats one that was suspended.
     var isResumed = false
+    /// The request's head waits a moment for its body; and its timer was started.
+    var holdsHead = false
+    var holdTimerRuns = false
     /// The endpoint lets its connection live after the present response.
     var upstreamKeepsAlive = false
     /// Where the request's body lies in the client's input, and its size, as long as it can be sent again.

@@ -191,6 +191,8 @@ extension Worker {
         guard stageRequestHead(exchange) else {
             return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
         }
+        exchange.pointee.holdsHead = mayHold(exchange)
+        exchange.pointee.holdTimerRuns = false
         let action = pumpRequest(exchange)
         if action == .none, !exchange.pointee.machine.requestBodyEnded {
             exchange.pointee.progressAt = nowMs
@@ -207,6 +209,7 @@ extension Worker {
         while true {
             let streams = exchange.pointee.passes && !exchange.pointee.toEndpoint.sourceEnded
             if streams, let client = exchange.pointee.client {
+                if exchange.pointee.holdsHead, let action = hold(exchange, client, upstream) { return action }
                 if let action = stageRequestBody(exchange, client) { return action }
                 joinSmall(&exchange.pointee.toEndpoint, &client.pointee.input)
             } else if exchange.pointee.toEndpoint.hasPieces {

@@ -150,7 +150,7 @@ extension Worker {
     }
 
     /// Remembers where the body lies, when all of it is at hand and it could be sent again.
-    private func noteReplay(_ exchange: ExchangePointer) {
+    func noteReplay(_ exchange: ExchangePointer) {
         guard isIdempotent(exchange) else { return }
         let flow = exchange.pointee.toEndpoint
         if flow.sourceEnded, exchange.pointee.replaySize == 0 {

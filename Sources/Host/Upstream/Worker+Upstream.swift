@@ -76,6 +76,10 @@ extension Worker {
             perform(exchange, connectFailed(exchange))
             return
         }
+        if let exchange = upstream.pointee.exchange, exchange.pointee.holdsHead {
+            holdExpired(exchange)
+            return
+        }
         guard upstream.pointee.isIdle else { return }
         if nowMs < upstream.pointee.deadline {
             timers.start(upstream.timer, at: upstream.pointee.deadline)
@@ -131,6 +135,8 @@ extension Worker {
                 if upstream.pointee.input.count > 0 { return badResponse(exchange) }
                 finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
                 detachUpstream(exchange)
+                // Not a byte of the request went out: any request may be sent again.
+                if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
                 let action = exchange.pointee.machine.handle(.attemptFailed(.closedBeforeResponse))
                 if action == .acquireFreshConnection { rewind(exchange) }
                 return action

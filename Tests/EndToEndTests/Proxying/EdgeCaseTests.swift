@@ -15,6 +15,27 @@ extension EndToEnd {
             for _ in 0..<10 { #expect(try gateway.get("/").bodyText == "too busy") }
         }
 
+        @Test func aHeadWaitsForItsSmallBodyAMomentOnly() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let socket = try gateway.connect()
+            socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n")
+            // The client sends its body only when the endpoint has the head: a proxy that gathers would wait for ever.
+            try waitUntil("the endpoint has the head") {
+                backend.received.first.map { text($0).contains("Content-Length: 8") } ?? false
+            }
+            socket.send("half")
+            socket.send("rest")
+            let reader = MessageReader(socket)
+            #expect(try reader.response(to: "POST")?.status == 200)
+            #expect(backend.requests.first.map { text($0.body) } == "halfrest")
+            // And one whose body follows at once arrives whole.
+            socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
+            socket.send(String(repeating: "x", count: 5_000))
+            #expect(try reader.response(to: "POST")?.status == 200)
+            #expect(backend.requests.last?.body.count == 5_000)
+        }
+
         @Test func aBodyThatWasToBeSentAgainIsNotTheNextRequest() throws {
             // The first connection is stale at its second request; a second connection is not to be had.
             let box = Counter()
