@@ -72,6 +72,10 @@ struct WriterTests {
         #expect(written { $0.appendStatusLine(299) }.text == "HTTP/1.1 299 \r\n\r\n")
         let reason: StaticString = "All Well"
         #expect(written { $0.appendStatusLine(200, reason: reason.bytes) }.text == "HTTP/1.1 200 All Well\r\n\r\n")
+        for reason in ["OK", "ok", "No"] {
+            let text = withBytes(reason) { reason in written { $0.appendStatusLine(200, reason: reason) }.text }
+            #expect(text == "HTTP/1.1 200 \(reason)\r\n\r\n")
+        }
         #expect(written { $0.appendStatusLine(99) }.outcome == .malformed)
         #expect(written { $0.appendStatusLine(600) }.outcome == .malformed)
     }
@@ -85,6 +89,15 @@ struct WriterTests {
             (.length(.max), "Content-Length: 18446744073709551615\r\n\r\n"),
         ]
         for (body, expected) in cases { #expect(written { $0.appendFraming(body) }.text == expected) }
+        // Around each power of ten, where a number gets a digit more.
+        var power: UInt64 = 10
+        for _ in 0..<19 {
+            for number in [power - 1, power, power + 1] {
+                let text = written { $0.appendFraming(.length(number)) }.text
+                #expect(text == "Content-Length: \(number)\r\n\r\n")
+            }
+            power = power.multipliedReportingOverflow(by: 10).partialValue
+        }
     }
 
     @Test("What a plugin makes can't break a message")

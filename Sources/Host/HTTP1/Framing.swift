@@ -28,11 +28,11 @@ extension FieldSection {
         for index in 0..<digits.size {
             let digit = start[index] &- UInt8(ascii: "0")
             guard digit <= 9 else { return .badContentLength }
-            // Up to Int.max, so that no sum or conversion later on can overflow unseen.
-            if length > (UInt64(Int.max) - UInt64(digit)) / 10 {
+            // Up to Int.max, so that no sum or conversion later on can overflow unseen. 18 digits never reach it.
+            if index >= 18, length > (UInt64(Int.max) - UInt64(digit)) / 10 {
                 overflow = true
             } else {
-                length = length * 10 + UInt64(digit)
+                length = length &* 10 &+ UInt64(digit)
             }
         }
         if overflow { return .contentLengthTooLarge }

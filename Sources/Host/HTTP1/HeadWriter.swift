@@ -51,7 +51,7 @@ public struct HeadWriter {
         let isAsterisk = path.size == 1 && path.data.unsafelyUnwrapped[0] == UInt8(ascii: "*")
         let isAbsolute = path.size > 0 && path.data.unsafelyUnwrapped[0] == ASCII.slash
         guard method.size > 0, consists(method, of: ByteClass.token), isAbsolute || isAsterisk,
-            consists(path, of: ByteClass.path), consists(query, of: ByteClass.query)
+            consistsOfPath(path), consists(query, of: ByteClass.query)
         else {
             wellFormed = false
             return
@@ -81,6 +81,9 @@ public struct HeadWriter {
 
     /// A status line with the reason that a backend gave.
     public mutating func appendStatusLine(_ status: UInt16, reason: sluice_bytes) {
+        if status == 200, reason.size == 2, load16(reason.data.unsafelyUnwrapped) == 0x4B4F {
+            return put("HTTP/1.1 200 OK\r\n")
+        }
         guard consists(reason, of: ByteClass.value) else {
             wellFormed = false
             return
@@ -205,6 +208,14 @@ public struct HeadWriter {
         return skip(data, data + bytes.size, classes, bit) == data + bytes.size
     }
 
+    /// The same for a path, most of whose bytes are letters, digits and slashes.
+    private func consistsOfPath(_ bytes: sluice_bytes) -> Bool {
+        guard let data = bytes.data else { return bytes.size == 0 }
+        let end = data + bytes.size
+        return skip(
+            data, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: "9")) == end
+    }
+
     @inline(__always)
     private mutating func put(_ text: StaticString) {
         put(text.utf8Start, text.utf8CodeUnitCount)
@@ -228,24 +239,26 @@ public struct HeadWriter {
     }
 
     private mutating func putDecimal(_ number: UInt64) {
+        // Two at a time, as most numbers here have two to four digits: a status, the length of a small body.
         var digits = 1
-        var bound: UInt64 = 10
-        // 20 digits hold every number; the bound itself must not overflow.
-        while digits < 20, number >= bound {
-            digits += 1
-            bound = digits < 20 ? bound &* 10 : bound
+        var left = number
+        while left >= 100 {
+            digits &+= 2
+            left /= 100
         }
+        if left >= 10 { digits &+= 1 }
         guard digits <= end - cursor else {
             fits = false
             end = cursor
             return
         }
         var rest = number
-        var index = digits
-        while index > 0 {
-            index -= 1
-            cursor[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
+        var place = cursor + digits
+        while place > cursor {
+            place -= 1
+            let quotient = rest / 10
+            place[0] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest &- quotient &* 10)
+            rest = quotient
         }
         cursor += digits
     }

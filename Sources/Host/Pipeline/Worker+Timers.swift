@@ -5,6 +5,8 @@ import SluiceABI
 
 /// What a timer means when it has expired, and which limit an exchange is under.
 extension Worker {
+    /// Not inlined: the loop would check the listeners' array for exclusivity each turn.
+    @inline(never)
     func expired(_ timer: UnsafeMutablePointer<TimerNode>) {
         guard let owner = timer.pointee.owner else { return }
         switch timer.pointee.kind {

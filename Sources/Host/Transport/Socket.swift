@@ -124,7 +124,7 @@ struct SocketAddress {
 @inline(__always)
 func sendBytes(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
     while true {
-        let sent = send(descriptor, bytes, count, Int32(MSG_NOSIGNAL))
+        let sent = clinux_send(descriptor, bytes, count, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
         let code = clinux_errno()
         if code == EINTR { continue }
@@ -138,7 +138,7 @@ func sendPieces(_ descriptor: Int32, _ pieces: UnsafeMutablePointer<iovec>, _ co
     header.msg_iov = pieces
     header.msg_iovlen = count
     while true {
-        let sent = sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL))
+        let sent = clinux_sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
         let code = clinux_errno()
         if code == EINTR { continue }
@@ -158,7 +158,7 @@ enum Received: Equatable {
 @inline(__always)
 func receiveBytes(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Received {
     while true {
-        let received = recv(descriptor, bytes, count, 0)
+        let received = clinux_recv(descriptor, bytes, count, 0)
         if received > 0 { return .bytes(received) }
         if received == 0 { return .endOfStream }
         let code = clinux_errno()

@@ -154,7 +154,7 @@ final class Worker: @unchecked Sendable {
             // The turn's own clock will do: it is late by what the turn took, and the timers by as much.
             let earliest = timers.earliest
             let timeout = earliest == .max ? -1 : Int32(clamping: min(earliest &- min(earliest, nowMs), 60_000))
-            let count = epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
+            let count = clinux_epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
             now = clinux_monotonic_ns()
             var position = 0
             while position < Int(count) {
@@ -167,7 +167,7 @@ final class Worker: @unchecked Sendable {
                 connectionsFreed = false
                 serveWaiting()
             }
-            reportRetired()
+            if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
         // Only now: with the last worker's word the main thread destroys what this turn may still have called.
@@ -185,14 +185,22 @@ final class Worker: @unchecked Sendable {
             guard let upstream = upstreams.find(index: index, generation: generation) else { return }
             upstreamReady(upstream, events)
         case 1:
-            if let listener = listeners.first(where: { $0.id == index }) { accept(listener) }
+            acceptable(index)
         default:
             readMailbox()
         }
     }
 
+    /// Not inlined: reading the array is checked for exclusivity, and the check would be made each turn of the loop.
+    @inline(never)
+    private func acceptable(_ id: UInt32) {
+        if let listener = listeners.first(where: { $0.id == id }) { accept(listener) }
+    }
+
     // MARK: Mailbox
 
+    /// Not inlined for the same reason: what a message asks for reads arrays.
+    @inline(never)
     private func readMailbox() {
         var next = mailbox.receive()
         while let message = next {

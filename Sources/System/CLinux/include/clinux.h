@@ -42,6 +42,13 @@ static inline uint64_t clinux_wall_ns(void) {
 /* The calling thread's errno; Swift may clobber it between a call and a read of the thread-local. */
 static inline int clinux_errno(void) { return errno; }
 
+/* recv, send, sendmsg and epoll_wait of the C library's names, without what they do in case the thread is cancelled
+ * while they wait: it is 30 instructions each, and no thread of this process is ever cancelled. */
+ssize_t clinux_recv(int descriptor, void *bytes, size_t count, int flags);
+ssize_t clinux_send(int descriptor, const void *bytes, size_t count, int flags);
+ssize_t clinux_sendmsg(int descriptor, const struct msghdr *message, int flags);
+int clinux_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
+
 /* accept4 with SOCK_NONBLOCK and SOCK_CLOEXEC. */
 int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length);
 
