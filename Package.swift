@@ -52,6 +52,10 @@ let package = Package(
             name: "COpenSSL", path: "Sources/System/COpenSSL", pkgConfig: "libcrypto",
             providers: [.apt(["libssl-dev"])]),
 
+        .systemLibrary(
+            name: "CNGHTTP2", path: "Sources/System/CNGHTTP2", pkgConfig: "libnghttp2",
+            providers: [.apt(["libnghttp2-dev"])]),
+
         // Walls: pure cores that know neither sockets nor plugins.
         .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
         .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
@@ -60,7 +64,7 @@ let package = Package(
         .target(
             name: "Host",
             dependencies: [
-                "SluiceABI", "CLinux", "COpenSSL", "HTTP1", "Configuration", "ELF",
+                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "HTTP1", "Configuration", "ELF",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -75,7 +79,7 @@ let package = Package(
         .testTarget(
             name: "AdapterTests",
             dependencies: ["SluiceABI", "SluiceJSON", "OpenInferenceCodec", "RestPredictCodec", "PassthroughCodec"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CLinux"], exclude: ["Clients", "ThirdParty"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {
             .target(

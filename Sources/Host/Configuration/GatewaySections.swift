@@ -70,6 +70,8 @@ extension Settings.Limits {
             "header_bytes", into: &headerBytes, 1_024...1_048_576, "Bytes of a message's head, start line included.")
         section.integer("header_count", into: &headerCount, 1...128, "Fields of a message's head.")
         section.integer(
+            "http2_streams", into: &http2Streams, 1...10_000, "Streams of one HTTP/2 connection at once.")
+        section.integer(
             "body_bytes", into: &bodyBytes, 0...1_099_511_627_776, "Bytes of a request's body; above it is 413.")
         section.integer(
             "header_timeout_ms", into: &headerTimeoutMs, 1...86_400_000, "From the first byte of a head to its last.")

@@ -56,6 +56,8 @@ public struct Settings: Sendable {
 
     public struct Limits: Sendable {
         public var headerBytes = 65_536
+        /// Of one HTTP/2 connection at once: what browsers, gRPC and nginx take for enough.
+        public var http2Streams = 128
         public var headerCount = 100
         public var bodyBytes = 268_435_456
         public var headerTimeoutMs = 10_000

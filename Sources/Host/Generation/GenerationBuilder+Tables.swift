@@ -52,6 +52,7 @@ extension GenerationBuilder {
     private func limits() -> RequestLimits {
         var limits = RequestLimits()
         limits.headerBytes = settings.limits.headerBytes
+        limits.http2Streams = settings.limits.http2Streams
         limits.headerCount = settings.limits.headerCount
         limits.bodyBytes = settings.limits.bodyBytes
         // A gathered body is beside the arena; its decoded form and the answer's are in it, each about as large.

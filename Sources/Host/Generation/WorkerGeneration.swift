@@ -46,6 +46,7 @@ struct WorkerGeneration {
 /// Limits of a request, in bytes, milliseconds and nanoseconds.
 struct RequestLimits {
     var headerBytes = 65_536
+    var http2Streams = 128
     var headerCount = 100
     var bodyBytes = 0
     /// What an exchange's arena may hold: a gathered body, its decoded form, and the answer's.

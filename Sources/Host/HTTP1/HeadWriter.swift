@@ -201,6 +201,9 @@ public struct HeadWriter {
             && writer.consists(value, of: ByteClass.value)
     }
 
+    /// Whether only the gateway writes fields of this name, so that a plugin's is left out.
+    public static func isOwnField(_ name: sluice_bytes) -> Bool { isHopByHopOrFraming(name) }
+
     // MARK: Bytes
 
     private func consists(_ bytes: sluice_bytes, of bit: UInt8) -> Bool {
@@ -265,6 +268,9 @@ public struct HeadWriter {
 }
 
 extension FieldSection {
+    /// Whether a field is as it was parsed, and not one that a plugin put in its place.
+    public func parsed(_ field: sluice_field) -> Bool { holds(field) }
+
     /// Whether a field's views are of the parsed bytes, name before value, so that it is as well-formed as they were.
     @inline(__always)
     func holds(_ field: sluice_field) -> Bool {

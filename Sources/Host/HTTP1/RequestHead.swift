@@ -59,6 +59,12 @@ public struct RequestHead {
         return sluice_bytes(path, end)
     }
 
+    /// The body ends where its stream says, not where a field does: a request of HTTP/2 that is not over with its head.
+    /// A length that was announced stays.
+    public mutating func framesBodyByStream() {
+        if case .none = body { body = .untilClose }
+    }
+
     /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.
     public init(fields storage: UnsafeMutablePointer<sluice_field>) {
         method = sluice_bytes()

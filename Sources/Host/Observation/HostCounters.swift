@@ -41,9 +41,9 @@ enum TimeoutKind: Int, MetricLabel {
 
 /// Why the gateway itself said no.
 enum RejectReason: Int, MetricLabel {
-    static let count = 12
+    static let count = 13
     case maxConnections, queueFull, queueDropped, deadlinePassed, unknownModel, noEndpoint, breakerOpen
-    case bodyTooLarge, draining, filter, memory, other
+    case bodyTooLarge, draining, filter, memory, flood, other
     var label: String {
         switch self {
         case .maxConnections: "max_connections"
@@ -57,6 +57,7 @@ enum RejectReason: Int, MetricLabel {
         case .draining: "draining"
         case .filter: "filter"
         case .memory: "memory"
+        case .flood: "flood"
         case .other: "other"
         }
     }

@@ -32,6 +32,9 @@ struct BodyFlow {
     var unseenCount = 0
     /// Bytes at the front of the source's input that filters have seen already.
     var inspected = 0
+    /// The sink takes trailer fields beside the body; `trailers` has their lines.
+    var keepsTrailers = false
+    var trailers = Buffer.none
     var pieces: UnsafePointer<sluice_bytes>?
     var pieceCount = 0
     var pieceIndex = 0

@@ -93,6 +93,11 @@ extension Worker {
         // RFC 9110 §8.6: no length beside 204; one beside 304 would be that of content that nobody has told us of.
         let hasBody = status != 204 && status != 304
         exchange.pointee.httpStatus = status
+        if let client = exchange.pointee.client, client.pointee.isStream {
+            let after = retryAfter > 0 ? retryAfterText(exchange, retryAfter) : .empty
+            let action = send(exchange, out, status, size, hasBody: hasBody, retryAfter: after, to: client.asStream)
+            return action ?? refuseMalformed(exchange)
+        }
         let close = !exchange.pointee.machine.clientPersists || !exchange.pointee.machine.requestBodyEnded
         // The rest of an interim response that the client has not taken yet goes first.
         let interimRest = exchange.pointee.toClient.staged
@@ -139,16 +144,20 @@ extension Worker {
                 capacity *= 16
             case .malformed:
                 buffers.give(buffer)
-                if exchange.pointee.adapter != nil, exchange.pointee.status != SLUICE_INTERNAL {
-                    exchange.pointee.status = SLUICE_INTERNAL
-                    exchange.pointee.edits = nil
-                    return sendDefaultError(
-                        exchange, 500, sluice_bytes("a plugin made a header field that is not valid"), 0)
-                }
-                return cutWithoutAnswer(exchange)
+                return refuseMalformed(exchange)
             }
         }
         return cutWithoutAnswer(exchange)
+    }
+
+    /// A plugin's field would break the message: the default error once, and no answer if that is no better.
+    private func refuseMalformed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard exchange.pointee.adapter != nil, exchange.pointee.status != SLUICE_INTERNAL else {
+            return cutWithoutAnswer(exchange)
+        }
+        exchange.pointee.status = SLUICE_INTERNAL
+        exchange.pointee.edits = nil
+        return sendDefaultError(exchange, 500, sluice_bytes("a plugin made a header field that is not valid"), 0)
     }
 
     private func retryAfterText(_ exchange: ExchangePointer, _ seconds: UInt32) -> sluice_bytes {

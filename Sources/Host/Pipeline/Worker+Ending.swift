@@ -9,6 +9,12 @@ extension Worker {
         let client = exchange.pointee.client
         let ended = exchange.pointee.machine.requestBodyEnded
         report(exchange)
+        if let client, client.pointee.isStream {
+            swap(&client.asStream.pointee.trailers, &exchange.pointee.toClient.trailers)
+            dispose(exchange)
+            release(client.asStream)
+            return
+        }
         dispose(exchange)
         if let client { release(client, keepAlive: keepAlive, requestEnded: ended) }
     }
@@ -23,7 +29,7 @@ extension Worker {
         dispose(exchange)
         if let client {
             client.pointee.exchange = nil
-            close(client)
+            if client.pointee.isStream { reset(client.asStream) } else { close(client) }
         }
     }
 
@@ -38,6 +44,10 @@ extension Worker {
         dispose(exchange)
         if let client {
             client.pointee.exchange = nil
+            if client.pointee.isStream {
+                reset(client.asStream)
+                return
+            }
             var reset = linger(l_onoff: 1, l_linger: 0)
             _ = setsockopt(
                 client.pointee.descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
@@ -163,6 +173,7 @@ extension Worker {
         leaveBatch(exchange)
         buffers.give(exchange.pointee.toEndpoint.staged)
         buffers.give(exchange.pointee.toClient.staged)
+        buffers.give(exchange.pointee.toClient.trailers)
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.ownedBuffers.release(to: &buffers)
         releaseCounted(exchange)

@@ -141,6 +141,9 @@ extension Worker {
                 if step.consumed == 0 { return nil }
             case .end(let offset, let count):
                 appendEnd(&flow, trailers: input.head + offset, count)
+                if flow.keepsTrailers, count > 0, reserve(count, in: &flow.trailers) {
+                    flow.trailers.append(input.head + offset, count)
+                }
                 input.start &+= step.consumed
                 flow.sourceEnded = true
                 return nil

@@ -75,17 +75,23 @@ extension Worker {
     func appendEdits(_ exchange: ExchangePointer, _ side: Int32, _ writer: inout HeadWriter) {
         guard let list = exchange.pointee.edits else { return }
         for index in 0..<list.pointee.count {
+            guard isInForce(list, index, side) else { continue }
             let edit = list.pointee.edits[index]
-            guard edit.side == UInt32(side), edit.value.data != nil else { continue }
-            var isLast = true
-            for later in (index + 1)..<max(list.pointee.count, index + 1)
-            where list.pointee.edits[later].side == edit.side
-                && list.pointee.edits[later].name.equalsIgnoringCase(edit.name)
-            {
-                isLast = false
-            }
-            if isLast { writer.appendField(sluice_field(name: edit.name, value: edit.value)) }
+            writer.appendField(sluice_field(name: edit.name, value: edit.value))
         }
+    }
+
+    /// Whether an edit sets a field of that side, and no later one is about the same name.
+    func isInForce(_ list: UnsafeMutablePointer<FieldEdits>, _ index: Int, _ side: Int32) -> Bool {
+        let edit = list.pointee.edits[index]
+        guard edit.side == UInt32(side), edit.value.data != nil else { return false }
+        for later in (index + 1)..<max(list.pointee.count, index + 1)
+        where list.pointee.edits[later].side == edit.side
+            && list.pointee.edits[later].name.equalsIgnoringCase(edit.name)
+        {
+            return false
+        }
+        return true
     }
 
     // MARK: Timers

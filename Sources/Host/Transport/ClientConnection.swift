@@ -24,6 +24,12 @@ struct ClientConnection: SlabElement {
     var discarded = 0
     var listener: UInt16 = 0
     var peerLength: UInt8 = 0
+    /// Its first bytes were looked at: it speaks HTTP/1.1, or has `http2`.
+    var isJudged = false
+    /// A stream of HTTP/2: no socket of its own, and one request.
+    var isStream = false
+    /// What a connection that speaks HTTP/2 has beside its socket; nil for one that speaks HTTP/1.1.
+    var http2: UnsafeMutablePointer<HTTP2Connection>?
     var input = Buffer.none
     /// Bytes of `input` before this belong to the head that the exchange in progress looks at.
     var floor = 0

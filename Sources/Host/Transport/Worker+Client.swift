@@ -28,6 +28,11 @@ extension Worker {
         if events & UInt32(EPOLLIN.rawValue) != 0 { client.pointee.readable = true }
         let wasWritable = client.pointee.writable
         if events & UInt32(EPOLLOUT.rawValue) != 0 { client.pointee.writable = true }
+        if let http2 = client.pointee.http2 {
+            if !wasWritable, client.pointee.writable { markDirty(http2) }
+            readHTTP2(http2)
+            return
+        }
         if let exchange = client.pointee.exchange {
             if !wasWritable, client.pointee.writable, exchange.pointee.toClient.begun {
                 let generation = client.pointee.slot.generation
@@ -55,6 +60,10 @@ extension Worker {
                 discardLate(client)
                 break
             }
+            if let http2 = client.pointee.http2 {
+                readHTTP2(http2)
+                break
+            }
             if let exchange = client.pointee.exchange {
                 takeBody(exchange)
                 // The same exchange still waits for something: an event will tell.
@@ -69,7 +78,8 @@ extension Worker {
     /// True when an exchange began; false when more bytes are needed or the connection is done with.
     private func readHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
         while true {
-            if client.pointee.input.count > 0 {
+            if !client.pointee.isJudged, client.pointee.input.count > 0, judge(client) { return false }
+            if client.pointee.input.count > 0, client.pointee.isJudged {
                 let outcome = parser.parseRequest(
                     client.pointee.input.head, count: client.pointee.input.count, fields: fieldScratch,
                     into: &requestScratch.pointee, progress: &client.pointee.progress)
@@ -98,6 +108,16 @@ extension Worker {
                 return false
             }
         }
+    }
+
+    /// Looks at the connection's first bytes: the preface of HTTP/2 with prior knowledge (RFC 9113 §3.3), or a request
+    /// of HTTP/1.1. True when the connection is HTTP/2's from here on; it may be closed by then.
+    @inline(never)
+    private func judge(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+        guard let isHTTP2 = beginsHTTP2(client) else { return false }
+        client.pointee.isJudged = true
+        if isHTTP2 { adoptHTTP2(client) }
+        return isHTTP2
     }
 
     /// Between requests, or in the middle of a head: gives an unused buffer back and sets the limit that applies.
@@ -139,6 +159,7 @@ extension Worker {
     /// Reads into the free end of the connection's input.
     @inline(__always)
     func receive(_ client: UnsafeMutablePointer<ClientConnection>) -> Received {
+        if client.pointee.isStream { return receive(from: client.asStream) }
         let space = client.pointee.input.space
         let received = receiveBytes(client.pointee.descriptor, client.pointee.input.tail, space)
         if case .bytes(let count) = received {
@@ -220,7 +241,7 @@ extension Worker {
     }
 
     /// Ends sending, and reads on for a while: closing with unread bytes would reset the connection under the answer.
-    private func beginLingering(_ client: UnsafeMutablePointer<ClientConnection>) {
+    func beginLingering(_ client: UnsafeMutablePointer<ClientConnection>) {
         if client.pointee.peerFinished, client.pointee.input.count == 0, !client.pointee.readable {
             close(client)
             return
@@ -259,6 +280,10 @@ extension Worker {
     }
 
     func close(_ client: UnsafeMutablePointer<ClientConnection>) {
+        if let http2 = client.pointee.http2 {
+            client.pointee.http2 = nil
+            disposeHTTP2(http2)
+        }
         timers.stop(client.timer)
         Glibc.close(client.pointee.descriptor)
         buffers.give(client.pointee.input)
@@ -292,6 +317,7 @@ extension Worker {
     func clientTimerExpired(_ client: UnsafeMutablePointer<ClientConnection>) {
         // While an exchange runs its own timer counts; `release` starts this one again.
         if client.pointee.exchange != nil { return }
+        if let http2 = client.pointee.http2 { return http2TimerExpired(http2) }
         if nowMs < client.pointee.deadline {
             timers.start(client.timer, at: client.pointee.deadline)
             return

@@ -24,7 +24,8 @@ extension Worker {
     private func noticeClose(_ exchange: ExchangePointer) {
         let flow = exchange.pointee.toEndpoint
         let ofThisRequest = flow.source == .length && !flow.sourceEnded ? flow.remaining : 0
-        guard let client = exchange.pointee.client, client.pointee.peerFinished,
+        // The end of a stream is told by libnghttp2.
+        guard let client = exchange.pointee.client, !client.pointee.isStream, client.pointee.peerFinished,
             UInt64(client.pointee.input.count) <= ofThisRequest, !exchange.pointee.machine.responseBegan
         else { return }
         var byte: UInt8 = 0
@@ -60,6 +61,10 @@ extension Worker {
         armTimer(exchange)
         if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
             exchange.pointee.expectsContinue = false
+            if client.pointee.isStream {
+                sendContinue(exchange, to: client.asStream)
+                return gatherMore(exchange)
+            }
             let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
             // 25 bytes into an empty socket: what does not fit tells of a connection that is broken anyway.
             _ = sendBytes(client.pointee.descriptor, text.utf8Start, text.utf8CodeUnitCount)
@@ -73,7 +78,9 @@ extension Worker {
             if let action = moveIntoGathered(exchange, client) { return action }
             guard client.pointee.readable else { return .none }
             exchange.pointee.progressAt = nowMs
-            if exchange.pointee.toEndpoint.source == .length, client.pointee.input.count == 0 {
+            if exchange.pointee.toEndpoint.source == .length, client.pointee.input.count == 0,
+                !client.pointee.isStream
+            {
                 // Straight into its place, and no byte of the next request with it.
                 let space = Int(exchange.pointee.toEndpoint.remaining)
                 switch receiveBytes(client.pointee.descriptor, exchange.pointee.gathered.tail, space) {
@@ -92,6 +99,7 @@ extension Worker {
             switch receive(client) {
             case .bytes: break
             case .drained: return .none
+            case .endOfStream where exchange.pointee.toEndpoint.source == .untilClose: return gatheredIsWhole(exchange)
             case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
             }
         }
@@ -113,14 +121,21 @@ extension Worker {
                 return exchange.pointee.toEndpoint.remaining == 0 ? gatheredIsWhole(exchange) : nil
             }
             guard client.pointee.input.count > 0 else { return nil }
+            if exchange.pointee.toEndpoint.source == .untilClose {
+                let count = client.pointee.input.count
+                guard exchange.pointee.gathered.count + count <= limit else { return bodyTooLarge(exchange) }
+                guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
+                    return failWithoutMemory(exchange)
+                }
+                exchange.pointee.gathered.append(client.pointee.input.head, count)
+                client.pointee.input.start &+= count
+                continue
+            }
             let step = exchange.pointee.toEndpoint.decoder.next(
                 client.pointee.input.head, count: client.pointee.input.count)
             switch step.event {
             case .data(let offset, let count):
-                guard exchange.pointee.gathered.count + count <= limit else {
-                    metrics.rejected(.bodyTooLarge)
-                    return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
-                }
+                guard exchange.pointee.gathered.count + count <= limit else { return bodyTooLarge(exchange) }
                 guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
                     return failWithoutMemory(exchange)
                 }
@@ -175,6 +190,11 @@ extension Worker {
         let action = exchange.pointee.machine.handle(.bodyGathered)
         armTimer(exchange)
         return action
+    }
+
+    private func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        metrics.rejected(.bodyTooLarge)
+        return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
     }
 
     private func malformedBody(_ exchange: ExchangePointer, _ fault: ParseFault) -> ExchangeMachine.Action {
@@ -242,6 +262,9 @@ extension Worker {
                     exchange.pointee.progressAt = nowMs
                     continue
                 case .drained: return .none
+                case .endOfStream where exchange.pointee.toEndpoint.source == .untilClose:
+                    stageClose(&exchange.pointee.toEndpoint)
+                    continue
                 case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
                 }
             }
@@ -270,7 +293,7 @@ extension Worker {
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> ExchangeMachine.Action? {
         let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
-        if exchange.pointee.toEndpoint.source == .chunked {
+        if !exchange.pointee.toEndpoint.isDirect {
             let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
             if let fault {
                 exchange.pointee.machine.clientPersists = false
@@ -279,10 +302,7 @@ extension Worker {
                 let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
                 return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
             }
-            if exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) {
-                metrics.rejected(.bodyTooLarge)
-                return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
-            }
+            if exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) { return bodyTooLarge(exchange) }
         }
         return showChunk(exchange, SLUICE_SIDE_REQUEST, client.pointee.input)
     }
@@ -292,7 +312,9 @@ extension Worker {
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> Bool {
         if client.pointee.input.isAbsent {
-            client.pointee.input = buffers.take(BufferPool.medium)
+            let expected = exchange.pointee.toEndpoint
+            let isSmall = expected.source == .length && expected.remaining <= UInt64(BufferPool.small)
+            client.pointee.input = buffers.take(isSmall ? BufferPool.small : BufferPool.medium)
             return !client.pointee.input.isAbsent
         }
         // What has gone out cannot be sent again once its place is used.
@@ -335,7 +357,7 @@ extension Worker {
     /// connection survives a small body that nobody wanted.
     func discardRequestBody(_ exchange: ExchangePointer) {
         guard let client = exchange.pointee.client, !exchange.pointee.machine.requestBodyEnded,
-            exchange.pointee.machine.clientPersists, exchange.pointee.upstream == nil
+            exchange.pointee.machine.clientPersists, exchange.pointee.upstream == nil, !client.pointee.isStream
         else { return }
         if exchange.pointee.toEndpoint.source == .length {
             guard UInt64(client.pointee.input.count) >= exchange.pointee.toEndpoint.remaining else { return }
@@ -360,22 +382,5 @@ extension Worker {
                 }
             }
         }
-    }
-
-    /// Back to the request's first byte, for a second attempt.
-    func rewind(_ exchange: ExchangePointer) {
-        buffers.give(exchange.pointee.toEndpoint.staged)
-        exchange.pointee.toEndpoint.staged = .none
-        exchange.pointee.toEndpoint.begun = false
-        exchange.pointee.toEndpoint.pieceIndex = 0
-        exchange.pointee.toEndpoint.pieceOffset = 0
-        guard let client = exchange.pointee.client, exchange.pointee.replaySize > 0 else { return }
-        client.pointee.input.start = exchange.pointee.replayStart
-        exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize
-        exchange.pointee.toEndpoint.sourceEnded = false
-        exchange.pointee.toEndpoint.bodyBytes = 0
-        // All of it was at hand at the first attempt, and shown to filters then.
-        exchange.pointee.toEndpoint.inspected = Int(exchange.pointee.replaySize)
-        exchange.pointee.machine.rewindBody()
     }
 }

@@ -29,6 +29,8 @@ extension Worker {
                 }
             }
         }
+        // A stream's end is no end of a connection: toward the endpoint such a body is chunked.
+        if framing == .untilClose { framing = .chunked }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
         exchange.pointee.toEndpoint.showsChunks = framing == .chunked && wantsChunks(exchange)
         exchange.pointee.askedHead =
@@ -58,7 +60,7 @@ extension Worker {
                 appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             }
             // RFC 9110 §7.6.3: a gateway names itself in every request it sends on.
-            writer.appendField("Via", sluice_bytes(exchange.pointee.minorVersion == 0 ? "1.0 sluice" : "1.1 sluice"))
+            writer.appendField("Via", receivedProtocol(exchange))
             writer.appendFraming(framing)
             switch writer.finish() {
             case .written(let count):
@@ -74,6 +76,11 @@ extension Worker {
                 return false
             }
         }
+    }
+
+    private func receivedProtocol(_ exchange: ExchangePointer) -> sluice_bytes {
+        if exchange.pointee.client?.pointee.isStream == true { return sluice_bytes("2.0 sluice") }
+        return sluice_bytes(exchange.pointee.minorVersion == 0 ? "1.0 sluice" : "1.1 sluice")
     }
 
     /// The same for a message that an adapter made.
@@ -133,42 +140,14 @@ extension Worker {
         return (sluice_bytes(data, offset), sluice_bytes(data + offset + 1, target.size - offset - 1))
     }
 
-    /// Whether the request may be sent a second time (RFC 9110 §9.2.2: a proxy may repeat what it knows to be
-    /// idempotent, and asking a model for a prediction is).
-    private func isIdempotent(_ exchange: ExchangePointer) -> Bool {
-        guard let request = exchange.pointee.request else { return false }
-        switch Int32(request.pointee.operation) {
-        case SLUICE_OPERATION_INFER, SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY,
-            SLUICE_OPERATION_EMBED:
-            return true
-        default: break
-        }
-        switch exchange.pointee.head?.pointee.methodKind {
-        case .get, .head, .put, .delete, .options, .trace: return true
-        default: return false
-        }
-    }
-
-    /// Remembers where the body lies, when all of it is at hand and it could be sent again.
-    func noteReplay(_ exchange: ExchangePointer) {
-        guard isIdempotent(exchange) else { return }
-        let flow = exchange.pointee.toEndpoint
-        if flow.sourceEnded, exchange.pointee.replaySize == 0 {
-            exchange.pointee.machine.repeatable = true
-        } else if flow.source == .length, let client = exchange.pointee.client,
-            UInt64(client.pointee.input.count) >= flow.remaining
-        {
-            exchange.pointee.replayStart = client.pointee.input.start
-            exchange.pointee.replaySize = flow.remaining
-            exchange.pointee.machine.repeatable = true
-        }
-    }
-
     /// The response goes on to the client as it came: its head first.
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let head = responseScratch
         let framing = head.pointee.body
         exchange.pointee.progressAt = nowMs
+        if let client = exchange.pointee.client, client.pointee.isStream {
+            return forwardHead(exchange, to: client.asStream)
+        }
         if draining { exchange.pointee.machine.clientPersists = false }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
@@ -275,10 +254,13 @@ extension Worker {
                 continue
             }
             guard client.pointee.writable else { return .none }
-            let sent = sendCollected(client.pointee.descriptor, count)
+            let isStream = client.pointee.isStream
+            let sent =
+                isStream ? offer(client.asStream, count) : sendCollected(client.pointee.descriptor, count)
             if sent.bytes < 0 { return exchange.pointee.machine.handle(.clientGone) }
             exchange.pointee.progressAt = nowMs
-            metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes))
+            // A stream's are counted with the frames around them.
+            if !isStream { metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes)) }
             if sent.bytes < sent.wanted { client.pointee.writable = false }
             if let open {
                 consume(&exchange.pointee.toClient, &open.pointee.input, sent.bytes)

@@ -178,6 +178,10 @@ extension Worker {
             status != 100 || exchange.pointee.expectsContinue,
             exchange.pointee.toClient.staged.isAbsent, client.pointee.writable
         else { return true }
+        if client.pointee.isStream {
+            forwardInterim(exchange, to: client.asStream)
+            return true
+        }
         var buffer = buffers.take(head.pointee.headSize + 1_024)
         guard let base = buffer.base else { return true }
         var writer = HeadWriter(base, capacity: buffer.capacity)

@@ -25,11 +25,14 @@ final class Worker: @unchecked Sendable {
     private let timerPlace: UnsafeMutablePointer<TimerWheel>
     private let clientPlace: UnsafeMutablePointer<Slab<ClientConnection>>
     private let upstreamPlace: UnsafeMutablePointer<Slab<UpstreamConnection>>
+    private let streamPlace: UnsafeMutablePointer<Slab<HTTP2Stream>>
     private let exchangePlace: UnsafeMutablePointer<Slab<Exchange>>
     var listeners: [WorkerListener] = []
     var generation: UnsafeMutablePointer<WorkerGeneration>
     /// Connections by endpoint index; nil until the first use.
     let endpoints: UnsafeMutablePointer<UnsafeMutablePointer<WorkerEndpoint>?>
+    /// Connections of HTTP/2 that have frames to send.
+    var firstDirty: UnsafeMutablePointer<HTTP2Connection>?
     var firstWaitingPool: UnsafeMutablePointer<WorkerPool>?
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
@@ -88,6 +91,9 @@ final class Worker: @unchecked Sendable {
         timerPlace.initialize(to: TimerWheel(now: now / 1_000_000))
         clientPlace = .allocate(capacity: 1)
         clientPlace.initialize(to: Slab(bound: settings.maxConnections))
+        streamPlace = .allocate(capacity: 1)
+        // A stream has an exchange for most of its life.
+        streamPlace.initialize(to: Slab(bound: settings.maxConnections * 2))
         upstreamPlace = .allocate(capacity: 1)
         upstreamPlace.initialize(to: Slab(bound: settings.maxUpstreamConnections))
         // A batch is an exchange beside those of its members.
@@ -124,6 +130,10 @@ final class Worker: @unchecked Sendable {
     var clients: Slab<ClientConnection> {
         @inline(__always) _read { yield clientPlace.pointee }
         @inline(__always) _modify { yield &clientPlace.pointee }
+    }
+    var streams: Slab<HTTP2Stream> {
+        @inline(__always) _read { yield streamPlace.pointee }
+        @inline(__always) _modify { yield &streamPlace.pointee }
     }
     var upstreams: Slab<UpstreamConnection> {
         @inline(__always) _read { yield upstreamPlace.pointee }
@@ -167,6 +177,7 @@ final class Worker: @unchecked Sendable {
                 connectionsFreed = false
                 serveWaiting()
             }
+            if firstDirty != nil { flushDirty() }
             if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
@@ -280,7 +291,7 @@ final class Worker: @unchecked Sendable {
             advance(client)
         }
         for client in clients.elements where client.pointee.exchange == nil && client.pointee.input.count == 0 {
-            close(client)
+            if let http2 = client.pointee.http2 { leave(http2) } else { close(client) }
         }
         leaveIfDrained()
     }

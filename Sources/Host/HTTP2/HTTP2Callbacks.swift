@@ -1,0 +1,163 @@
+import CNGHTTP2
+import Glibc
+import SluiceABI
+
+/// What libnghttp2 calls while it reads and writes frames; each hands over to the worker. `user` is the
+/// `HTTP2Connection`.
+enum HTTP2Callbacks {
+    typealias Connection = UnsafeMutablePointer<HTTP2Connection>
+
+    /// nghttp2_frame_type and flags as the frame header has them.
+    static let data: UInt8 = 0
+    static let headers: UInt8 = 1
+    static let resetStream: UInt8 = 3
+    static let endStream: UInt8 = 1
+
+    /// Made once, shared by all sessions, never freed.
+    nonisolated(unsafe) static let table: OpaquePointer = {
+        var made: OpaquePointer?
+        precondition(nghttp2_session_callbacks_new(&made) == 0, "no memory for callbacks")
+        let table = made.unsafelyUnwrapped
+        nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
+            guard let header, let connection = from(user), header.pointee.type == headers else { return 0 }
+            worker(of: connection).headersFrameBegins(connection, header.pointee.stream_id)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            return worker(of: connection).headersBegin(connection, frame)
+        }
+        nghttp2_session_callbacks_set_on_header_callback(table) { _, frame, name, nameSize, value, valueSize, _, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            worker(of: connection).header(
+                connection, frame, sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            return 0
+        }
+        // Without this one a field that must not be is dropped, and the request goes on without it.
+        nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
+            guard let connection = from(user) else { return 0 }
+            worker(of: connection).metrics.parseFailed(.client, .field)
+            return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+        }
+        nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            return worker(of: connection).frameReceived(connection, frame)
+        }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
+            guard let connection = from(user) else { return 0 }
+            worker(of: connection).metrics.parseFailed(.client, .other)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in
+            guard let connection = from(user), let bytes else { return 0 }
+            worker(of: connection).dataReceived(
+                connection, nghttp2_session_get_stream_user_data(session, id), id, bytes, count)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, code, user in
+            guard let connection = from(user),
+                let stream = nghttp2_session_get_stream_user_data(session, id)
+            else { return 0 }
+            worker(of: connection).streamClosed(stream.assumingMemoryBound(to: HTTP2Stream.self), code)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            let header = frame.pointee.hd
+            if header.type == resetStream { connection.pointee.resets.note(header.stream_id) }
+            guard header.type == data || header.type == headers, header.flags & endStream != 0,
+                let stream = nghttp2_session_get_stream_user_data(session, header.stream_id)
+            else { return 0 }
+            let place = stream.assumingMemoryBound(to: HTTP2Stream.self)
+            place.pointee.responseSent = true
+            if !place.pointee.requestEnded {
+                // RFC 9113 §8.1: the answer is complete, the rest of the request is not wanted.
+                nghttp2_submit_rst_stream(session, 0, header.stream_id, NGHTTP2_NO_ERROR.rawValue)
+            }
+            return 0
+        }
+        return table
+    }()
+
+    /// The options of all sessions.
+    nonisolated(unsafe) static let options: OpaquePointer = {
+        var made: OpaquePointer?
+        precondition(nghttp2_option_new(&made) == 0, "no memory for options")
+        let options = made.unsafelyUnwrapped
+        // A window opens when whoever the bytes are for has taken them, and not before.
+        nghttp2_option_set_no_auto_window_update(options, 1)
+        // Priorities of RFC 7540 are deprecated (RFC 9113 §5.3.2): closed streams need not be kept for their tree.
+        nghttp2_option_set_no_closed_streams(options, 1)
+        // The peer makes us answer PING and SETTINGS: no more than so many answers wait for it to read them.
+        nghttp2_option_set_max_outbound_ack(options, 100)
+        nghttp2_option_set_max_settings(options, 32)
+        return options
+    }()
+
+    /// Takes bytes of a response's body out of the stream's buffer.
+    static let read: nghttp2_data_source_read_callback = { session, id, destination, room, flags, source, _ in
+        guard let source, let place = source.pointee.ptr, let destination, let flags else { return 0 }
+        let stream = place.assumingMemoryBound(to: HTTP2Stream.self)
+        let count = min(room, stream.pointee.output.count)
+        if count > 0 {
+            destination.update(from: stream.pointee.output.head, count: count)
+            stream.pointee.output.start &+= count
+        }
+        if stream.pointee.output.count == 0 {
+            if stream.pointee.responseEnded {
+                flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+                if stream.pointee.trailers.count > 0 {
+                    flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                    HTTP2Trailers.submit(session, id, stream.pointee.trailers)
+                }
+            } else {
+                worker(of: stream.pointee.connection).noteDrained(stream)
+                if count == 0 {
+                    stream.pointee.isDeferred = true
+                    return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+                }
+            }
+        }
+        return count
+    }
+
+    private static func from(_ user: UnsafeMutableRawPointer?) -> Connection? {
+        user?.assumingMemoryBound(to: HTTP2Connection.self)
+    }
+
+    private static func worker(of connection: Connection) -> Worker {
+        connection.pointee.worker._withUnsafeGuaranteedRef { $0 }
+    }
+}
+
+/// Trailer fields on their way from an endpoint that speaks HTTP/1.1.
+enum HTTP2Trailers {
+    /// As many as a head may have fields.
+    private static let fieldsAtMost = 128
+
+    /// `lines`: `name: value` with CRLF, as the chunk decoder has checked them. Names are folded to lower case in
+    /// place (RFC 9113 §8.2).
+    static func submit(_ session: OpaquePointer?, _ id: Int32, _ lines: Buffer) {
+        withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: fieldsAtMost) { list in
+            var count = 0
+            var cursor = lines.head
+            let end = lines.tail
+            while cursor < end, count < fieldsAtMost {
+                let lineEnd = memchr(cursor, 0x0A, end - cursor)?.assumingMemoryBound(to: UInt8.self) ?? end
+                defer { cursor = min(lineEnd + 1, end) }
+                guard let colon = memchr(cursor, 0x3A, lineEnd - cursor)?.assumingMemoryBound(to: UInt8.self) else {
+                    continue
+                }
+                for place in 0..<(colon - cursor) where cursor[place] &- 0x41 < 26 { cursor[place] |= 0x20 }
+                var value = colon + 1
+                var valueEnd = lineEnd
+                while value < valueEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
+                while valueEnd > value, valueEnd[-1] <= 0x20 { valueEnd -= 1 }
+                list[count] = nghttp2_nv(
+                    name: cursor, value: value, namelen: colon - cursor, valuelen: valueEnd - value, flags: 0)
+                count += 1
+            }
+            nghttp2_submit_trailer(session, id, list.baseAddress, count)
+        }
+    }
+}

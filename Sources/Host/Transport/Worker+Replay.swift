@@ -1,0 +1,53 @@
+import HTTP1
+import SluiceABI
+
+/// Requests that may be sent a second time, and how.
+extension Worker {
+    /// Whether the request may be sent a second time (RFC 9110 §9.2.2: a proxy may repeat what it knows to be
+    /// idempotent, and asking a model for a prediction is).
+    func isIdempotent(_ exchange: ExchangePointer) -> Bool {
+        guard let request = exchange.pointee.request else { return false }
+        switch Int32(request.pointee.operation) {
+        case SLUICE_OPERATION_INFER, SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY,
+            SLUICE_OPERATION_EMBED:
+            return true
+        default: break
+        }
+        switch exchange.pointee.head?.pointee.methodKind {
+        case .get, .head, .put, .delete, .options, .trace: return true
+        default: return false
+        }
+    }
+
+    /// Remembers where the body lies, when all of it is at hand and it could be sent again.
+    func noteReplay(_ exchange: ExchangePointer) {
+        guard isIdempotent(exchange) else { return }
+        let flow = exchange.pointee.toEndpoint
+        if flow.sourceEnded, exchange.pointee.replaySize == 0 {
+            exchange.pointee.machine.repeatable = true
+        } else if flow.source == .length, let client = exchange.pointee.client,
+            UInt64(client.pointee.input.count) >= flow.remaining
+        {
+            exchange.pointee.replayStart = client.pointee.input.start
+            exchange.pointee.replaySize = flow.remaining
+            exchange.pointee.machine.repeatable = true
+        }
+    }
+
+    /// Back to the request's first byte, for a second attempt.
+    func rewind(_ exchange: ExchangePointer) {
+        buffers.give(exchange.pointee.toEndpoint.staged)
+        exchange.pointee.toEndpoint.staged = .none
+        exchange.pointee.toEndpoint.begun = false
+        exchange.pointee.toEndpoint.pieceIndex = 0
+        exchange.pointee.toEndpoint.pieceOffset = 0
+        guard let client = exchange.pointee.client, exchange.pointee.replaySize > 0 else { return }
+        client.pointee.input.start = exchange.pointee.replayStart
+        exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize
+        exchange.pointee.toEndpoint.sourceEnded = false
+        exchange.pointee.toEndpoint.bodyBytes = 0
+        // All of it was at hand at the first attempt, and shown to filters then.
+        exchange.pointee.toEndpoint.inspected = Int(exchange.pointee.replaySize)
+        exchange.pointee.machine.rewindBody()
+    }
+}

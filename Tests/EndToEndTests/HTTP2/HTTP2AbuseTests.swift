@@ -1,0 +1,145 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Clients of HTTP/2 that mean harm: each is cut off, and one beside it notices nothing.
+    @Suite struct HTTP2Abuse {
+        @Test func aFloodEndsTheConnectionOfItsSender() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let get = HTTP2Client.block(HTTP2Client.request())
+            let floods: [(name: String, frames: (UInt32) -> [HTTP2Frame])] = [
+                ("PING", { _ in [HTTP2Frame(.ping, [0, 0, 0, 0, 0, 0, 0, 0])] }),
+                ("SETTINGS", { _ in [HTTP2Frame(.settings)] }),
+                ("PRIORITY", { _ in [HTTP2Frame(.priority, stream: 1, [0, 0, 0, 3, 1])] }),
+                ("WINDOW_UPDATE", { _ in [HTTP2Frame(.windowUpdate, HTTP2Frame.word(1))] }),
+                (
+                    "rapid reset",
+                    { turn in
+                        [
+                            HTTP2Frame(.headers, flags: 5, stream: 2 * turn + 1, get),
+                            HTTP2Frame(.resetStream, stream: 2 * turn + 1, HTTP2Frame.word(HTTP2Error.cancel)),
+                        ]
+                    }
+                ),
+                (
+                    "empty DATA",
+                    { turn in
+                        turn == 0
+                            ? [
+                                HTTP2Frame(
+                                    .headers, flags: 4, stream: 1, HTTP2Client.block(HTTP2Client.request("POST")))
+                            ] : [HTTP2Frame(.data, stream: 1)]
+                    }
+                ),
+                (
+                    "CONTINUATION",
+                    { turn in
+                        turn == 0
+                            ? [HTTP2Frame(.headers, flags: 1, stream: 1, get)]
+                            : [HTTP2Frame(.continuation, stream: 1, HTTP2Client.block([("x", "y")]))]
+                    }
+                ),
+            ]
+            let beside = try gateway.http2()
+            var stream: UInt32 = 1
+            for flood in floods {
+                let client = try gateway.http2()
+                var cut = false
+                // A bound for the test's sake, far above what the gateway bears.
+                for turn in 0..<UInt32(600) where !cut {
+                    var piece: [UInt8] = []
+                    for step in 0..<UInt32(100) { piece += flood.frames(turn * 100 + step).flatMap(\.encoded) }
+                    cut = !client.socket.send(piece)
+                    if turn % 20 == 0 {
+                        beside.request(stream)
+                        #expect(try beside.answer(stream).status == 200, "beside \(flood.name)")
+                        stream += 2
+                    }
+                }
+                _ = try client.goAwayCode()
+                #expect(client.ended, "\(flood.name) is borne for ever")
+            }
+            #expect(try gateway.get("/").status == 200)
+        }
+
+        @Test func aHeadBeyondTheLimitIsRefused() throws {
+            let backend = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  limits: { header_bytes: 4096 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.request(1, fields: [("x-long", String(repeating: "y", count: 5_000))])
+            #expect(try client.answer(1).status == 431)
+            client.request(3, fields: (0..<120).map { ("x-\($0)", "y") })
+            #expect(try client.answer(3).status == 431)
+            // An HPACK bomb: one field of 3 KB in the table, named again and again by one byte each.
+            let large = HTTP2Client.block([("x", String(repeating: "y", count: 3_000))])
+            let bomb = [0x40] + large.dropFirst() + [UInt8](repeating: 0xBE, count: 10_000)
+            client.send(
+                HTTP2Frame(.headers, flags: 5, stream: 5, HTTP2Client.block(HTTP2Client.request()) + bomb))
+            #expect(try client.answer(5).status == 431)
+            client.request(7)
+            #expect(try client.answer(7).status == 200)
+            #expect(backend.requests.count == 1)
+        }
+
+        @Test func aHeadThatDoesNotEndIsTimedOut() throws {
+            var configuration = GatewayConfiguration.web(["http://127.0.0.1:1"])
+            configuration.gateway = ["  limits: { header_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.send(HTTP2Frame(.headers, flags: 1, stream: 1, HTTP2Client.block(HTTP2Client.request())))
+            _ = try client.goAwayCode()
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"header\""]) == 1)
+            // The same before the preface is whole.
+            let socket = try gateway.connect()
+            socket.send("PRI * HT")
+            #expect(try MessageReader(socket).response()?.status == 408)
+        }
+
+        @Test func aBodyThatDoesNotEndIsTimedOut() throws {
+            let backend = try ScriptedBackend { connection in _ = connection.socket.closedByPeer() }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  limits: { body_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.request(1, "POST", ends: false)
+            client.send(HTTP2Frame(.data, stream: 1, bytes("a")))
+            #expect(try client.answer(1).status == 408)
+        }
+
+        @Test func aWindowThatStaysAtZeroIsTimedOut() throws {
+            let backend = try ScriptedBackend { connection in
+                while try connection.reader.request() != nil {
+                    connection.answer(200, String(repeating: "x", count: 40_000))
+                }
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  limits: { body_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2(settings: [(4, 0)])
+            client.opensWindows = false
+            client.request(1)
+            #expect(try client.answer(1).resetCode == HTTP2Error.cancel)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"body\""]) >= 1)
+        }
+
+        @Test func anIdleConnectionIsEnded() throws {
+            var configuration = GatewayConfiguration.web(["http://127.0.0.1:1"])
+            configuration.gateway = ["  limits: { idle_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.request(1)
+            #expect(try client.answer(1).status == 503)
+            #expect(try client.goAwayCode() == HTTP2Error.none)
+        }
+
+        @Test func garbageAfterThePrefaceIsAnswered() throws {
+            let gateway = try Gateway(.web(["http://127.0.0.1:1"]))
+            let socket = try gateway.connect()
+            socket.send(HTTP2Client.preface + bytes("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+            #expect(socket.closedByPeer())
+        }
+    }
+}
