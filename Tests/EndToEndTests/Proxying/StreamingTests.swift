@@ -43,7 +43,9 @@ extension EndToEnd {
                 if reader.reads % 64 == 0 { most = max(most, gateway.process.residentBytes) }
             }
             #expect(reader.mismatches == 0)
-            #expect(most - before <= 4 << 20, "grew by \((most - before) >> 10) KiB")
+            if ChildProcess.memoryIsItsOwn {
+                #expect(most - before <= 4 << 20, "grew by \((most - before) >> 10) KiB")
+            }
         }
 
         @Test func a64MegabyteBodyUpTakesLittleMemory() throws {
@@ -66,7 +68,9 @@ extension EndToEnd {
                 if index % 64 == 0 { most = max(most, gateway.process.residentBytes) }
             }
             #expect(try MessageReader(socket).response()?.bodyText == "intact")
-            #expect(most - before <= 4 << 20, "grew by \((most - before) >> 10) KiB")
+            if ChildProcess.memoryIsItsOwn {
+                #expect(most - before <= 4 << 20, "grew by \((most - before) >> 10) KiB")
+            }
         }
 
         @Test func aSlowReaderHoldsTheBackendBack() throws {
@@ -94,7 +98,7 @@ extension EndToEnd {
                 return now > 0
             }
             #expect(sent.value < 512, "\(sent.value) of 1024 pieces were taken from the backend")
-            #expect(gateway.process.residentBytes - before <= 8 << 20)
+            if ChildProcess.memoryIsItsOwn { #expect(gateway.process.residentBytes - before <= 8 << 20) }
         }
 
         @Test func aClientThatLeavesCancelsTheBackend() throws {
