@@ -15,7 +15,14 @@ while [ $# -gt 0 ]; do
     --sanitize=*)
         # The tests leave out what a sanitizer makes no sense of: how much memory the process has.
         export SLUICE_TEST_SANITIZER="${1#--sanitize=}"
-        arguments+=("$1"); shift ;;
+        arguments+=("$1"); shift
+        # Swift's own calls into ThreadSanitizer, which a plugin makes too: the runtime is linked into the executable,
+        # and its list of exported symbols leaves these out.
+        if [ "$SLUICE_TEST_SANITIZER" = thread ]; then
+            for symbol in external_{read,write,register_tag,assign_tag,register_header} ignore_thread_{begin,end}; do
+                arguments+=(-Xlinker "--export-dynamic-symbol=__tsan_$symbol")
+            done
+        fi ;;
     --scratch-path) scratch=$2; arguments+=("$1" "$2"); shift 2 ;;
     --filter) filter=("$1" "$2"); shift 2 ;;
     *) arguments+=("$1"); shift ;;

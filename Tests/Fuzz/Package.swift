@@ -7,11 +7,13 @@ import PackageDescription
 /// A package of its own, since libFuzzer's coverage has to be compiled into the modules under test, and a package
 /// may set such flags only for its own targets: hence the links in place of a dependency.
 let fuzzers = [
+    "ELFFuzzer": "ELF",
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
+    "YAMLFuzzer": "Configuration",
 ]
 
 /// libFuzzer hands each input over in memory of its exact size, so AddressSanitizer sees any read beyond it.
@@ -22,6 +24,11 @@ let package = Package(
     targets: [
         .target(name: "SluiceABI", path: "Sources/SluiceABI"),
         .target(name: "HTTP1", dependencies: ["SluiceABI"], swiftSettings: instrumented),
+
+        .target(name: "ELF", swiftSettings: instrumented),
+
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: instrumented),
 
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"]),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),

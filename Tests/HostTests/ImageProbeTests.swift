@@ -62,6 +62,9 @@ import Testing
     func exit(_ call: String, _ place: String) throws {
         let refusal = try refuse(["\(place)=\(call)"])
         #expect(refusal.reason == .probeExited)
+        // ThreadSanitizer ends a process that exits within dlopen with a code of its own.
+        let sanitizer = getenv("SLUICE_TEST_SANITIZER").map { String(cString: $0) }
+        if sanitizer == "thread", place == "CONSTRUCTOR" { return }
         #expect(refusal.message.contains(call == "exit(7)" ? "code 7" : "code 0"))
     }
 
