@@ -63,7 +63,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         return rule
     }
 
-    var routes: [Route] { [Route("", "*")] }
+    var routes: [Route] { [Route("", "*"), Route("", "*", transport: .grpc)] }
 
     func decode(
         _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange

@@ -53,22 +53,26 @@ extension Settings.ListenAddress {
 }
 
 extension Settings.EndpointSettings {
-    static let expectation = "an endpoint such as `http://127.0.0.1:8081` or `unix:run/model.sock`"
+    static let expectation =
+        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001` or `unix:run/model.sock`"
 
     /// What a schema for editors can say of it; `parse` is stricter about the host.
     static let pattern =
-        "^(http://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
+        "^(http://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?"
+        + "|grpc://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
 
-    /// - Parameter text: `http://host[:port]`, port 80 when left out (RFC 9110, section 4.2.1), or `unix:path`.
+    /// - Parameter text: `http://host[:port]`, port 80 when left out (RFC 9110, section 4.2.1); `grpc://host:port`,
+    ///   which speaks HTTP/2 without TLS by prior knowledge; or `unix:path`, which speaks HTTP/1.1.
     static func parse(_ text: String) -> Result<Self, AddressError> {
         if let path = dropping("unix:", from: text) {
             return socketPath(path).map { Self(scheme: .http, target: .unix(path: $0), text: text) }
         }
-        for scheme in ["https", "grpcs", "grpc", "tcp"] where text.hasPrefix(scheme + "://") {
+        for scheme in ["https", "grpcs", "tcp"] where text.hasPrefix(scheme + "://") {
             return .failure(
                 AddressError(complaint: "takes no `\(scheme)://` endpoint yet in this version; use `http://`"))
         }
-        guard var rest = dropping("http://", from: text) else {
+        let scheme: Scheme = text.hasPrefix("grpc://") ? .grpc : .http
+        guard var rest = dropping(scheme.rawValue + "://", from: text) else {
             return .failure(AddressError(complaint: "takes \(expectation)"))
         }
         if rest.hasSuffix("/") { rest.removeLast() }
@@ -77,14 +81,17 @@ extension Settings.EndpointSettings {
                 AddressError(complaint: "takes host and port alone, without user, path or query; remove them"))
         }
         let isBare = !rest.hasPrefix("[") && !rest.utf8.contains(UInt8(ascii: ":")) || rest.hasSuffix("]")
+        if isBare, scheme == .grpc {
+            return .failure(AddressError(complaint: "takes a port after the host: gRPC has no port of its own"))
+        }
         guard let (host, portText) = splitPort(isBare ? rest + ":80" : rest), let portText, isHost(host) else {
             return .failure(
-                AddressError(complaint: "takes a host name, an IPv4 address or `[IPv6]` after `http://`"))
+                AddressError(complaint: "takes a host name, an IPv4 address or `[IPv6]` after `\(scheme.rawValue)://`"))
         }
         guard let port = portNumber(portText), port != 0 else {
             return .failure(AddressError(complaint: "takes a port from 1 to 65535 after the host"))
         }
-        return .success(Self(scheme: .http, target: .tcp(host: host, port: port), text: text))
+        return .success(Self(scheme: scheme, target: .tcp(host: host, port: port), text: text))
     }
 }
 

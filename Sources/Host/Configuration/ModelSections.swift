@@ -144,7 +144,9 @@ extension Settings.VersionSettings {
 
     private mutating func readEndpoints(_ section: Section) {
         let list = Shape.list(.text(.endpoint), atLeast: 1)
-        let meaning = "Where the version is served: `http://host:port`, or `unix:path` for HTTP over a Unix socket."
+        let meaning =
+            "Where the version is served: `http://host:port`, `grpc://host:port` for gRPC and whatever else goes over "
+            + "HTTP/2 without TLS, or `unix:path` for HTTP over a Unix socket."
         var seen: Set<String> = []
         for item in section.take("endpoints", list, meaning)?.items ?? [] {
             guard let text = item.text, case .success(var endpoint) = Settings.EndpointSettings.parse(text) else {
@@ -155,6 +157,13 @@ extension Settings.VersionSettings {
                 section.checkSocketPath(absolute, item.position)
                 endpoint.target = .unix(path: absolute)
                 endpoint.text = "unix:" + absolute
+            }
+            if let first = endpoints.first, first.scheme != endpoint.scheme {
+                section.reading.error(
+                    item.position,
+                    "the endpoints of a version speak one protocol, and this one is not `\(first.scheme.rawValue)` as "
+                        + "the first is; make a version of its own")
+                continue
             }
             if seen.insert(endpoint.text).inserted {
                 endpoints.append(endpoint)

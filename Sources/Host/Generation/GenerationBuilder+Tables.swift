@@ -96,12 +96,15 @@ extension GenerationBuilder {
             guard let made = make(reference, "sluice.adapter/1", "adapter", sluice_adapter.self, worker) else {
                 continue
             }
-            let routes = compileRoutes(reference, made.table, made.instance)
+            let compiled = compileRoutes(reference, made.table, made.instance)
+            let (routes, calls) = (compiled.http, compiled.grpc)
             (links + position).initialize(
                 to: AdapterLink(
                     table: made.table, instance: made.instance, plugin: metricsID(reference.name),
                     id: metricsID(reference.name), name: memory.bytes(reference.name),
                     routes: UnsafePointer(memory.place(routes)), routeCount: routes.count,
+                    calls: RouteList(routes: UnsafePointer(memory.place(calls)), count: calls.count),
+                    captureCounts: UnsafePointer(memory.place(compiled.captureCounts)),
                     prefix: CompiledRoute.commonPrefix(routes)))
         }
         return (links, index)
@@ -112,32 +115,39 @@ extension GenerationBuilder {
     private func compileRoutes(
         _ reference: Settings.PluginReference, _ table: UnsafePointer<sluice_adapter>,
         _ instance: UnsafeMutableRawPointer?
-    ) -> [CompiledRoute] {
+    ) -> (http: [CompiledRoute], grpc: [CompiledRoute], captureCounts: [Int]) {
         var list: UnsafePointer<sluice_route>?
         var count: UInt32 = 0
         guard table.pointee.routes.unsafelyUnwrapped(instance, &list, &count) == SLUICE_OK else {
             error(reference.position, "adapter `\(reference.name)` could not tell its routes")
-            return []
+            return ([], [], [])
         }
         guard count <= UInt32(Self.routesAtMost) else {
             error(reference.position, "adapter `\(reference.name)` has \(count) routes; at most \(Self.routesAtMost)")
-            return []
+            return ([], [], [])
         }
-        var compiled: [CompiledRoute] = []
+        var http: [CompiledRoute] = []
+        var grpc: [CompiledRoute] = []
+        var captureCounts = [Int](repeating: 0, count: Int(count))
         for index in 0..<Int(count) {
-            // Routes of other transports have no listener of theirs yet.
             guard let route = list?[index] else { break }
             do throws(CompiledRoute.Fault) {
-                let made = try CompiledRoute(method: route.method, path: route.path)
+                let made = try CompiledRoute(method: route.method, path: route.path, index: index)
                 memory.onFree { made.deallocate() }
-                compiled.append(made)
+                captureCounts[index] = made.captureCount
+                switch Int32(route.transport) {
+                case SLUICE_TRANSPORT_HTTP: http.append(made)
+                case SLUICE_TRANSPORT_GRPC: grpc.append(made)
+                // Routes of other transports have no listener of theirs yet.
+                default: break
+                }
             } catch {
                 if case .syntax(let message) = error {
                     self.error(reference.position, "adapter `\(reference.name)`: \(message)")
                 }
             }
         }
-        return compiled
+        return (http, grpc, captureCounts)
     }
 
     private func filterChain(_ references: [Settings.PluginReference], _ worker: Int) -> FilterChain {

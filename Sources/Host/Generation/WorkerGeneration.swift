@@ -67,8 +67,13 @@ struct AdapterLink {
     /// For metrics.
     var id: Int32
     var name: sluice_bytes
+    /// Those of HTTP.
     var routes: UnsafePointer<CompiledRoute>
     var routeCount: Int
+    /// Those of gRPC.
+    var calls: RouteList
+    /// By the adapter's own index.
+    var captureCounts: UnsafePointer<Int>
     /// What all its paths begin with; empty when they have nothing in common.
     var prefix: sluice_bytes
 }

@@ -17,6 +17,14 @@ public struct ResponseHead {
     /// Whether the connection may carry another request after this response.
     public internal(set) var keepAlive = true
 
+    /// The content ends with its stream, not with a connection (HTTP/2, RFC 9113 §8.1). `isEmpty`: it has ended
+    /// already; `saysLength`: the recipient is told so by a length of 0.
+    public mutating func framesBodyByStream(isEmpty: Bool, saysLength: Bool) {
+        guard body == .untilClose, isEmpty else { return }
+        body = .none
+        if saysLength { declared = .length(0) }
+    }
+
     /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.
     public init(fields storage: UnsafeMutablePointer<sluice_field>) {
         reason = sluice_bytes()

@@ -147,7 +147,7 @@ struct HTTP2Head {
     }
 
     /// Whether no byte of it ends a line or a string.
-    private static func isOneLine(_ bytes: sluice_bytes) -> Bool {
+    static func isOneLine(_ bytes: sluice_bytes) -> Bool {
         guard let data = bytes.data, bytes.size > 0 else { return true }
         return memchr(data, 0x0D, bytes.size) == nil && memchr(data, 0x0A, bytes.size) == nil
             && memchr(data, 0, bytes.size) == nil

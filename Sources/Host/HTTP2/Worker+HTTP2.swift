@@ -9,9 +9,9 @@ extension Worker {
     /// RFC 9113 §3.4.
     static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     /// Of a stream: what RFC 9113 §6.9.2 begins with, and what a buffer of `BufferPool.medium` holds.
-    private static let streamWindow: UInt32 = 65_535
+    static let streamWindow: UInt32 = 65_535
     /// Of a connection: so that fifteen streams which nobody drains do not hold up the sixteenth.
-    private static let connectionWindow: Int32 = 1_048_576
+    static let connectionWindow: Int32 = 1_048_576
     /// Frames that are written at once: one send for the answers of a turn of the loop.
     private static let outputAtOnce = BufferPool.medium
 
@@ -143,7 +143,10 @@ extension Worker {
     private func flush(_ connection: UnsafeMutablePointer<HTTP2Connection>) {
         let client = connection.pointee.client
         while true {
-            guard fill(connection) else {
+            connection.pointee.isBusy = true
+            let isWhole = fill(&connection.pointee.output, from: connection.pointee.session)
+            connection.pointee.isBusy = false
+            guard isWhole else {
                 close(client)
                 return
             }
@@ -182,16 +185,14 @@ extension Worker {
         if client.pointee.readable || client.pointee.input.count > 0 { readHTTP2(connection) }
     }
 
-    /// Moves frames from the session to `output`. False when the session is broken.
-    private func fill(_ connection: UnsafeMutablePointer<HTTP2Connection>) -> Bool {
-        connection.pointee.isBusy = true
-        defer { connection.pointee.isBusy = false }
-        while connection.pointee.output.count < Self.outputAtOnce / 2 {
+    /// Moves frames from a session to `output`. False when the session is broken.
+    func fill(_ output: inout Buffer, from session: OpaquePointer) -> Bool {
+        while output.count < Self.outputAtOnce / 2 {
             var frame: UnsafePointer<UInt8>?
-            let size = nghttp2_session_mem_send(connection.pointee.session, &frame)
+            let size = nghttp2_session_mem_send(session, &frame)
             guard size > 0, let frame else { return size == 0 }
-            guard reserve(size, in: &connection.pointee.output) else { return false }
-            connection.pointee.output.append(frame, size)
+            guard reserve(size, in: &output) else { return false }
+            output.append(frame, size)
         }
         return true
     }

@@ -130,7 +130,7 @@ extension Worker {
         addEdits(exchange, to: &fields)
         if !retryAfter.isEmpty { append(sluice_bytes("retry-after"), retryAfter, to: &fields) }
         append(sluice_bytes("date"), date.text(at: now), to: &fields)
-        if hasBody { addLength(exchange, size, to: &fields) }
+        if hasBody, !exchange.pointee.isGRPC { addLength(exchange, size, to: &fields) }
         guard !fields.fault else { return nil }
         let sendsBody = hasBody && size > 0 && !exchange.pointee.methodIsHead
         _ = exchange.pointee.machine.handle(.answering)

@@ -44,6 +44,16 @@ struct Exchange: SlabElement {
     var askedHead = false
     var expectsContinue = false
     var acceptsTrailers = false
+    /// The client's request is a call of gRPC: errors go by grpc-status.
+    var isGRPC = false
+    /// The first message of a call is being gathered, for its head to be understood.
+    var gathersFirst = false
+    /// That message as received, and what came behind it; sent before the rest of the body.
+    var lead = sluice_bytes()
+    /// The whole body of a call as received; plugins see the message in it.
+    var framed = sluice_bytes()
+    /// The client's own deadline, by `grpc-timeout`; nanoseconds of the monotonic clock.
+    var callDeadline = UInt64.max
     /// The client's message goes on as it is but for what `outgoing` replaces.
     var passes = false
     /// The present plugin call repeats one that was suspended.
@@ -89,9 +99,10 @@ struct Exchange: SlabElement {
     init(slot: SlabSlot) { self.slot = slot }
 }
 
-/// Up to four buffers, enough for a head, a gathered request, a response's head and a gathered response.
+/// Up to six buffers, enough for a head, a call's first message, a gathered request, what was sent of one that was
+/// refused, a response's head and a gathered response.
 struct OwnedBuffers {
-    var buffers: (Buffer, Buffer, Buffer, Buffer) = (.none, .none, .none, .none)
+    var buffers: (Buffer, Buffer, Buffer, Buffer, Buffer, Buffer) = (.none, .none, .none, .none, .none, .none)
 
     /// False when all places are taken: the caller keeps the buffer.
     mutating func adopt(_ buffer: Buffer) -> Bool {
@@ -103,6 +114,10 @@ struct OwnedBuffers {
             buffers.2 = buffer
         } else if buffers.3.isAbsent {
             buffers.3 = buffer
+        } else if buffers.4.isAbsent {
+            buffers.4 = buffer
+        } else if buffers.5.isAbsent {
+            buffers.5 = buffer
         } else {
             return false
         }
@@ -115,7 +130,9 @@ struct OwnedBuffers {
         pool.give(buffers.1)
         pool.give(buffers.2)
         pool.give(buffers.3)
-        buffers = (.none, .none, .none, .none)
+        pool.give(buffers.4)
+        pool.give(buffers.5)
+        buffers = (.none, .none, .none, .none, .none, .none)
     }
 }
 

@@ -33,6 +33,8 @@ struct ExchangeMachine: Equatable {
         case connectFailed
         /// The connection ended before a byte of the response.
         case closedBeforeResponse
+        /// The endpoint has not looked at the request (RFC 9113 §8.7).
+        case refused
         /// What came is no response, or ended before it was whole.
         case badResponse
     }
@@ -41,6 +43,9 @@ struct ExchangeMachine: Equatable {
         case headReceived
         /// `decode` at stage HEAD succeeded.
         case decodedHead(payloadNeeded: Bool)
+        /// The adapter cannot read the head of a call without its first message; and that is there.
+        case messageNeeded
+        case messageGathered
         case bodyGathered
         case decodedBody
         case filtersPassed
@@ -127,6 +132,15 @@ struct ExchangeMachine: Equatable {
         case .decodedHead(let payloadNeeded):
             guard phase == .decoding else { return .none }
             return payloadNeeded ? gather(for: .filtering) : enter(.filtering)
+        case .messageNeeded:
+            guard phase == .decoding else { return .none }
+            gatheringFor = .decoding
+            phase = .gathering
+            return .gatherBody
+        case .messageGathered:
+            guard phase == .gathering, gatheringFor == .decoding else { return .none }
+            phase = .decoding
+            return .decodeHead
         case .bodyGathered:
             guard phase == .gathering else { return .none }
             requestBodyEnded = true
@@ -248,6 +262,13 @@ struct ExchangeMachine: Equatable {
             return .failConnect
         case .closedBeforeResponse:
             if phase == .awaitingResponse, connectionReused, repeatable, staleRetries < Self.staleRetriesAtMost {
+                staleRetries += 1
+                phase = .dispatching
+                return .acquireFreshConnection
+            }
+            return .failUnanswered
+        case .refused:
+            if phase == .awaitingResponse, repeatable, staleRetries < Self.staleRetriesAtMost {
                 staleRetries += 1
                 phase = .dispatching
                 return .acquireFreshConnection

@@ -13,6 +13,8 @@ struct CompiledRoute {
     }
 
     let method: sluice_bytes
+    /// Among the adapter's routes.
+    let index: UInt32
     let matchesAll: Bool
     let parts: UnsafeMutablePointer<Part>
     let partCount: Int
@@ -25,8 +27,9 @@ struct CompiledRoute {
     enum Fault: Error { case syntax(String) }
 
     /// `method` and `path` must outlive the route.
-    init(method: sluice_bytes, path: sluice_bytes) throws(Fault) {
+    init(method: sluice_bytes, path: sluice_bytes, index: Int = 0) throws(Fault) {
         self.method = method
+        self.index = UInt32(index)
         let text = path.text
         if text == "*" {
             matchesAll = true
@@ -152,5 +155,25 @@ struct CompiledRoute {
             index &+= 1
         }
         return position == path.size
+    }
+}
+
+/// Routes of one transport.
+struct RouteList {
+    var routes: UnsafePointer<CompiledRoute>
+    var count: Int
+
+    /// The adapter's index of the first one that fits; captures are left in `captures`.
+    func match(
+        _ message: UnsafeMutablePointer<sluice_message>, _ captures: UnsafeMutablePointer<sluice_bytes>
+    ) -> Int? {
+        for position in 0..<count
+        where routes[position].matches(
+            method: message.pointee.method, path: message.pointee.path, target: message.pointee.target,
+            captures: captures)
+        {
+            return Int(routes[position].index)
+        }
+        return nil
     }
 }

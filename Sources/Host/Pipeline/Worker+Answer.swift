@@ -42,12 +42,14 @@ extension Worker {
         }
         if let action = runResponseFilters(exchange) { return action }
         var out = sluice_message()
+        if exchange.pointee.isGRPC { out.transport = UInt32(SLUICE_TRANSPORT_GRPC) }
         let start = beginCall(exchange)
         let status = adapter.pointee.table.pointee.encode.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, response, &out)
         endCall(exchange, adapter.pointee.plugin, start)
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         if out.status == 0 { out.status = response.pointee.http_status == 0 ? 200 : response.pointee.http_status }
+        if exchange.pointee.isGRPC, out.transport == UInt32(SLUICE_TRANSPORT_GRPC) { return sendMessage(exchange, out) }
         return send(exchange, out)
     }
 
@@ -91,7 +93,8 @@ extension Worker {
         // refused by the writer.
         let status = out.status < 200 ? 0 : UInt16(clamping: out.status)
         // RFC 9110 §8.6: no length beside 204; one beside 304 would be that of content that nobody has told us of.
-        let hasBody = status != 204 && status != 304
+        // The status of a call that failed is all that there is.
+        let hasBody = status != 204 && status != 304 && !(exchange.pointee.isGRPC && size == 0)
         exchange.pointee.httpStatus = status
         if let client = exchange.pointee.client, client.pointee.isStream {
             let after = retryAfter > 0 ? retryAfterText(exchange, retryAfter) : .empty

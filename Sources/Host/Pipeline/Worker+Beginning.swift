@@ -26,12 +26,17 @@ extension Worker {
         exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive && !draining
         if exchange.pointee.toEndpoint.sourceEnded { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
 
+        exchange.pointee.isGRPC = isCall(exchange, parsed)
         guard describe(exchange, parsed) else {
             perform(exchange, failWithoutMemory(exchange))
             return
         }
         let limits = generation.pointee.limits
-        let deadline = now &+ limits.defaultTimeoutNs
+        if exchange.pointee.isGRPC, !readDeadline(exchange, parsed) {
+            perform(exchange, fail(exchange, SLUICE_INTERNAL, 400, "the field grpc-timeout is malformed"))
+            return
+        }
+        let deadline = min(now &+ limits.defaultTimeoutNs, exchange.pointee.callDeadline)
         exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
         armTimer(exchange)
         if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
@@ -55,7 +60,7 @@ extension Worker {
         exchange.pointee.head = head
         guard let target = originForm(exchange, head) else { return false }
         var value = sluice_message()
-        value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        value.transport = UInt32(exchange.pointee.isGRPC ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)
         value.method = head.pointee.method
         value.target = target
         value.path = head.pointee.path
@@ -88,7 +93,8 @@ extension Worker {
         value.priority = 5
         value.attempt = 1
         value.received_ns = exchange.pointee.receivedAt
-        value.deadline_ns = exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs
+        value.deadline_ns = min(
+            exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs, exchange.pointee.callDeadline)
         if message.pointee.body_state != UInt32(SLUICE_BODY_NONE) {
             value.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
         }

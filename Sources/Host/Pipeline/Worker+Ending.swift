@@ -41,6 +41,15 @@ extension Worker {
         endAttempt(exchange, failed: true)
         cancelFilters(exchange)
         report(exchange)
+        // A call says how it ended even when its answer has begun.
+        if let client, exchange.pointee.isGRPC, !client.asStream.pointee.isClosed, exchange.pointee.toClient.begun,
+            setTrailers(exchange, exchange.pointee.status, sluice_bytes("the call broke off"))
+        {
+            swap(&client.asStream.pointee.trailers, &exchange.pointee.toClient.trailers)
+            dispose(exchange)
+            release(client.asStream)
+            return
+        }
         dispose(exchange)
         if let client {
             client.pointee.exchange = nil

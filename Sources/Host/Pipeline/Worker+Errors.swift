@@ -25,6 +25,7 @@ extension Worker {
             return failBatch(exchange, status, httpStatus, message)
         }
         if exchange.pointee.machine.responseBegan { return .cut }
+        if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()
         error.status = status
         error.http_status = httpStatus

@@ -194,10 +194,11 @@ extension Worker {
         flow.staged.append(ChunkedEncoder.chunkEnd.utf8Start, 2)
     }
 
-    /// The source has closed a body that ends with its connection.
-    func stageClose(_ flow: inout BodyFlow) {
+    /// The source has closed a body that ends with its connection or its stream. `trailers`: lines that follow it.
+    func stageClose(_ flow: inout BodyFlow, trailers: Buffer = .none) {
         flow.sourceEnded = true
         guard flow.sinkIsChunked, prepareStagedForEnd(&flow) else { return }
+        if trailers.count > 0 { return appendEnd(&flow, trailers: trailers.head, trailers.count) }
         flow.staged.append(ChunkedEncoder.end.utf8Start, 5)
     }
 

@@ -70,6 +70,7 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let message = exchange.pointee.message.unsafelyUnwrapped
         let request = exchange.pointee.request.unsafelyUnwrapped
+        if exchange.pointee.lead.size > 0 { return decodeHeadWithMessage(exchange) }
         var position = 0
         while position < tables.pointee.adapterCount {
             let adapter = tables.pointee.adapters + position
@@ -89,19 +90,53 @@ extension Worker {
             guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
                 return failPlugin(exchange, status, adapter.pointee.plugin)
             }
+            if status == SLUICE_NEED_BODY, exchange.pointee.isGRPC {
+                exchange.pointee.gathersFirst = true
+                return exchange.pointee.machine.handle(.messageNeeded)
+            }
             let needed =
                 status == SLUICE_NEED_BODY
                 || tables.pointee.filters.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
             if status == SLUICE_OK { resolveModel(exchange) }
             return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
         }
+        if exchange.pointee.isGRPC {
+            return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
+        }
         return fail(exchange, SLUICE_NOT_FOUND, 404, "no adapter serves this path")
+    }
+
+    /// The adapter's second look at the head of a call, with the first message, which then streams on with the rest.
+    private func decodeHeadWithMessage(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard let adapter = exchange.pointee.adapter else { return failWithoutMemory(exchange) }
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        let start = beginCall(exchange)
+        let status = adapter.pointee.table.pointee.decode.unsafelyUnwrapped(
+            adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_HEAD), exchange.pointee.match,
+            exchange.pointee.request.unsafelyUnwrapped)
+        endCall(exchange, adapter.pointee.plugin, start)
+        message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING)
+        message.pointee.body = nil
+        message.pointee.body_count = 0
+        message.pointee.body_size = .max
+        switch status {
+        case SLUICE_OK: resolveModel(exchange)
+        case SLUICE_NEED_BODY: break
+        case SLUICE_DECLINE: return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
+        default: return failPlugin(exchange, status, adapter.pointee.plugin)
+        }
+        let filters = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters.needs
+        let needed = status == SLUICE_NEED_BODY || filters & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
+        return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
     }
 
     /// The first route of an adapter that fits; captures are left in `captureScratch`.
     private func matchRoute(
         _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
     ) -> Int? {
+        if message.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
+            return adapter.pointee.calls.match(message, captureScratch)
+        }
         let prefix = adapter.pointee.prefix
         if prefix.size > 0 {
             guard message.pointee.path.size >= prefix.size,
@@ -114,7 +149,7 @@ extension Worker {
                 method: message.pointee.method, path: message.pointee.path, target: message.pointee.target,
                 captures: captureScratch)
             {
-                return index
+                return Int(adapter.pointee.routes[index].index)
             }
             index &+= 1
         }
@@ -124,7 +159,7 @@ extension Worker {
     private func setMatch(
         _ exchange: ExchangePointer, _ adapter: UnsafeMutablePointer<AdapterLink>, _ route: Int
     ) -> Bool {
-        let count = adapter.pointee.routes[route].captureCount
+        let count = adapter.pointee.captureCounts[route]
         guard let match = allocate(exchange, sluice_match.self, 1),
             let captures = allocate(exchange, sluice_bytes.self, count)
         else { return false }

@@ -66,6 +66,7 @@ extension Worker {
         // A router may tighten a deadline; a model's own timeout takes the place of the gateway's.
         var deadline = exchange.pointee.receivedAt &+ pool.pointee.timeoutNs
         if decision.deadline_ns != request.pointee.deadline_ns { deadline = min(deadline, decision.deadline_ns) }
+        deadline = min(deadline, exchange.pointee.callDeadline)
         if deadline != request.pointee.deadline_ns {
             request.pointee.deadline_ns = deadline
             armTimer(exchange)

@@ -35,9 +35,16 @@ extension Worker {
     /// When the exchange has taken too long, in milliseconds. While a body moves, only standing still counts; between
     /// the bodies it is the deadline, which counts from the last byte of the request.
     private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
+        // A call's own deadline holds whatever moves (grpc.io/docs/guides/deadlines).
+        min(stepLimitMs(exchange), exchange.pointee.callDeadline / 1_000_000)
+    }
+
+    private func stepLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         if bodyFlows(exchange) {
             let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
-            return exchange.pointee.progressAt &+ limits.bodyTimeoutMs
+            // Streams of messages stand still between two of them.
+            return exchange.pointee.progressAt
+                &+ (exchange.pointee.isGRPC ? max(limits.bodyTimeoutMs, limits.idleTimeoutMs) : limits.bodyTimeoutMs)
         }
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000
@@ -55,6 +62,13 @@ extension Worker {
         let limit = limitMs(exchange)
         if nowMs < limit {
             timers.start(exchange.timer, at: limit)
+            return
+        }
+        if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
+            metrics.timedOut(.response)
+            exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
+            finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+            perform(exchange, machine.responseBegan ? .cut : .failDeadline)
             return
         }
         if bodyFlows {

@@ -50,6 +50,9 @@ extension Worker {
             case .drained: return .none
             case .endOfStream where exchange.pointee.toClient.source == .untilClose:
                 exchange.pointee.toClient.sourceEnded = true
+                if upstream.pointee.isStream {
+                    swap(&exchange.pointee.toClient.trailers, &upstream.asCall.pointee.trailers)
+                }
             case .endOfStream, .broken: return badResponse(exchange)
             }
         }
@@ -115,6 +118,10 @@ extension Worker {
         guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
             let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
         else { return failWithoutMemory(exchange) }
+        let isCall =
+            !exchange.pointee.passes
+            && exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+        if isCall, let action = readCallResponse(exchange, message) { return action }
         response.pointee.message = UnsafePointer(message)
         let start = beginCall(exchange)
         let status = adapter.pointee.table.pointee.decode_response.unsafelyUnwrapped(

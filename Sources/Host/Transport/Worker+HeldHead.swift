@@ -17,7 +17,7 @@ extension Worker {
     func mayHold(_ exchange: ExchangePointer) -> Bool {
         let flow = exchange.pointee.toEndpoint
         guard exchange.pointee.passes, flow.source == .length, !flow.sourceEnded, !exchange.pointee.expectsContinue,
-            let client = exchange.pointee.client
+            let client = exchange.pointee.client, exchange.pointee.upstream?.pointee.isStream == false
         else { return false }
         return flow.remaining <= Self.heldBodyAtMost && UInt64(client.pointee.input.count) < flow.remaining
     }

@@ -34,182 +34,18 @@ extension Worker {
         }
     }
 
-    // MARK: Gathering
-
-    func gatherBody(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let client = exchange.pointee.client, !exchange.pointee.toEndpoint.sourceEnded else {
-            return bodyGathered(exchange, .empty)
-        }
-        if exchange.pointee.toEndpoint.source == .length {
-            let size = Int(exchange.pointee.toEndpoint.remaining)
-            if client.pointee.input.count >= size {
-                // All of it came with the head: it is used where it lies, and stays pinned there.
-                let body = sluice_bytes(client.pointee.input.head.asImmutable, size)
-                client.pointee.input.start &+= size
-                client.pointee.floor = client.pointee.input.start
-                exchange.pointee.toEndpoint.sourceEnded = true
-                exchange.pointee.toEndpoint.bodyBytes = UInt64(size)
-                return bodyGathered(exchange, body)
-            }
-            client.pointee.likesMediumBuffers = size <= BufferPool.medium / 2
-            exchange.pointee.gathered = buffers.take(size)
-        } else {
-            exchange.pointee.gathered = buffers.take(BufferPool.medium)
-        }
-        guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
-        exchange.pointee.progressAt = nowMs
-        armTimer(exchange)
-        if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
-            exchange.pointee.expectsContinue = false
-            if client.pointee.isStream {
-                sendContinue(exchange, to: client.asStream)
-                return gatherMore(exchange)
-            }
-            let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
-            // 25 bytes into an empty socket: what does not fit tells of a connection that is broken anyway.
-            _ = sendBytes(client.pointee.descriptor, text.utf8Start, text.utf8CodeUnitCount)
-        }
-        return gatherMore(exchange)
-    }
-
-    private func gatherMore(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let client = exchange.pointee.client else { return .none }
-        while true {
-            if let action = moveIntoGathered(exchange, client) { return action }
-            guard client.pointee.readable else { return .none }
-            exchange.pointee.progressAt = nowMs
-            if exchange.pointee.toEndpoint.source == .length, client.pointee.input.count == 0,
-                !client.pointee.isStream
-            {
-                // Straight into its place, and no byte of the next request with it.
-                let space = Int(exchange.pointee.toEndpoint.remaining)
-                switch receiveBytes(client.pointee.descriptor, exchange.pointee.gathered.tail, space) {
-                case .bytes(let count):
-                    exchange.pointee.gathered.end &+= count
-                    exchange.pointee.toEndpoint.remaining &-= UInt64(count)
-                    metrics.bytes(.client, received: UInt64(count), sent: 0)
-                case .drained:
-                    client.pointee.readable = false
-                    return .none
-                case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
-                }
-                continue
-            }
-            guard makeRoomForBody(exchange, client) else { return failWithoutMemory(exchange) }
-            switch receive(client) {
-            case .bytes: break
-            case .drained: return .none
-            case .endOfStream where exchange.pointee.toEndpoint.source == .untilClose: return gatheredIsWhole(exchange)
-            case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
-            }
-        }
-    }
-
-    /// Moves what was received to the gathered body; an action when that is whole, or broken.
-    func moveIntoGathered(
-        _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
-    ) -> ExchangeMachine.Action? {
-        let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
-        while true {
-            if exchange.pointee.toEndpoint.source == .length {
-                let count = Int(min(UInt64(client.pointee.input.count), exchange.pointee.toEndpoint.remaining))
-                if count > 0 {
-                    exchange.pointee.gathered.append(client.pointee.input.head, count)
-                    client.pointee.input.start &+= count
-                    exchange.pointee.toEndpoint.remaining &-= UInt64(count)
-                }
-                return exchange.pointee.toEndpoint.remaining == 0 ? gatheredIsWhole(exchange) : nil
-            }
-            guard client.pointee.input.count > 0 else { return nil }
-            if exchange.pointee.toEndpoint.source == .untilClose {
-                let count = client.pointee.input.count
-                guard exchange.pointee.gathered.count + count <= limit else { return bodyTooLarge(exchange) }
-                guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
-                    return failWithoutMemory(exchange)
-                }
-                exchange.pointee.gathered.append(client.pointee.input.head, count)
-                client.pointee.input.start &+= count
-                continue
-            }
-            let step = exchange.pointee.toEndpoint.decoder.next(
-                client.pointee.input.head, count: client.pointee.input.count)
-            switch step.event {
-            case .data(let offset, let count):
-                guard exchange.pointee.gathered.count + count <= limit else { return bodyTooLarge(exchange) }
-                guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
-                    return failWithoutMemory(exchange)
-                }
-                exchange.pointee.gathered.append(client.pointee.input.head + offset, count)
-                client.pointee.input.start &+= step.consumed
-            case .needMore:
-                client.pointee.input.start &+= step.consumed
-                return nil
-            case .end:
-                client.pointee.input.start &+= step.consumed
-                return gatheredIsWhole(exchange)
-            case .failed(let fault):
-                return malformedBody(exchange, fault)
-            }
-        }
-    }
-
-    /// Doubles a gathered body's buffer until `count` more bytes fit.
-    func grow(_ buffer: inout Buffer, by count: Int, limit: Int) -> Bool {
-        if buffer.space >= count { return true }
-        var larger = buffers.take(min(max(buffer.capacity * 2, buffer.end + count), max(limit, buffer.end + count)))
-        guard !larger.isAbsent else { return false }
-        larger.append(buffer.head, buffer.count)
-        buffers.give(buffer)
-        buffer = larger
-        return true
-    }
-
-    private func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        exchange.pointee.toEndpoint.sourceEnded = true
-        exchange.pointee.progressAt = nowMs
-        exchange.pointee.toEndpoint.bodyBytes = UInt64(exchange.pointee.gathered.count)
-        let gathered = exchange.pointee.gathered
-        exchange.pointee.gathered = .none
-        if !exchange.pointee.ownedBuffers.adopt(gathered) {
-            buffers.give(gathered)
-            return failWithoutMemory(exchange)
-        }
-        return bodyGathered(exchange, sluice_bytes(gathered.head.asImmutable, gathered.count))
-    }
-
-    func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {
-        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
-        piece.initialize(to: body)
-        let message = exchange.pointee.message.unsafelyUnwrapped
-        if message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) || body.size > 0 {
-            message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
-            message.pointee.body = UnsafePointer(piece)
-            message.pointee.body_count = body.size > 0 ? 1 : 0
-            message.pointee.body_size = UInt64(body.size)
-        }
-        let action = exchange.pointee.machine.handle(.bodyGathered)
-        armTimer(exchange)
-        return action
-    }
-
-    private func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        metrics.rejected(.bodyTooLarge)
-        return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
-    }
-
-    private func malformedBody(_ exchange: ExchangePointer, _ fault: ParseFault) -> ExchangeMachine.Action {
-        metrics.parseFailed(.client, ParseErrorKind(fault))
-        exchange.pointee.machine.clientPersists = false
-        let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
-        return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
-    }
-
     // MARK: Streaming
 
     /// The request goes out on the exchange's connection.
     func sendRequest(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         guard stageRequestHead(exchange) else {
             return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
+        }
+        if let upstream = exchange.pointee.upstream, upstream.pointee.isStream,
+            !submit(exchange, on: upstream.asCall)
+        {
+            upstream.asCall.pointee.isRefused = true
+            return closedUnanswered(exchange, upstream)
         }
         exchange.pointee.holdsHead = mayHold(exchange)
         exchange.pointee.holdTimerRuns = false
@@ -243,6 +79,7 @@ extension Worker {
             let count = collect(exchange.pointee.toEndpoint, input)
             if count == 0 {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
+                    if upstream.pointee.isStream { endRequest(upstream.asCall) }
                     buffers.give(exchange.pointee.toEndpoint.staged)
                     exchange.pointee.toEndpoint.staged = .none
                     // A message made here leaves a body that nobody asked for in the client's connection.
@@ -269,7 +106,9 @@ extension Worker {
                 }
             }
             guard upstream.pointee.writable else { return .none }
-            let sent = sendCollected(upstream.pointee.descriptor, count)
+            let isStream = upstream.pointee.isStream
+            let sent =
+                isStream ? offer(upstream.asCall, count) : sendCollected(upstream.pointee.descriptor, count)
             if sent.bytes < 0 {
                 // It no longer reads. What it may have answered is still to be read; the end of that tells the rest.
                 upstream.pointee.writable = false
@@ -277,7 +116,8 @@ extension Worker {
                 exchange.pointee.upstreamKeepsAlive = false
                 return exchange.pointee.machine.phase == .awaitingResponse ? readResponseHead(exchange) : .none
             }
-            metrics.bytes(.upstream, received: 0, sent: UInt64(sent.bytes))
+            // A call's are counted with the frames around them.
+            if !isStream { metrics.bytes(.upstream, received: 0, sent: UInt64(sent.bytes)) }
             if sent.bytes < sent.wanted { upstream.pointee.writable = false }
             if streams, let client = exchange.pointee.client {
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)

@@ -21,6 +21,11 @@ extension Worker {
             exchange.pointee.toEndpoint.pieces = message.pointee.body
             exchange.pointee.toEndpoint.pieceCount = Int(message.pointee.body_count)
             exchange.pointee.toEndpoint.piecesAreCounted = true
+            if exchange.pointee.isGRPC {
+                // Plugins saw the message in it.
+                guard sendFirst(exchange, exchange.pointee.framed) else { return false }
+                framing = .untilClose
+            }
             // The expectation was met when the body was gathered.
             let fields = head.pointee.fields
             if fields.expect >= 0 {
@@ -29,13 +34,16 @@ extension Worker {
                 }
             }
         }
+        if exchange.pointee.lead.size > 0, !sendFirst(exchange, exchange.pointee.lead) { return false }
         // A stream's end is no end of a connection: toward the endpoint such a body is chunked.
         if framing == .untilClose { framing = .chunked }
+        if framing == .chunked, exchange.pointee.upstream?.pointee.isStream == true { framing = .untilClose }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
         exchange.pointee.toEndpoint.showsChunks = framing == .chunked && wantsChunks(exchange)
         exchange.pointee.askedHead =
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)
+        if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
         while true {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return false }
@@ -59,6 +67,7 @@ extension Worker {
                     head.pointee.fields, except: maskEdited(exchange, head.pointee.fields, left, SLUICE_SIDE_REQUEST))
                 appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             }
+            if exchange.pointee.isGRPC { appendTimeout(exchange, exchange.pointee.callDeadline, &writer) }
             // RFC 9110 §7.6.3: a gateway names itself in every request it sends on.
             writer.appendField("Via", receivedProtocol(exchange))
             writer.appendFraming(framing)
@@ -78,6 +87,16 @@ extension Worker {
         }
     }
 
+    /// Bytes of the body that were gathered go before those that stream.
+    private func sendFirst(_ exchange: ExchangePointer, _ bytes: sluice_bytes) -> Bool {
+        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return false }
+        piece.initialize(to: bytes)
+        exchange.pointee.toEndpoint.pieces = UnsafePointer(piece)
+        exchange.pointee.toEndpoint.pieceCount = 1
+        exchange.pointee.toEndpoint.piecesAreCounted = true
+        return true
+    }
+
     private func receivedProtocol(_ exchange: ExchangePointer) -> sluice_bytes {
         if exchange.pointee.client?.pointee.isStream == true { return sluice_bytes("2.0 sluice") }
         return sluice_bytes(exchange.pointee.minorVersion == 0 ? "1.0 sluice" : "1.1 sluice")
@@ -90,17 +109,25 @@ extension Worker {
         for index in 0..<Int(out.pointee.body_count) { size &+= UInt64(out.pointee.body[index].size) }
         exchange.pointee.toEndpoint.pieces = out.pointee.body
         exchange.pointee.toEndpoint.pieceCount = Int(out.pointee.body_count)
+        let isCall = out.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+        if isCall {
+            guard let framed = framed(exchange, out.pointee.body, Int(out.pointee.body_count)) else { return false }
+            exchange.pointee.toEndpoint.pieces = framed.pieces
+            exchange.pointee.toEndpoint.pieceCount = framed.count
+            size = framed.size
+        }
         exchange.pointee.toEndpoint.piecesAreCounted = true
         exchange.pointee.toEndpoint.sinkIsChunked = false
         exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
         var capacity = BufferPool.small
+        if isCall, exchange.pointee.upstream?.pointee.isStream != true { return false }
         while true {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return false }
             var writer = HeadWriter(base, capacity: buffer.capacity)
             let parts = splitTarget(out.pointee.target)
-            let hasBody = out.pointee.body_count > 0
+            let hasBody = isCall || out.pointee.body_count > 0
             let method = out.pointee.method.isEmpty ? sluice_bytes(hasBody ? "POST" : "GET") : out.pointee.method
             // RFC 9110 §8.6: a POST says so when it has no content.
             let saysLength = hasBody || method == sluice_bytes("POST")
@@ -115,7 +142,13 @@ extension Worker {
             }
             appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)
             writer.appendField("Via", sluice_bytes("1.1 sluice"))
-            if saysLength { writer.appendFraming(.length(size)) }
+            if isCall {
+                writer.appendField("content-type", sluice_bytes("application/grpc"))
+                writer.appendField("te", sluice_bytes("trailers"))
+                appendTimeout(exchange, exchange.pointee.request?.pointee.deadline_ns ?? .max, &writer)
+            } else if saysLength {
+                writer.appendFraming(.length(size))
+            }
             switch writer.finish() {
             case .written(let count):
                 buffer.end = count
@@ -283,7 +316,16 @@ extension Worker {
             return nil
         case .drained: return ExchangeMachine.Action.none
         case .endOfStream where exchange.pointee.toClient.source == .untilClose:
-            stageClose(&exchange.pointee.toClient)
+            if upstream.pointee.isStream, exchange.pointee.toClient.keepsTrailers {
+                swap(&exchange.pointee.toClient.trailers, &upstream.asCall.pointee.trailers)
+                if exchange.pointee.isGRPC {
+                    noteCallStatus(
+                        exchange, GRPCStatus.value(of: "grpc-status", in: exchange.pointee.toClient.trailers))
+                }
+            }
+            stageClose(
+                &exchange.pointee.toClient,
+                trailers: upstream.pointee.isStream ? upstream.asCall.pointee.trailers : .none)
             return nil
         case .endOfStream, .broken:
             exchange.pointee.status = SLUICE_UNAVAILABLE

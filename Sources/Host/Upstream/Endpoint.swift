@@ -10,6 +10,8 @@ struct Endpoint {
     /// Index into every worker's table of connection pools.
     let index: Int
     let address: SocketAddress
+    /// By prior knowledge (RFC 9113 §3.3).
+    let speaksHTTP2: Bool
     /// As configured; static.
     let text: sluice_bytes
     /// What goes into a Host field made by the gateway.
@@ -81,7 +83,8 @@ final class EndpointRegistry {
         let endpoint = UnsafeMutablePointer<Endpoint>.allocate(capacity: 1)
         endpoint.initialize(
             to: Endpoint(
-                index: endpoints.count, address: address, text: permanentBytes(settings.text),
+                index: endpoints.count, address: address, speaksHTTP2: settings.scheme == .grpc,
+                text: permanentBytes(settings.text),
                 authority: permanentBytes(authority), load: load))
         byText[settings.text] = endpoints.count
         endpoints.append(endpoint)

@@ -11,8 +11,12 @@ struct UpstreamConnection: SlabElement {
     var peerFinished = false
     var connecting = false
     var isIdle = false
+    /// One of many requests on a connection of HTTP/2: no socket of its own, and one exchange.
+    var isStream = false
     /// It has served a request before the present one.
     var reused = false
+    /// What a connection that speaks HTTP/2 has beside its socket; nil for one that speaks HTTP/1.1.
+    var http2: UnsafeMutablePointer<HTTP2Upstream>?
     var input = Buffer.none
     var progress = HeadProgress()
     var exchange: UnsafeMutablePointer<Exchange>?
@@ -40,6 +44,8 @@ struct WorkerEndpoint {
     /// The most recently used first: the others may then grow old and be closed.
     var firstIdle: UnsafeMutablePointer<UpstreamConnection>?
     var lastIdle: UnsafeMutablePointer<UpstreamConnection>?
+    /// Those that speak HTTP/2, the latest first.
+    var firstHTTP2: UnsafeMutablePointer<HTTP2Upstream>?
 
     mutating func push(_ connection: UnsafeMutablePointer<UpstreamConnection>) {
         connection.pointee.isIdle = true

@@ -102,14 +102,24 @@ extension Worker {
         target.same_protocol = adapter == exchange.pointee.adapter && exchange.pointee.client != nil ? 1 : 0
         target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
         out.initialize(to: sluice_message())
+        let speaksHTTP2 = pool.pointee.endpointCount > 0 && pool.pointee.targets[0].pointee.speaksHTTP2
+        out.pointee.transport = UInt32(speaksHTTP2 ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)
         let start = beginCall(exchange)
         let status = adapter.pointee.table.pointee.encode_request.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, request, &target, out)
         endCall(exchange, adapter.pointee.plugin, start)
         switch status {
         case SLUICE_PASS where target.same_protocol == 1:
+            guard speaksHTTP2 || !exchange.pointee.isGRPC else {
+                return fail(
+                    exchange, SLUICE_UNIMPLEMENTED, 501,
+                    "the model's endpoints speak HTTP/1.1, which cannot carry a call of gRPC")
+            }
             exchange.pointee.passes = true
         case SLUICE_OK:
+            guard speaksHTTP2 || out.pointee.transport != UInt32(SLUICE_TRANSPORT_GRPC) else {
+                return failPlugin(exchange, SLUICE_INTERNAL, adapter.pointee.plugin)
+            }
             exchange.pointee.passes = false
         case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
             return exchange.pointee.machine.handle(.payloadNeeded)
@@ -190,6 +200,7 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
+        if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
         if !fresh, let idle = endpoint.pointee.firstIdle {
             endpoint.pointee.remove(idle)
             idle.pointee.reused = true
@@ -202,7 +213,6 @@ extension Worker {
             return exchange.pointee.machine.handle(.connected(reused: true))
         }
         guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
-        leaveQueue(exchange)
         return connect(exchange, pool, endpoint, index)
     }
 
@@ -210,14 +220,33 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
         _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
     ) -> ExchangeMachine.Action {
+        leaveQueue(exchange)
+        guard let opened = openSocket(pool, endpoint) else {
+            metrics.rejected(.memory)
+            return fail(
+                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+        }
+        let upstream = opened.socket
+        attach(exchange, upstream, index)
+        if opened.failed {
+            _ = exchange.pointee.machine.handle(.connecting)
+            return connectFailed(exchange)
+        }
+        guard upstream.pointee.connecting else { return exchange.pointee.machine.handle(.connected(reused: false)) }
+        timers.start(upstream.timer, at: nowMs &+ generation.pointee.limits.connectTimeoutMs)
+        return exchange.pointee.machine.handle(.connecting)
+    }
+
+    /// A socket on its way to an endpoint: connected already, connecting, or refused at once. Nil when there is none.
+    func openSocket(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
+    ) -> (socket: UnsafeMutablePointer<UpstreamConnection>, failed: Bool)? {
         let address = endpoint.pointee.endpoint.pointee.address
         let descriptor = socket(
             address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0, let upstream = upstreams.take() else {
             if descriptor >= 0 { Glibc.close(descriptor) }
-            metrics.rejected(.memory)
-            return fail(
-                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+            return nil
         }
         if address.family != AF_UNIX {
             var one: Int32 = 1
@@ -230,22 +259,15 @@ extension Worker {
         upstream.pointee.timer.owner = UnsafeMutableRawPointer(upstream)
         endpoint.pointee.open &+= 1
         metrics.upstreamOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
-        attach(exchange, upstream, index)
         let result = address.withPointer { Glibc.connect(descriptor, $0, $1) }
         let code = result == 0 ? 0 : clinux_errno()
         let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
         let token = Token.make(Token.upstream, upstream.pointee.slot)
         guard code == 0 || code == EINPROGRESS, clinux_epoll_add(epoll, descriptor, edges, token) == 0 else {
-            _ = exchange.pointee.machine.handle(.connecting)
-            return connectFailed(exchange)
+            return (upstream, true)
         }
-        if code == 0 {
-            upstream.pointee.writable = true
-            return exchange.pointee.machine.handle(.connected(reused: false))
-        }
-        upstream.pointee.connecting = true
-        timers.start(upstream.timer, at: nowMs &+ generation.pointee.limits.connectTimeoutMs)
-        return exchange.pointee.machine.handle(.connecting)
+        if code == 0 { upstream.pointee.writable = true } else { upstream.pointee.connecting = true }
+        return (upstream, false)
     }
 
     func connectFailed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
@@ -254,7 +276,7 @@ extension Worker {
         return exchange.pointee.machine.handle(.attemptFailed(.connectFailed))
     }
 
-    private func attach(
+    func attach(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ index: UInt32
     ) {
         upstream.pointee.exchange = exchange

@@ -29,6 +29,7 @@ extension Worker {
         let wasConnecting = upstream.pointee.connecting
         let wasWritable = upstream.pointee.writable
         if events & UInt32(EPOLLOUT.rawValue) != 0 { upstream.pointee.writable = true }
+        if let http2 = upstream.pointee.http2 { return http2UpstreamReady(http2, broken: broken) }
         guard let exchange = upstream.pointee.exchange else {
             // Idle: neither an end nor a byte is expected, and after either it is of no use.
             if upstream.pointee.readable { close(upstream) }
@@ -70,6 +71,7 @@ extension Worker {
     }
 
     func upstreamTimerExpired(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        if let http2 = upstream.pointee.http2 { return http2UpstreamTimerExpired(http2) }
         if upstream.pointee.connecting {
             guard let exchange = upstream.pointee.exchange else { return close(upstream) }
             metrics.timedOut(.connect)
@@ -92,6 +94,7 @@ extension Worker {
 
     @inline(__always)
     func receive(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Received {
+        if upstream.pointee.isStream { return receive(from: upstream.asCall) }
         let space = upstream.pointee.input.space
         let received = receiveBytes(upstream.pointee.descriptor, upstream.pointee.input.tail, space)
         if case .bytes(let count) = received {
@@ -133,15 +136,24 @@ extension Worker {
             case .drained: return .none
             case .endOfStream, .broken:
                 if upstream.pointee.input.count > 0 { return badResponse(exchange) }
-                finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
-                detachUpstream(exchange)
-                // Not a byte of the request went out: any request may be sent again.
-                if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
-                let action = exchange.pointee.machine.handle(.attemptFailed(.closedBeforeResponse))
-                if action == .acquireFreshConnection { rewind(exchange) }
-                return action
+                return closedUnanswered(exchange, upstream)
             }
         }
+    }
+
+    /// The connection ended before a byte of the response.
+    func closedUnanswered(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
+    ) -> ExchangeMachine.Action {
+        let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
+        finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
+        if refused { exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall) }
+        detachUpstream(exchange)
+        // Not a byte of the request went out: any request may be sent again.
+        if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
+        let action = exchange.pointee.machine.handle(.attemptFailed(refused ? .refused : .closedBeforeResponse))
+        if action == .acquireFreshConnection { rewind(exchange) }
+        return action
     }
 
     func badResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
@@ -207,6 +219,13 @@ extension Worker {
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> ExchangeMachine.Action {
         let head = responseScratch
+        if upstream.pointee.isStream {
+            let call = upstream.asCall.pointee
+            let isEmpty =
+                call.responseEnded && call.pending.count == 0
+                && upstream.pointee.input.count == head.pointee.headSize
+            head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
+        }
         exchange.pointee.firstByteAt = clinux_monotonic_ns()
         exchange.pointee.httpStatus = head.pointee.status
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
@@ -216,6 +235,17 @@ extension Worker {
         var needs = tables.pointee.filters.needs
         if let pool = exchange.pointee.pool {
             needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
+        }
+        if exchange.pointee.isGRPC, exchange.pointee.passes {
+            let fields = head.pointee.fields
+            let isCall =
+                fields.contentType >= 0
+                && GRPCStatus.isContentType(fields[Int(fields.contentType)].value)
+            guard head.pointee.status == 200, isCall else { return failHTTPAnswer(exchange, head.pointee.status) }
+            let status = sluice_bytes("grpc-status")
+            for index in 0..<fields.count where fields[index].name == status {
+                noteCallStatus(exchange, fields[index].value)
+            }
         }
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
         if gather {
@@ -233,6 +263,11 @@ extension Worker {
         guard let upstream = exchange.pointee.upstream else { return }
         let status = exchange.pointee.httpStatus
         finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
+        if upstream.pointee.isStream {
+            exchange.pointee.upstream = nil
+            release(upstream.asCall)
+            return
+        }
         let reusable =
             exchange.pointee.upstreamKeepsAlive
             && (!exchange.pointee.passes
@@ -277,6 +312,11 @@ extension Worker {
     }
 
     func close(_ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        if upstream.pointee.isStream { return close(upstream.asCall) }
+        if let http2 = upstream.pointee.http2 {
+            upstream.pointee.http2 = nil
+            disposeHTTP2(http2)
+        }
         let wasIdle = upstream.pointee.isIdle
         if wasIdle { upstream.pointee.endpoint.pointee.remove(upstream) }
         upstream.pointee.endpoint.pointee.open &-= 1

@@ -26,6 +26,7 @@ final class Worker: @unchecked Sendable {
     private let clientPlace: UnsafeMutablePointer<Slab<ClientConnection>>
     private let upstreamPlace: UnsafeMutablePointer<Slab<UpstreamConnection>>
     private let streamPlace: UnsafeMutablePointer<Slab<HTTP2Stream>>
+    private let callPlace: UnsafeMutablePointer<Slab<HTTP2Call>>
     private let exchangePlace: UnsafeMutablePointer<Slab<Exchange>>
     var listeners: [WorkerListener] = []
     var generation: UnsafeMutablePointer<WorkerGeneration>
@@ -33,6 +34,7 @@ final class Worker: @unchecked Sendable {
     let endpoints: UnsafeMutablePointer<UnsafeMutablePointer<WorkerEndpoint>?>
     /// Connections of HTTP/2 that have frames to send.
     var firstDirty: UnsafeMutablePointer<HTTP2Connection>?
+    var firstDirtyUpstream: UnsafeMutablePointer<HTTP2Upstream>?
     var firstWaitingPool: UnsafeMutablePointer<WorkerPool>?
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
@@ -94,6 +96,9 @@ final class Worker: @unchecked Sendable {
         streamPlace = .allocate(capacity: 1)
         // A stream has an exchange for most of its life.
         streamPlace.initialize(to: Slab(bound: settings.maxConnections * 2))
+        // An exchange has one call at a time; one that was let go of waits for its stream's end.
+        callPlace = .allocate(capacity: 1)
+        callPlace.initialize(to: Slab(bound: settings.maxConnections * 4))
         upstreamPlace = .allocate(capacity: 1)
         upstreamPlace.initialize(to: Slab(bound: settings.maxUpstreamConnections))
         // A batch is an exchange beside those of its members.
@@ -135,6 +140,10 @@ final class Worker: @unchecked Sendable {
         @inline(__always) _read { yield streamPlace.pointee }
         @inline(__always) _modify { yield &streamPlace.pointee }
     }
+    var calls: Slab<HTTP2Call> {
+        @inline(__always) _read { yield callPlace.pointee }
+        @inline(__always) _modify { yield &callPlace.pointee }
+    }
     var upstreams: Slab<UpstreamConnection> {
         @inline(__always) _read { yield upstreamPlace.pointee }
         @inline(__always) _modify { yield &upstreamPlace.pointee }
@@ -173,11 +182,15 @@ final class Worker: @unchecked Sendable {
             }
             let millisecond = nowMs
             while let timer = timers.expire(at: millisecond) { expired(timer) }
-            while connectionsFreed {
-                connectionsFreed = false
-                serveWaiting()
+            // Each may give the others something to do.
+            while connectionsFreed || firstDirty != nil || firstDirtyUpstream != nil {
+                if connectionsFreed {
+                    connectionsFreed = false
+                    serveWaiting()
+                }
+                if firstDirtyUpstream != nil { flushDirtyUpstreams() }
+                if firstDirty != nil { flushDirty() }
             }
-            if firstDirty != nil { flushDirty() }
             if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
@@ -339,53 +352,4 @@ final class Worker: @unchecked Sendable {
         }
         return counts
     }
-}
-
-/// What a worker is told once, when it starts.
-struct WorkerSettings: Sendable {
-    /// Clients of this worker; the gateway's bound is shared by all workers, so that one worker may have them all.
-    var maxConnections = 10_000
-    /// Connections to endpoints of this worker: as many as clients, and for each endpoint some idle ones.
-    var maxUpstreamConnections = 20_000
-    var cores: [Int] = []
-    var connections: ConnectionCount
-
-    func core(of worker: Int) -> Int? { cores.isEmpty ? nil : cores[worker % cores.count] }
-}
-
-/// Client connections of the whole gateway against `max_connections`; one atomic for all workers.
-final class ConnectionCount: Sendable {
-    private let open = Atomic<Int>(0)
-    private let bound: Int
-
-    init(bound: Int) { self.bound = bound }
-
-    /// False when the bound is reached.
-    func take() -> Bool {
-        if open.wrappingAdd(1, ordering: .relaxed).newValue <= bound { return true }
-        give()
-        return false
-    }
-
-    func give() { open.wrappingSubtract(1, ordering: .relaxed) }
-}
-
-enum TimerKind {
-    static let client: UInt8 = 1
-    static let exchange: UInt8 = 2
-    static let upstream: UInt8 = 3
-    static let plugin: UInt8 = 4
-    static let batching: UInt8 = 5
-    static let accepting: UInt8 = 6
-}
-
-struct WorkerSnapshot: Sendable {
-    var worker: Int
-    var clients: Int
-    var upstreams: Int
-    var exchanges: Int
-    var bufferBytes: Int
-    var generation: UInt64
-    /// Exchanges under way, by the number of the generation they began on.
-    var byGeneration: [UInt64: Int]
 }

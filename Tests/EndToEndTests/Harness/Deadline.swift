@@ -89,3 +89,26 @@ func closeOnExec(_ descriptor: Int32) { _ = fcntl(descriptor, F_SETFD, FD_CLOEXE
 
 /// Lets time pass between two looks at something that should no longer change.
 func pauseBetweenLooks(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
+
+/// Opened once; a script of a backend waits for it, or the test for the script.
+final class Gate: @unchecked Sendable {
+    private let condition = NSCondition()
+    private var isOpen = false
+
+    func open() {
+        condition.lock()
+        isOpen = true
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// False when it was not opened in a time that is long for anything on this machine.
+    @discardableResult
+    func wait() -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        let limit = Date(timeIntervalSinceNow: 30)
+        while !isOpen { if !condition.wait(until: limit) { return false } }
+        return true
+    }
+}

@@ -93,6 +93,7 @@ final class HTTP2Client {
     /// Bytes that WINDOW_UPDATE frames have added, by stream; 0 is the connection.
     private(set) var opened: [UInt32: Int] = [:]
     private var block: [UInt8] = []
+    private var served: Set<UInt32> = []
 
     static let preface = bytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
@@ -106,6 +107,38 @@ final class HTTP2Client {
             throw HarnessError("no SETTINGS came")
         }
         send(HTTP2Frame(.settings, flags: 1))
+    }
+
+    /// The other side: takes the preface and the client's SETTINGS, and sends its own. Requests are in `answers`.
+    init(serving socket: Socket, settings: [(UInt16, UInt32)] = []) throws {
+        self.socket = socket
+        nghttp2_hd_inflate_new(&inflater)
+        while buffer.count < Self.preface.count {
+            guard case .data(let data) = socket.receive(.ordinary) else { throw HarnessError("no preface came") }
+            buffer += data
+        }
+        guard Array(buffer.prefix(Self.preface.count)) == Self.preface else { throw HarnessError("no preface") }
+        buffer.removeFirst(Self.preface.count)
+        let payload = settings.flatMap { [UInt8($0.0 >> 8), UInt8($0.0 & 255)] + HTTP2Frame.word($0.1) }
+        send(HTTP2Frame(.settings, payload))
+    }
+
+    /// The stream of the next request whose last frame has come, or nil when the connection has ended.
+    func nextRequest(_ deadline: Deadline = .ordinary) throws -> UInt32? {
+        if let known = answers.first(where: { $0.value.isWhole && !served.contains($0.key) })?.key {
+            served.insert(known)
+            return known
+        }
+        guard let frame = try read(deadline, until: { $0.endsStream }) else { return nil }
+        served.insert(frame.stream)
+        return frame.stream
+    }
+
+    /// A whole response.
+    func respond(_ stream: UInt32, _ status: Int = 200, _ body: String = "ok", fields: [(String, String)] = []) {
+        let head = HTTP2Frame(
+            .headers, flags: body.isEmpty ? 5 : 4, stream: stream, Self.block([(":status", "\(status)")] + fields))
+        if body.isEmpty { send(head) } else { send(head, HTTP2Frame(.data, flags: 1, stream: stream, bytes(body))) }
     }
 
     deinit { nghttp2_hd_inflate_del(inflater) }

@@ -35,6 +35,23 @@ enum Clients {
     }
 }
 
+/// A server of ours in Python on a free port of the loopback address, which prints `ready`; killed with its owner.
+final class PythonServer {
+    let port: UInt16
+    private let process: ChildProcess
+
+    init(_ script: String, _ arguments: [String] = []) throws {
+        port = try Clients.freePort()
+        process = try ChildProcess(Clients.python, [Clients.script(script), "\(port)"] + arguments)
+        try waitUntil("\(script) is ready", .after(seconds: 60)) { [process] in
+            if let status = process.poll() {
+                throw HarnessError("\(script) ended with \(status)\n\(process.standardError.suffix(3_000))")
+            }
+            return process.standardOutput.contains("ready")
+        }
+    }
+}
+
 /// A real model server on a free port of the loopback address, killed with its owner.
 final class ModelServer {
     let port: UInt16

@@ -53,6 +53,18 @@ final class ScriptedBackend: @unchecked Sendable {
         thread.start()
     }
 
+    /// Speaks HTTP/2; `script` runs for each connection, which counts from 0.
+    static func http2(
+        settings: [(UInt16, UInt32)] = [], _ script: @escaping @Sendable (Int, HTTP2Client) throws -> Void
+    ) throws -> ScriptedBackend {
+        try ScriptedBackend { connection in
+            try script(connection.index, HTTP2Client(serving: connection.socket, settings: settings))
+        }
+    }
+
+    /// Where it is, for a gateway that is to speak HTTP/2.
+    var grpcEndpoint: String { "grpc://127.0.0.1:\(port)" }
+
     /// Answers every request with `respond`, keeping the connection.
     convenience init(
         path: String? = nil, port: UInt16 = 0, respond: @escaping @Sendable (BackendConnection, HTTPMessage) -> Void

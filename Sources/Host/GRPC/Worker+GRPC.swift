@@ -1,0 +1,276 @@
+import CLinux
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md): what the host knows of it, so that adapters see messages alone.
+extension Worker {
+    // MARK: Requests
+
+    /// Whether the head that was parsed begins a call.
+    func isCall(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<RequestHead>) -> Bool {
+        guard let client = exchange.pointee.client, client.pointee.isStream else { return false }
+        let fields = head.pointee.fields
+        guard fields.contentType >= 0 else { return false }
+        return GRPCStatus.isContentType(fields[Int(fields.contentType)].value)
+            && head.pointee.method == sluice_bytes("POST")
+    }
+
+    /// The client's own deadline, and whether it says one that can be read.
+    func readDeadline(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<RequestHead>) -> Bool {
+        guard let index = timeoutField(head.pointee.fields) else { return true }
+        guard let timeout = GRPCTimeout.parse(head.pointee.fields[index].value) else { return false }
+        let (deadline, overflow) = now.addingReportingOverflow(timeout)
+        exchange.pointee.callDeadline = overflow ? .max : deadline
+        return true
+    }
+
+    func timeoutField(_ fields: FieldSection) -> Int? {
+        let name = sluice_bytes("grpc-timeout")
+        for index in 0..<fields.count
+        where fields[index].name.size == name.size && fields[index].name.equalsIgnoringCase(name) {
+            return index
+        }
+        return nil
+    }
+
+    /// What is left until a deadline, as a field for the endpoint.
+    func appendTimeout(_ exchange: ExchangePointer, _ deadline: UInt64, _ writer: inout HeadWriter) {
+        guard deadline != .max, let memory = allocate(exchange, UInt8.self, 24) else { return }
+        var text = ByteWriter(memory, capacity: 24)
+        // At least something: 0 would be a deadline that has passed, which is for us to say.
+        GRPCTimeout.write(max(deadline &- min(deadline, now), 1_000_000), to: &text)
+        writer.appendField("grpc-timeout", text.bytes)
+    }
+
+    // MARK: The first message
+
+    /// Whether all of the body's first message is there.
+    func hasFirstMessage(_ exchange: ExchangePointer) -> Bool {
+        let gathered = exchange.pointee.gathered
+        guard gathered.count > 0, let size = GRPCFrame.firstSize(gathered.head, gathered.count) else { return false }
+        return gathered.count >= size
+    }
+
+    /// The adapter may look at the head again. What was gathered stays to be sent, or to be gathered on.
+    func firstMessageGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        exchange.pointee.gathersFirst = false
+        let gathered = exchange.pointee.gathered
+        exchange.pointee.gathered = .none
+        guard !gathered.isAbsent, exchange.pointee.ownedBuffers.adopt(gathered) else {
+            buffers.give(gathered)
+            return fail(exchange, SLUICE_INTERNAL, 400, "the call has no message")
+        }
+        exchange.pointee.lead = sluice_bytes(gathered.head.asImmutable, gathered.count)
+        exchange.pointee.toEndpoint.bodyBytes = UInt64(gathered.count)
+        switch unframe(exchange, exchange.pointee.lead, alone: false) {
+        case .failure(let refusal):
+            return fail(exchange, refusal.status, Self.httpStatus(of: refusal.status), refusal.message)
+        case .success(let content):
+            guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
+            piece.initialize(to: content)
+            let message = exchange.pointee.message.unsafelyUnwrapped
+            message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
+            message.pointee.body = UnsafePointer(piece)
+            message.pointee.body_count = content.size > 0 ? 1 : 0
+            message.pointee.body_size = UInt64(content.size)
+            let action = exchange.pointee.machine.handle(.messageGathered)
+            armTimer(exchange)
+            return action
+        }
+    }
+
+    /// Somebody needs the payload after all: the rest of the body joins what is there.
+    func gatherBehindLead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let lead = exchange.pointee.lead
+        // The first message's length says how much there is of a body of one message: mostly all of it is here.
+        exchange.pointee.gathered = buffers.take(max(lead.size, 1))
+        guard !exchange.pointee.gathered.isAbsent, let data = lead.data else { return failWithoutMemory(exchange) }
+        exchange.pointee.gathered.append(data, lead.size)
+        exchange.pointee.lead = .empty
+        if exchange.pointee.toEndpoint.sourceEnded { return gatheredIsWhole(exchange) }
+        exchange.pointee.progressAt = nowMs
+        armTimer(exchange)
+        return gatherMore(exchange)
+    }
+
+    /// The body of a call, gathered, becomes the message that plugins see. An action when it is none.
+    func unframe(
+        _ exchange: ExchangePointer, _ body: sluice_bytes, alone: Bool
+    ) -> Result<sluice_bytes, CallRefusal> {
+        do throws(GRPCFrame.Fault) {
+            return .success(try GRPCFrame.message(body, alone: alone))
+        } catch {
+            switch error {
+            case .malformed:
+                return .failure(
+                    CallRefusal(status: SLUICE_INTERNAL, message: "the request's body is not one message of gRPC"))
+            case .compressed:
+                return .failure(
+                    CallRefusal(
+                        status: SLUICE_UNIMPLEMENTED,
+                        message: "the message is compressed, and who serves this model needs to read it"))
+            }
+        }
+    }
+
+    struct CallRefusal: Error {
+        var status: sluice_status
+        var message: StaticString
+    }
+
+    /// `pieces` of one message with the prefix in front of them; nil without memory.
+    func framed(
+        _ exchange: ExchangePointer, _ pieces: UnsafePointer<sluice_bytes>?, _ count: Int
+    ) -> (pieces: UnsafePointer<sluice_bytes>, count: Int, size: UInt64)? {
+        guard let list = allocate(exchange, sluice_bytes.self, count + 1),
+            let prefix = allocate(exchange, UInt8.self, GRPCFrame.prefixSize)
+        else { return nil }
+        var size = 0
+        for index in 0..<count {
+            guard let piece = pieces?[index] else { break }
+            (list + 1 + index).initialize(to: piece)
+            size += piece.size
+        }
+        GRPCFrame.writePrefix(size, to: prefix)
+        list.initialize(to: sluice_bytes(prefix.asImmutable, GRPCFrame.prefixSize))
+        return (UnsafePointer(list), count + 1, UInt64(size + GRPCFrame.prefixSize))
+    }
+
+    // MARK: Answers
+
+    /// An answer to a call that only says how it ended: its fields are those of trailers ("Trailers-Only").
+    func sendStatus(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
+    ) -> ExchangeMachine.Action {
+        let room = message.size * 3 + 8
+        guard let fields = allocate(exchange, sluice_field.self, 3), let memory = allocate(exchange, UInt8.self, room)
+        else { return cutWithoutAnswer(exchange) }
+        var code = ByteWriter(memory, capacity: 8)
+        code.write(decimal: GRPCStatus.code(of: status))
+        var text = ByteWriter(memory + 8, capacity: room - 8)
+        GRPCStatus.write(message: message, to: &text)
+        fields.initialize(
+            to: sluice_field(name: sluice_bytes("content-type"), value: sluice_bytes("application/grpc")))
+        (fields + 1).initialize(to: sluice_field(name: sluice_bytes("grpc-status"), value: code.bytes))
+        (fields + 2).initialize(to: sluice_field(name: sluice_bytes("grpc-message"), value: text.bytes))
+        var out = sluice_message()
+        out.status = 200
+        out.fields = UnsafePointer(fields)
+        out.field_count = message.isEmpty ? 2 : 3
+        let action = send(exchange, out)
+        // What metrics and observers count is how the call went, not how it was said.
+        exchange.pointee.httpStatus = UInt16(clamping: httpStatus)
+        return action
+    }
+
+    /// An adapter's answer to a call: one message, and the status that it went well.
+    func sendMessage(_ exchange: ExchangePointer, _ message: sluice_message) -> ExchangeMachine.Action {
+        guard let framed = framed(exchange, message.body, Int(message.body_count)),
+            let fields = allocate(exchange, sluice_field.self, Int(message.field_count) + 1),
+            setTrailers(exchange, SLUICE_OK, .empty)
+        else { return failWithoutMemory(exchange) }
+        fields.initialize(
+            to: sluice_field(name: sluice_bytes("content-type"), value: sluice_bytes("application/grpc")))
+        var count = 1
+        for index in 0..<Int(message.field_count)
+        where !message.fields[index].name.equalsIgnoringCase(sluice_bytes("content-type")) {
+            (fields + count).initialize(to: message.fields[index])
+            count += 1
+        }
+        var out = message
+        out.status = 200
+        out.fields = UnsafePointer(fields)
+        out.field_count = UInt32(count)
+        out.body = framed.pieces
+        out.body_count = UInt32(framed.count)
+        return send(exchange, out)
+    }
+
+    /// The trailers of a call that went well, or that broke off after its answer had begun.
+    func setTrailers(_ exchange: ExchangePointer, _ status: sluice_status, _ message: sluice_bytes) -> Bool {
+        let shown = sluice_bytes(data: message.data, size: min(message.size, 512))
+        var buffer = buffers.take(BufferPool.small)
+        guard let base = buffer.base else { return false }
+        var writer = ByteWriter(base, capacity: buffer.capacity)
+        writer.write("grpc-status: ")
+        writer.write(decimal: GRPCStatus.code(of: status))
+        if !shown.isEmpty {
+            writer.write("\r\ngrpc-message: ")
+            GRPCStatus.write(message: shown, to: &writer)
+        }
+        writer.write("\r\n")
+        buffer.end = writer.count
+        buffers.give(exchange.pointee.toClient.trailers)
+        exchange.pointee.toClient.trailers = buffer
+        return true
+    }
+
+    /// How an endpoint's call ended, from the trailers or, without a body, from the head.
+    func endpointStatus(_ exchange: ExchangePointer) -> (status: sluice_status, message: sluice_bytes)? {
+        let trailers = exchange.pointee.toClient.trailers
+        if let text = GRPCStatus.value(of: "grpc-status", in: trailers), let status = GRPCStatus.parse(text) {
+            return (status, GRPCStatus.value(of: "grpc-message", in: trailers) ?? .empty)
+        }
+        guard let head = exchange.pointee.responseMessage, let text = field(head.pointee, "grpc-status"),
+            let status = GRPCStatus.parse(text)
+        else { return nil }
+        return (status, field(head.pointee, "grpc-message") ?? .empty)
+    }
+
+    private func field(_ message: sluice_message, _ name: StaticString) -> sluice_bytes? {
+        for index in 0..<Int(message.field_count)
+        where message.fields[index].name.equalsIgnoringCase(sluice_bytes(name)) {
+            return message.fields[index].value
+        }
+        return nil
+    }
+
+    /// The gathered answer to a call that the gateway made: its message in place of the body, or an action that says
+    /// what is wrong with it.
+    func readCallResponse(
+        _ exchange: ExchangePointer, _ message: UnsafeMutablePointer<sluice_message>
+    ) -> ExchangeMachine.Action? {
+        let http = UInt16(clamping: message.pointee.status)
+        guard http == 200 else { return failHTTPAnswer(exchange, http) }
+        guard let ended = endpointStatus(exchange) else {
+            return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer has no grpc-status")
+        }
+        guard ended.status == SLUICE_OK else {
+            var text = sluice_bytes("the endpoint refused the call")
+            if ended.message.size > 0, let room = allocate(exchange, UInt8.self, ended.message.size) {
+                text = GRPCStatus.decode(message: ended.message, into: room)
+            }
+            return fail(exchange, ended.status, Self.httpStatus(of: ended.status), text)
+        }
+        let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
+        guard let content = try? GRPCFrame.message(body, alone: true),
+            let piece = allocate(exchange, sluice_bytes.self, 1)
+        else { return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer is not one plain message of gRPC") }
+        piece.initialize(to: content)
+        message.pointee.transport = UInt32(SLUICE_TRANSPORT_GRPC)
+        message.pointee.body = UnsafePointer(piece)
+        message.pointee.body_count = content.size > 0 ? 1 : 0
+        message.pointee.body_size = UInt64(content.size)
+        message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
+        return nil
+    }
+
+    /// The endpoint, or a proxy before it, answered a call with plain HTTP.
+    func failHTTPAnswer(_ exchange: ExchangePointer, _ http: UInt16) -> ExchangeMachine.Action {
+        let room = 64
+        guard let memory = allocate(exchange, UInt8.self, room) else { return failWithoutMemory(exchange) }
+        var writer = ByteWriter(memory, capacity: room)
+        writer.write("the endpoint answered a call with HTTP status ")
+        writer.write(decimal: UInt64(http))
+        let status = GRPCStatus.status(ofHTTP: http)
+        return fail(exchange, status, Self.httpStatus(of: status), writer.bytes)
+    }
+
+    /// Notes how a call ended that is passed on, for metrics, observers and balancers.
+    func noteCallStatus(_ exchange: ExchangePointer, _ text: sluice_bytes?) {
+        guard let text, let status = GRPCStatus.parse(text), status != SLUICE_OK else { return }
+        exchange.pointee.status = status
+        exchange.pointee.httpStatus = UInt16(clamping: Self.httpStatus(of: status))
+    }
+}

@@ -1,0 +1,88 @@
+import CNGHTTP2
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// The head of a request, written for HTTP/1.1, as the field list of HTTP/2 (RFC 9113 §8.3.1).
+enum HTTP2RequestText {
+    /// As many as a head may have, and those that the gateway and its plugins add.
+    private static let fieldsAtMost = 192
+
+    /// Calls `body` with the fields; their bytes are those of `text`, names folded to lower case in place. Fields of
+    /// one connection of HTTP/1.1 are left out (§8.2.2). -1 when it is not called: there are too many fields.
+    static func withFields(
+        of text: Buffer, wantsTrailers: Bool, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
+    ) -> Int32 {
+        withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: fieldsAtMost) { storage in
+            let list = storage.baseAddress.unsafelyUnwrapped
+            var cursor = text.head
+            let end = text.tail
+            guard let method = word(&cursor, end), let path = word(&cursor, end) else { return -1 }
+            guard let lineEnd = memchr(cursor, 0x0A, end - cursor) else { return -1 }
+            cursor = lineEnd.assumingMemoryBound(to: UInt8.self) + 1
+            set(list, ":method", method)
+            set(list + 1, ":scheme", sluice_bytes("http"))
+            set(list + 2, ":path", path)
+            // Pseudo-header fields come first: the place of :authority is kept until Host is found.
+            set(list + 3, ":authority", .empty)
+            var count = 4
+            while cursor < end {
+                guard let found = memchr(cursor, 0x0D, end - cursor) else { break }
+                let line = cursor
+                let lineEnd = found.assumingMemoryBound(to: UInt8.self)
+                cursor = min(lineEnd + 2, end)
+                guard lineEnd > line, let colon = memchr(line, 0x3A, lineEnd - line) else { continue }
+                let size = colon.assumingMemoryBound(to: UInt8.self) - line
+                for place in 0..<size where line[place] &- 0x41 < 26 { line[place] |= 0x20 }
+                var value = line + size + 1
+                while value < lineEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
+                let name = sluice_bytes(line.asImmutable, size)
+                let content = sluice_bytes(value.asImmutable, lineEnd - value)
+                if name == sluice_bytes("host") {
+                    set(list + 3, ":authority", content)
+                    continue
+                }
+                guard !isOfConnection(name) else { continue }
+                guard count < fieldsAtMost - 1 else { return -1 }
+                set(list + count, name, content)
+                count += 1
+            }
+            if wantsTrailers {
+                set(list + count, sluice_bytes("te"), sluice_bytes("trailers"))
+                count += 1
+            }
+            return body(list, count)
+        }
+    }
+
+    private static func word(_ cursor: inout UnsafeMutablePointer<UInt8>, _ end: UnsafeMutablePointer<UInt8>)
+        -> sluice_bytes?
+    {
+        guard let found = memchr(cursor, 0x20, end - cursor)?.assumingMemoryBound(to: UInt8.self) else { return nil }
+        let word = sluice_bytes(cursor.asImmutable, found - cursor)
+        cursor = found + 1
+        return word
+    }
+
+    private static func isOfConnection(_ name: sluice_bytes) -> Bool {
+        switch name.size {
+        case 2: name == sluice_bytes("te")
+        case 7: name == sluice_bytes("upgrade")
+        case 10: name == sluice_bytes("connection") || name == sluice_bytes("keep-alive")
+        case 16: name == sluice_bytes("proxy-connection")
+        case 17: name == sluice_bytes("transfer-encoding")
+        default: false
+        }
+    }
+
+    private static func set(_ field: UnsafeMutablePointer<nghttp2_nv>, _ name: StaticString, _ value: sluice_bytes) {
+        set(field, sluice_bytes(name), value)
+    }
+
+    private static func set(_ field: UnsafeMutablePointer<nghttp2_nv>, _ name: sluice_bytes, _ value: sluice_bytes) {
+        field.initialize(
+            to: nghttp2_nv(
+                name: UnsafeMutablePointer(mutating: name.data), value: UnsafeMutablePointer(mutating: value.data),
+                namelen: name.size, valuelen: value.size, flags: 0))
+    }
+}

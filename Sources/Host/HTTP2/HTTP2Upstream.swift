@@ -1,0 +1,113 @@
+import CNGHTTP2
+import HTTP1
+import SluiceABI
+
+/// What a connection to an endpoint that speaks HTTP/2 (RFC 9113) has beside its socket. It carries many requests at
+/// once, each of which is an `HTTP2Call`.
+struct HTTP2Upstream {
+    let session: OpaquePointer
+    /// The socket: descriptor, timer, endpoint.
+    let socket: UnsafeMutablePointer<UpstreamConnection>
+    let worker: Unmanaged<Worker>
+    /// Frames that the socket has not taken yet.
+    var output = Buffer.none
+    var firstCall: UnsafeMutablePointer<HTTP2Call>?
+    var callCount = 0
+    /// Calls whose bytes have all gone, and whose exchange has more.
+    var firstDrained: UnsafeMutablePointer<HTTP2Call>?
+    /// Data came for it in a frame that is not whole yet.
+    var partial: UnsafeMutablePointer<HTTP2Call>?
+    var isDirty = false
+    var nextDirty: UnsafeMutablePointer<HTTP2Upstream>?
+    /// libnghttp2 is at work on this session: it must be neither called for output nor freed.
+    var isBusy = false
+    /// To be closed as soon as it is not busy.
+    var isCondemned = false
+    /// No call begins here any more: GOAWAY came, the session failed, or its stream numbers are used up.
+    var isLeaving = false
+    /// When the endpoint was last heard of, in milliseconds; and whether a PING waits for its answer.
+    var heardAt: UInt64 = 0
+    var pingSent = false
+    var frames = HTTP2FrameBudget()
+    /// The next connection of the same worker to the same endpoint.
+    var next: UnsafeMutablePointer<HTTP2Upstream>?
+
+    /// Streams at once on one connection until the endpoint says how many it bears: RFC 9113 §6.5.2 recommends that
+    /// this be no less than 100.
+    static let callsAtMost = 100
+
+    /// Whether one more call may begin.
+    var hasRoom: Bool {
+        guard !isLeaving, !isCondemned, callCount < Self.callsAtMost else { return false }
+        let allowed = nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+        return callCount < Int(allowed)
+    }
+}
+
+/// One request on a connection that speaks HTTP/2: to its exchange an endpoint's connection of its own.
+struct HTTP2Call: SlabElement {
+    /// First, so that a call's address is its connection's as the exchange sees it.
+    var upstream: UpstreamConnection
+    var connection: UnsafeMutablePointer<HTTP2Upstream>
+    /// 0 until the request is submitted.
+    var id: Int32 = 0
+    /// What the endpoint has sent and nobody has taken: heads as text of HTTP/1.1, then bytes of the body, at most the
+    /// stream's window.
+    var pending = Buffer.none
+    /// Bytes at the front of `pending` that are of heads, which no window counts.
+    var headBytes = 0
+    /// The size of the present header block as RFC 9113 §6.5.2 counts it.
+    var listSize = 0
+    /// The present head is one of an interim response.
+    var isInterim = false
+    /// The final head is in: fields that follow are trailers.
+    var hasHead = false
+    /// Bytes of the request's body for which the endpoint has opened no window yet. What was sent of it is kept in
+    /// front of them for as long as all of it fits: the endpoint may refuse the request unread.
+    var output = Buffer.none
+    /// Bytes of the body are no longer all in `output`.
+    var hasForgotten = false
+    /// Lines of the response's trailer fields.
+    var trailers = Buffer.none
+    /// Nothing follows `output`.
+    var requestEnded = false
+    /// END_STREAM has gone out.
+    var requestSent = false
+    /// END_STREAM has come.
+    var responseEnded = false
+    /// The endpoint has not looked at the request (RFC 9113 §8.7): it may be sent again, whatever it is.
+    var isRefused = false
+    /// libnghttp2 knows this stream no more.
+    var isClosed = false
+    var isDeferred = false
+    var isListedDrained = false
+    var nextDrained: UnsafeMutablePointer<HTTP2Call>?
+    var next: UnsafeMutablePointer<HTTP2Call>?
+    var previous: UnsafeMutablePointer<HTTP2Call>?
+
+    init(slot: SlabSlot) {
+        upstream = UpstreamConnection(slot: slot)
+        upstream.isStream = true
+        upstream.writable = true
+        connection = UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped
+    }
+
+    var slot: SlabSlot {
+        get { upstream.slot }
+        set { upstream.slot = newValue }
+    }
+}
+
+extension UnsafeMutablePointer<HTTP2Call> {
+    /// The call as an exchange holds it: its first field.
+    var asUpstream: UnsafeMutablePointer<UpstreamConnection> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: UpstreamConnection.self)
+    }
+}
+
+extension UnsafeMutablePointer<UpstreamConnection> {
+    /// Only where `isStream`.
+    var asCall: UnsafeMutablePointer<HTTP2Call> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: HTTP2Call.self)
+    }
+}

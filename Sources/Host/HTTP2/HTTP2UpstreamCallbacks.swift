@@ -1,0 +1,101 @@
+import CNGHTTP2
+import Glibc
+import SluiceABI
+
+/// What libnghttp2 calls for sessions with endpoints; each hands over to the worker. `user` is the `HTTP2Upstream`.
+enum HTTP2UpstreamCallbacks {
+    typealias Connection = UnsafeMutablePointer<HTTP2Upstream>
+
+    /// Made once, shared by all sessions, never freed.
+    nonisolated(unsafe) static let table: OpaquePointer = {
+        var made: OpaquePointer?
+        precondition(nghttp2_session_callbacks_new(&made) == 0, "no memory for callbacks")
+        let table = made.unsafelyUnwrapped
+        nghttp2_session_callbacks_set_on_begin_headers_callback(table) { session, frame, _ in
+            guard let frame, let call = call(session, frame.pointee.hd.stream_id) else { return 0 }
+            call.pointee.listSize = 0
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_header_callback(table) {
+            session, frame, name, nameSize, value, valueSize, _, user in
+            guard let frame, let connection = from(user), let call = call(session, frame.pointee.hd.stream_id) else {
+                return 0
+            }
+            let fits = worker(of: connection).responseField(
+                call, sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            return fits ? 0 : CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+        }
+        // Without this one a field that must not be is dropped, and the response goes on without it.
+        nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
+            guard let connection = from(user) else { return 0 }
+            worker(of: connection).metrics.parseFailed(.upstream, .field)
+            return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+        }
+        nghttp2_session_callbacks_set_on_frame_recv_callback(table) { session, frame, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            worker(of: connection).frameReceived(connection, frame, call(session, frame.pointee.hd.stream_id))
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
+            guard let connection = from(user) else { return 0 }
+            worker(of: connection).metrics.parseFailed(.upstream, .other)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in
+            guard let connection = from(user), let bytes else { return 0 }
+            worker(of: connection).dataReceived(connection, call(session, id), id, bytes, count)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, code, user in
+            guard let connection = from(user), let call = call(session, id) else { return 0 }
+            worker(of: connection).callClosed(call, code)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, _ in
+            guard let frame else { return 0 }
+            let header = frame.pointee.hd
+            guard header.type == HTTP2Callbacks.data || header.type == HTTP2Callbacks.headers,
+                header.flags & HTTP2Callbacks.endStream != 0, let call = call(session, header.stream_id)
+            else { return 0 }
+            call.pointee.requestSent = true
+            return 0
+        }
+        return table
+    }()
+
+    /// Takes bytes of a request's body out of the call's buffer.
+    static let read: nghttp2_data_source_read_callback = { _, _, destination, room, flags, source, _ in
+        guard let source, let place = source.pointee.ptr, let destination, let flags else { return 0 }
+        let call = place.assumingMemoryBound(to: HTTP2Call.self)
+        let count = min(room, call.pointee.output.count)
+        if count > 0 {
+            destination.update(from: call.pointee.output.head, count: count)
+            call.pointee.output.start &+= count
+        }
+        if call.pointee.output.count == 0 {
+            if call.pointee.requestEnded {
+                flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            } else {
+                worker(of: call.pointee.connection).noteDrained(call)
+                if count == 0 {
+                    call.pointee.isDeferred = true
+                    return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+                }
+            }
+        }
+        return count
+    }
+
+    private static func from(_ user: UnsafeMutableRawPointer?) -> Connection? {
+        user?.assumingMemoryBound(to: HTTP2Upstream.self)
+    }
+
+    private static func call(_ session: OpaquePointer?, _ id: Int32) -> UnsafeMutablePointer<HTTP2Call>? {
+        guard id > 0 else { return nil }
+        return nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Call.self)
+    }
+
+    private static func worker(of connection: Connection) -> Worker {
+        connection.pointee.worker._withUnsafeGuaranteedRef { $0 }
+    }
+}

@@ -1,0 +1,332 @@
+import CLinux
+import CNGHTTP2
+import Glibc
+import HTTP1
+import SluiceABI
+
+/// Connections to endpoints that speak HTTP/2: opened by the first request that finds no room on another, shared by
+/// those that follow.
+extension Worker {
+    /// How long a connection stays open without a call, in milliseconds; as for HTTP/1.1.
+    private static let http2IdleMs: UInt64 = 50_000
+    /// An endpoint that is silent for so long while calls are open is asked whether it is there (RFC 9113 §6.7)...
+    private static let pingAfterMs: UInt64 = 20_000
+    /// ...and given so long to say so. Together they find a vanished host long before TCP does.
+    private static let pingTimeoutMs: UInt64 = 10_000
+    /// Frames that are written at once.
+    private static let upstreamOutputAtOnce = BufferPool.medium
+
+    // MARK: Opening
+
+    /// A place on a connection of the endpoint, or on a new one. Nil when there is neither.
+    func takeCall(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
+    ) -> ExchangeMachine.Action? {
+        var link = endpoint.pointee.firstHTTP2
+        while let connection = link {
+            if connection.pointee.hasRoom { break }
+            link = connection.pointee.next
+        }
+        if link == nil {
+            guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
+            link = openHTTP2(exchange, pool, endpoint)
+        }
+        leaveQueue(exchange)
+        guard let connection = link, let call = calls.take() else {
+            metrics.rejected(.memory)
+            return fail(
+                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+        }
+        let socket = connection.pointee.socket
+        call.pointee.connection = connection
+        call.pointee.upstream.endpoint = endpoint
+        call.pointee.upstream.pool = pool.pointee.shared
+        call.pointee.upstream.timer.kind = TimerKind.upstream
+        call.pointee.upstream.timer.owner = UnsafeMutableRawPointer(call)
+        call.pointee.next = connection.pointee.firstCall
+        connection.pointee.firstCall?.pointee.previous = call
+        connection.pointee.firstCall = call
+        connection.pointee.callCount &+= 1
+        attach(exchange, call.asUpstream, index)
+        if socket.pointee.connecting {
+            call.pointee.upstream.connecting = true
+            return exchange.pointee.machine.handle(.connecting)
+        }
+        // The connection failed at once: there is nothing to wait for.
+        if connection.pointee.isCondemned {
+            _ = exchange.pointee.machine.handle(.connecting)
+            let action = connectFailed(exchange)
+            close(socket)
+            return action
+        }
+        call.pointee.upstream.reused = true
+        if let opener = socket.pointee.pool {
+            metrics.upstreamReused(pool: PoolMetricsID(index: opener.pointee.metrics))
+        }
+        return exchange.pointee.machine.handle(.connected(reused: true))
+    }
+
+    /// Nil when there is no socket or memory; condemned when the endpoint refused at once.
+    private func openHTTP2(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
+    ) -> UnsafeMutablePointer<HTTP2Upstream>? {
+        guard let opened = openSocket(pool, endpoint) else { return nil }
+        let socket = opened.socket
+        let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
+        var session: OpaquePointer?
+        guard
+            nghttp2_session_client_new2(
+                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options)
+                == 0, let session
+        else {
+            connection.deallocate()
+            close(socket)
+            return nil
+        }
+        connection.initialize(
+            to: HTTP2Upstream(session: session, socket: socket, worker: Unmanaged.passUnretained(self)))
+        socket.pointee.http2 = connection
+        connection.pointee.next = endpoint.pointee.firstHTTP2
+        endpoint.pointee.firstHTTP2 = connection
+        connection.pointee.heardAt = nowMs
+        let limits = generation.pointee.limits
+        withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 3) { settings in
+            settings[0] = nghttp2_settings_entry(
+                settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0)
+            settings[1] = nghttp2_settings_entry(
+                settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: Self.streamWindow)
+            settings[2] = nghttp2_settings_entry(
+                settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: UInt32(limits.headerBytes))
+            nghttp2_submit_settings(session, 0, settings.baseAddress, settings.count)
+        }
+        nghttp2_session_set_local_window_size(session, 0, 0, Self.connectionWindow)
+        if opened.failed {
+            connection.pointee.isCondemned = true
+        } else if socket.pointee.connecting {
+            timers.start(socket.timer, at: nowMs &+ limits.connectTimeoutMs)
+        } else {
+            markDirty(connection)
+            watch(connection)
+        }
+        return connection
+    }
+
+    // MARK: Events
+
+    func http2UpstreamReady(_ connection: UnsafeMutablePointer<HTTP2Upstream>, broken: Bool) {
+        let socket = connection.pointee.socket
+        if socket.pointee.connecting {
+            var code: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(socket.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+            guard code == 0, !broken else { return http2ConnectFailed(connection) }
+            guard socket.pointee.writable else { return }
+            socket.pointee.connecting = false
+            connection.pointee.heardAt = nowMs
+            timers.stop(socket.timer)
+            markDirty(connection)
+            watch(connection)
+            while let call = firstConnecting(connection) {
+                call.pointee.upstream.connecting = false
+                guard let exchange = call.pointee.upstream.exchange else { continue }
+                perform(exchange, exchange.pointee.machine.handle(.connected(reused: false)))
+            }
+        }
+        if socket.pointee.writable, connection.pointee.output.count > 0 { markDirty(connection) }
+        if socket.pointee.readable { readHTTP2(connection) }
+    }
+
+    private func firstConnecting(
+        _ connection: UnsafeMutablePointer<HTTP2Upstream>
+    ) -> UnsafeMutablePointer<HTTP2Call>? {
+        var link = connection.pointee.firstCall
+        while let call = link {
+            if call.pointee.upstream.connecting { return call }
+            link = call.pointee.next
+        }
+        return nil
+    }
+
+    /// All who waited for the connection are told.
+    func http2ConnectFailed(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        connection.pointee.isLeaving = true
+        while let call = firstConnecting(connection) {
+            call.pointee.upstream.connecting = false
+            guard let exchange = call.pointee.upstream.exchange else { continue }
+            perform(exchange, connectFailed(exchange))
+        }
+        close(connection.pointee.socket)
+    }
+
+    /// Feeds what has arrived to the session.
+    private func readHTTP2(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        // An endpoint that does not read the answers to its frames is not read from either.
+        while !connection.pointee.isCondemned, socket.pointee.readable,
+            connection.pointee.output.count < Self.upstreamOutputAtOnce
+        {
+            if socket.pointee.input.isAbsent { socket.pointee.input = buffers.take(BufferPool.medium) }
+            guard !socket.pointee.input.isAbsent else {
+                connection.pointee.isCondemned = true
+                break
+            }
+            socket.pointee.input.start = 0
+            socket.pointee.input.end = 0
+            switch receive(socket) {
+            case .bytes: break
+            case .drained: continue
+            case .endOfStream, .broken:
+                connection.pointee.isCondemned = true
+                continue
+            }
+            connection.pointee.heardAt = nowMs
+            connection.pointee.pingSent = false
+            connection.pointee.isBusy = true
+            let taken = nghttp2_session_mem_recv(
+                connection.pointee.session, socket.pointee.input.head, socket.pointee.input.count)
+            if taken >= 0, let call = connection.pointee.partial {
+                connection.pointee.partial = nil
+                advance(call)
+            }
+            connection.pointee.isBusy = false
+            if taken < 0 {
+                metrics.parseFailed(.upstream, .other)
+                connection.pointee.isLeaving = true
+                nghttp2_session_terminate_session(connection.pointee.session, NGHTTP2_PROTOCOL_ERROR.rawValue)
+            }
+            markDirty(connection)
+        }
+        buffers.give(socket.pointee.input)
+        socket.pointee.input = .none
+        if connection.pointee.isCondemned { close(socket) }
+    }
+
+    // MARK: Output
+
+    func markDirty(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        guard !connection.pointee.isDirty else { return }
+        connection.pointee.isDirty = true
+        connection.pointee.nextDirty = firstDirtyUpstream
+        firstDirtyUpstream = connection
+    }
+
+    func flushDirtyUpstreams() {
+        while let connection = firstDirtyUpstream {
+            firstDirtyUpstream = connection.pointee.nextDirty
+            connection.pointee.isDirty = false
+            flush(connection)
+        }
+    }
+
+    /// Writes frames until there are none, or the socket is full.
+    private func flush(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        if connection.pointee.isCondemned { return close(socket) }
+        guard !socket.pointee.connecting else { return }
+        while true {
+            connection.pointee.isBusy = true
+            let isWhole = fill(&connection.pointee.output, from: connection.pointee.session)
+            connection.pointee.isBusy = false
+            guard isWhole else { return close(socket) }
+            serveDrained(connection)
+            let wanted = connection.pointee.output.count
+            if wanted == 0 { break }
+            guard socket.pointee.writable else { return }
+            let sent = sendBytes(socket.pointee.descriptor, connection.pointee.output.head, wanted)
+            guard sent >= 0 else { return close(socket) }
+            connection.pointee.output.start &+= sent
+            metrics.bytes(.upstream, received: 0, sent: UInt64(sent))
+            if sent < wanted {
+                socket.pointee.writable = false
+                return
+            }
+        }
+        buffers.give(connection.pointee.output)
+        connection.pointee.output = .none
+        let session = connection.pointee.session
+        // The session has failed and said so, or nobody will use it any more.
+        if nghttp2_session_want_read(session) == 0 || connection.pointee.isLeaving && connection.pointee.callCount == 0
+        {
+            return close(socket)
+        }
+        // Reading had stopped while the endpoint did not read.
+        if socket.pointee.readable { readHTTP2(connection) }
+    }
+
+    // MARK: The end
+
+    /// What a connection that speaks HTTP/2 holds beside its socket. Its calls end as the endpoint's connections do
+    /// that close unanswered, or in the middle of an answer.
+    func disposeHTTP2(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        connection.pointee.isLeaving = true
+        let endpoint = connection.pointee.socket.pointee.endpoint
+        var place = endpoint.pointee.firstHTTP2
+        if place == connection {
+            endpoint.pointee.firstHTTP2 = connection.pointee.next
+        } else {
+            while let each = place, each.pointee.next != connection { place = each.pointee.next }
+            place?.pointee.next = connection.pointee.next
+        }
+        while let call = connection.pointee.firstCall {
+            unlink(call)
+            call.pointee.isClosed = true
+            guard call.pointee.upstream.exchange != nil else {
+                free(call)
+                continue
+            }
+            call.pointee.upstream.connecting = false
+            advance(call)
+        }
+        if connection.pointee.isDirty {
+            if firstDirtyUpstream == connection {
+                firstDirtyUpstream = connection.pointee.nextDirty
+            } else {
+                var link = firstDirtyUpstream
+                while let each = link, each.pointee.nextDirty != connection { link = each.pointee.nextDirty }
+                link?.pointee.nextDirty = connection.pointee.nextDirty
+            }
+        }
+        buffers.give(connection.pointee.output)
+        nghttp2_session_del(connection.pointee.session)
+        connection.deinitialize(count: 1)
+        connection.deallocate()
+    }
+
+    func http2UpstreamTimerExpired(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        if socket.pointee.connecting {
+            metrics.timedOut(.connect)
+            return http2ConnectFailed(connection)
+        }
+        if connection.pointee.callCount == 0 {
+            if nowMs >= socket.pointee.deadline { return close(socket) }
+        } else if connection.pointee.pingSent {
+            if nowMs >= connection.pointee.heardAt &+ Self.pingAfterMs &+ Self.pingTimeoutMs {
+                metrics.timedOut(.response)
+                return close(socket)
+            }
+        } else if nowMs >= connection.pointee.heardAt &+ Self.pingAfterMs {
+            connection.pointee.pingSent = true
+            nghttp2_submit_ping(connection.pointee.session, 0, nil)
+            markDirty(connection)
+        }
+        watch(connection)
+    }
+
+    /// The timer looks at an open connection every so often.
+    private func watch(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        if connection.pointee.callCount == 0, socket.pointee.deadline <= nowMs {
+            socket.pointee.deadline = nowMs &+ Self.http2IdleMs
+        }
+        timers.start(socket.timer, at: nowMs &+ Self.pingTimeoutMs)
+    }
+
+    /// The last call of a connection has ended: from now on it is idle.
+    func noteIdle(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        connection.pointee.socket.pointee.deadline = nowMs &+ Self.http2IdleMs
+        if connection.pointee.isLeaving { markDirty(connection) }
+    }
+}
