@@ -45,9 +45,12 @@ struct BodyFlow {
     /// Bytes of the body that were sent or staged, or gathered.
     var bodyBytes: UInt64 = 0
 
+    // Inlined: a call would be given a copy of all the flow.
+    @inline(__always)
     var hasPieces: Bool { pieceIndex < pieceCount }
 
     /// The source's bytes go to the sink as they lie; else they pass through `staged`.
+    @inline(__always)
     var isDirect: Bool { source == .length || (source == .untilClose && !sinkIsChunked) }
 
     mutating func setSource(_ framing: BodyFraming) {

@@ -9,7 +9,8 @@ extension Worker {
     private static let chunkOverhead = ChunkedEncoder.sizeLineBytes + 2
 
     /// Lists what can be sent at once in `pieces`: staged bytes, pieces of a message, then bytes of the input.
-    func collect(_ flow: BodyFlow, _ input: Buffer) -> Int {
+    /// The flow is not changed; by value it would be copied, all of it, at each call.
+    func collect(_ flow: inout BodyFlow, _ input: Buffer) -> Int {
         var count = 0
         if flow.staged.count > 0 {
             pieces[0] = iovec(iov_base: flow.staged.head, iov_len: flow.staged.count)

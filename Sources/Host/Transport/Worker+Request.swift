@@ -76,7 +76,7 @@ extension Worker {
             let input =
                 streams && !exchange.pointee.toEndpoint.sourceEnded
                 ? exchange.pointee.client.unsafelyUnwrapped.pointee.input : .none
-            let count = collect(exchange.pointee.toEndpoint, input)
+            let count = collect(&exchange.pointee.toEndpoint, input)
             if count == 0 {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
                     if upstream.pointee.isStream { endRequest(upstream.asCall) }
@@ -132,8 +132,8 @@ extension Worker {
     private func stageRequestBody(
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> ExchangeMachine.Action? {
-        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         if !exchange.pointee.toEndpoint.isDirect {
+            let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
             let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
             if let fault {
                 exchange.pointee.machine.clientPersists = false

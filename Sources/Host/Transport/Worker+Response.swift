@@ -276,7 +276,7 @@ extension Worker {
                 joinSmall(&exchange.pointee.toClient, &nothing)
             }
             let open = exchange.pointee.upstream
-            let count = collect(exchange.pointee.toClient, open?.pointee.input ?? .none)
+            let count = collect(&exchange.pointee.toClient, open?.pointee.input ?? .none)
             if count == 0 {
                 if exchange.pointee.toClient.sourceEnded {
                     endUpstream(exchange)

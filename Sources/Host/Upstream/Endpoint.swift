@@ -36,7 +36,8 @@ struct Endpoint {
         requests.pointee.wrappingAdd(1, ordering: .relaxed)
     }
 
-    /// `firstByte` in nanoseconds, 0 when no answer came. [worker]
+    /// `firstByte` in nanoseconds, 0 when no answer came. Inlined, or the whole endpoint would be copied. [worker]
+    @inline(__always)
     func attemptEnds(firstByte: UInt64, failed: Bool, now: UInt64) {
         inFlight.pointee.wrappingSubtract(1, ordering: .relaxed)
         if failed {
