@@ -7,7 +7,7 @@ public struct ModelServiceProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes.
-    public enum Method: Int, CaseIterable {
+    public enum Method: Int, CaseIterable, Sendable {
         case predict, batchPredict, streamPredict
 
         public var path: StaticString {
@@ -156,6 +156,7 @@ public struct ModelServiceProtocol: GRPCCodec {
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
+        try message.requireTransport(SLUICE_TRANSPORT_GRPC, target)
         var out = ProtobufWriter(arena: arena)
         if target.same_protocol != 0, let received = request.message?.pointee,
             let method = Method(path: received.path)

@@ -209,7 +209,7 @@ struct UnifiedMessage {
 }
 
 /// google.protobuf.Any, and what of it the gateway calls a content type. A message of a type known to both ends is
-/// `application/protobuf; messageType="…"`; anything else travels as a google.api.HttpBody, whose own content type that is.
+/// `application/protobuf; messageType="…"`; anything else travels as a google.api.HttpBody, with its own content type.
 enum AnyMessage {
     private static let httpBody: StaticString = "type.googleapis.com/google.api.HttpBody"
     private static let prefix: StaticString = "application/protobuf; messageType=\""
@@ -260,7 +260,7 @@ enum AnyMessage {
         _ type: sluice_bytes, _ raw: sluice_bytes, _ out: inout ProtobufWriter
     ) throws(CodecFailure) {
         let start = sluice_bytes.literal(prefix)
-        if type.hasPrefix(start), type.size > start.size {
+        if type.hasPrefix(start), type.size > start.size, type.buffer.last == UInt8(ascii: "\"") {
             try out.text(1, type.slice(start.size, type.size - start.size - 1))
             try out.text(2, raw)
             return

@@ -13,6 +13,7 @@ extension OpenInferenceProtocol {
         if message.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
             return try encodeBackendCall(request, for: target, into: &message, arena: arena)
         }
+        try message.requireTransport(SLUICE_TRANSPORT_HTTP, target)
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         let isCall = request.message?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
         if target.same_protocol != 0, !isCall {

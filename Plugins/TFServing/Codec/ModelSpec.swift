@@ -40,16 +40,16 @@ public struct ModelSpec: BitwiseCopyable {
 
     func write(_ number: UInt32, _ out: inout ProtobufWriter) throws(CodecFailure) {
         try out.message(number) { (spec: inout ProtobufWriter) throws(CodecFailure) in
-            try spec.text(1, name)
-            try Self.writeVersion(version, &spec)
+            try writeNames(&spec)
             try spec.text(3, signature)
         }
     }
 
-    /// A version that is a number, else as a label.
-    private static func writeVersion(_ version: sluice_bytes, _ out: inout ProtobufWriter) throws(CodecFailure) {
+    /// The model and its version, which goes as a label unless it is a number.
+    func writeNames(_ out: inout ProtobufWriter) throws(CodecFailure) {
+        try out.text(1, name)
         guard !version.isEmpty else { return }
-        guard let number = integer(version) else { return try out.text(4, version) }
+        guard let number = Self.integer(version) else { return try out.text(4, version) }
         try out.message(2) { (value: inout ProtobufWriter) throws(CodecFailure) in
             try value.integer(1, number)
         }
@@ -66,12 +66,8 @@ public struct ModelSpec: BitwiseCopyable {
         return value
     }
 
-    /// The message with another model and version in it; the signature, and what it has else, goes on as it came.
-    static func rename(
-        _ spec: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to out: inout ProtobufWriter
-    ) throws(CodecFailure) {
-        try out.text(1, model)
-        try writeVersion(version, &out)
+    /// What a message says beside model and version, the signature say, as it came.
+    static func appendUnnamed(_ spec: sluice_bytes, to out: inout ProtobufWriter) throws(CodecFailure) {
         try ProtobufSplice.append(spec, without: 1, 2, 4, to: &out)
     }
 }

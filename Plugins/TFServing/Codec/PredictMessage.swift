@@ -18,15 +18,19 @@ struct PredictMessage {
         var message = PredictMessage()
         var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
         var outputs = ArenaList<sluice_output>(arena: arena, limit: maximumTensors)
+        var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
             case 1: try message.spec.read(try field.bytes("model_spec"), arena: arena)
-            case 2: try readEntry(try field.bytes("inputs"), &tensors, arena)
+            case 2: try readEntry(try field.bytes("inputs"), &tensors, &fill, arena)
             case 3:
                 var output = sluice_output()
                 output.name = try field.string("output_filter")
                 output.flags = UInt32(SLUICE_OUTPUT_BINARY)
+                for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
+                    throw CodecFailure("an output is requested twice", subject: output.name)
+                }
                 try outputs.append(output)
             default: break
             }
@@ -41,10 +45,11 @@ struct PredictMessage {
     static func readResponse(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> PredictMessage {
         var message = PredictMessage()
         var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
+        var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
-            case 1: try readEntry(try field.bytes("outputs"), &tensors, arena)
+            case 1: try readEntry(try field.bytes("outputs"), &tensors, &fill, arena)
             case 2: try message.spec.read(try field.bytes("model_spec"), arena: arena)
             default: break
             }
@@ -68,7 +73,7 @@ struct PredictMessage {
     }
 
     private static func readEntry(
-        _ bytes: sluice_bytes, _ tensors: inout ArenaList<sluice_tensor>, _ arena: ExchangeArena
+        _ bytes: sluice_bytes, _ tensors: inout ArenaList<sluice_tensor>, _ fill: inout Int, _ arena: ExchangeArena
     ) throws(CodecFailure) {
         var name = sluice_bytes()
         var value = sluice_bytes()
@@ -84,7 +89,7 @@ struct PredictMessage {
         for index in 0..<tensors.count where tensors[index].name.equals(name) {
             throw CodecFailure("two tensors have the name", subject: name)
         }
-        try tensors.append(try TensorMessage.read(value, name: name, arena: arena))
+        try tensors.append(try TensorMessage.read(value, name: name, fill: &fill, arena: arena))
     }
 
     // MARK: - Writing

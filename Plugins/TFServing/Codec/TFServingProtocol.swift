@@ -7,7 +7,7 @@ public struct TFServingProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes. All but the first two are passed on.
-    public enum Method: Int, CaseIterable {
+    public enum Method: Int, CaseIterable, Sendable {
         case predict, getModelMetadata, classify, regress, multiInference, predictStreamed, getModelStatus
 
         public var path: StaticString {
@@ -63,15 +63,15 @@ public struct TFServingProtocol: GRPCCodec {
         public func rename(
             _ message: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to writer: inout ProtobufWriter
         ) throws(CodecFailure) {
-            var spec = sluice_bytes()
-            var reader = ProtobufReader(message)
-            while let field = try reader.next() {
-                if field.number == 1 {
-                    spec = try field.bytes("model_spec")
+            try writer.message(1) { (spec: inout ProtobufWriter) throws(CodecFailure) in
+                try ModelSpec(name: model, version: version).writeNames(&spec)
+                // Several are joined, as protobuf joins messages.
+                var reader = ProtobufReader(message)
+                while let field = try reader.next() {
+                    if field.number == 1 {
+                        try ModelSpec.appendUnnamed(try field.bytes("model_spec"), to: &spec)
+                    }
                 }
-            }
-            try writer.message(1) { (part: inout ProtobufWriter) throws(CodecFailure) in
-                try ModelSpec.rename(spec, model: model, version: version, to: &part)
             }
             try ProtobufSplice.append(message, without: 1, to: &writer)
         }
@@ -154,6 +154,7 @@ public struct TFServingProtocol: GRPCCodec {
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
+        try message.requireTransport(SLUICE_TRANSPORT_GRPC, target)
         var out = ProtobufWriter(arena: arena)
         if target.same_protocol != 0, let received = request.message?.pointee,
             let method = Method(path: received.path)

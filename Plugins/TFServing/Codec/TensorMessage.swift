@@ -5,10 +5,16 @@ import SluiceProtobuf
 /// tensorflow.TensorProto. Its elements are bytes in `tensor_content`, which stay where they are, or a list of values,
 /// of which the last stands for those that are missing (tensor_util.py, `make_tensor_proto` and `MakeNdarray`).
 enum TensorMessage {
+    /// Bytes of elements that a message may leave for its reader to fill up, of all its tensors together. Else a shape
+    /// of some bytes could make the gateway take all that an exchange may. 16 MiB are 27 images of 224 × 224 × 3 in
+    /// FP32; who sends that much of one value is testing.
+    static let maximumFill = 1 << 24
+
     // MARK: - Reading
 
+    /// - Parameter fill: what is left of `maximumFill` for the message.
     static func read(
-        _ bytes: sluice_bytes, name: sluice_bytes, arena: ExchangeArena
+        _ bytes: sluice_bytes, name: sluice_bytes, fill: inout Int, arena: ExchangeArena
     ) throws(CodecFailure) -> sluice_tensor {
         var tensor = sluice_tensor()
         tensor.name = name
@@ -37,7 +43,7 @@ enum TensorMessage {
         }
         let count = try TensorShape.elementCount(tensor.shapeBuffer, of: name)
         if content.isEmpty {
-            tensor.data = try readValues(bytes, datatype, count: count, of: name, arena)
+            tensor.data = try readValues(bytes, datatype, count: count, of: name, &fill, arena)
         } else if datatype == .bytes {
             tensor.data = try readTexts(content, count: count, of: name, arena)
         } else {
@@ -48,11 +54,17 @@ enum TensorMessage {
     }
 
     private static func readValues(
-        _ bytes: sluice_bytes, _ datatype: Datatype, count: Int, of name: sluice_bytes, _ arena: ExchangeArena
+        _ bytes: sluice_bytes, _ datatype: Datatype, count: Int, of name: sluice_bytes, _ fill: inout Int,
+        _ arena: ExchangeArena
     ) throws(CodecFailure) -> sluice_bytes {
         let place = TensorFlowDatatype.values(datatype)
-        // One value may stand for any number of elements.
-        var values = TensorValues(datatype, count: count, most: .max, of: name, arena: arena)
+        // One value may stand for any number of elements. A value takes at least a byte, so that a tensor with more
+        // elements than bytes has to be filled up, as far as that may be.
+        if datatype != .bytes, count > bytes.size {
+            guard count <= fill / datatype.elementSize else { throw tooMuchFill(name) }
+            fill -= count * datatype.elementSize
+        }
+        var values = TensorValues(datatype, count: count, of: name, arena: arena)
         var texts = TensorTexts(count: count, of: name, arena: arena)
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
@@ -67,13 +79,22 @@ enum TensorMessage {
             }
         }
         if datatype == .bytes {
+            guard let added = texts.missingSize, added <= fill else { throw tooMuchFill(name) }
+            fill -= added
             return try texts.finish(repeatsLast: true)
         }
         try values.fill()
         return try values.finish()
     }
 
-    /// Strings in `tensor_content`: the sizes of all as varints, then their bytes (tensor_coding.cc, `EncodeStringList`).
+    private static func tooMuchFill(_ name: sluice_bytes) -> CodecFailure {
+        CodecFailure(
+            "one value stands for more elements than a message may leave to be filled up, in tensor",
+            status: SLUICE_RESOURCE_EXHAUSTED, subject: name)
+    }
+
+    /// Strings in `tensor_content`: the sizes of all as varints, then their bytes (tensor_coding.cc,
+    /// `EncodeStringList`).
     private static func readTexts(
         _ content: sluice_bytes, count: Int, of name: sluice_bytes, _ arena: ExchangeArena
     ) throws(CodecFailure) -> sluice_bytes {

@@ -4,8 +4,8 @@ import SluiceJSON
 /// Writes a message into pieces of an exchange's arena, which a body can point to as they are. proto3's rule that a
 /// field of its default value is left out is the caller's to follow, but for `text` and `integer`, which do.
 ///
-/// A nested message is written twice, first for its size: its length stands before it. So nesting of depth d costs d + 1
-/// passes over the innermost fields; tensors' bytes are counted, not touched, and views are never copied.
+/// A nested message is written twice, first for its size: its length stands before it. So nesting of depth d costs
+/// d + 1 passes over the innermost fields; tensors' bytes are counted, not touched, and large views are never copied.
 public struct ProtobufWriter {
     /// Below this many bytes a copy costs less than one more piece on the way to the socket.
     private static let copiedSize = 512

@@ -3,8 +3,8 @@ import SluiceJSON
 
 /// The bytes of tensors against their shapes.
 public enum TensorBytes {
-    /// Checks that `data` holds `count` elements: as many bytes as they take; for BYTES whole elements; for BOOL nothing
-    /// but 0 and 1.
+    /// Checks that `data` holds `count` elements: as many bytes as they take; for BYTES whole elements; for BOOL
+    /// nothing but 0 and 1.
     public static func check(
         _ data: sluice_bytes, _ datatype: Datatype, count: Int, of tensor: sluice_bytes
     ) throws(CodecFailure) {

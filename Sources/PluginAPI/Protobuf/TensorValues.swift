@@ -3,8 +3,8 @@ import SluiceJSON
 
 /// Collects the elements of a tensor from repeated numbers, in the layout of `sluice_tensor.data`.
 ///
-/// Memory is taken for `count` elements at once, so a caller says how many the message can hold at most: a shape alone
-/// makes nobody allocate. Where a value stands for many, the bound on the exchange's memory is the only one.
+/// Memory is taken for `count` elements at once, so a caller says how many the message can hold at most, unless it has
+/// seen to it that the count is bounded: a shape alone must make nobody allocate.
 public struct TensorValues {
     private let datatype: Datatype
     private let name: sluice_bytes
@@ -17,7 +17,7 @@ public struct TensorValues {
     public private(set) var found = 0
 
     /// - Parameter most: elements that the message can hold; a number takes at least a byte.
-    public init(_ datatype: Datatype, count: Int, most: Int, of tensor: sluice_bytes, arena: ExchangeArena) {
+    public init(_ datatype: Datatype, count: Int, most: Int = .max, of tensor: sluice_bytes, arena: ExchangeArena) {
         self.datatype = datatype
         self.count = count
         self.most = most
@@ -135,6 +135,14 @@ public struct TensorTexts {
 
     public var found: Int { elements.count }
 
+    /// Bytes that missing elements take when they are as the last one; nil when these cannot be counted.
+    public var missingSize: Int? {
+        guard found < count else { return 0 }
+        let last = found > 0 ? elements[found - 1].buffer.count : 0
+        let (size, overflow) = (count - found).multipliedReportingOverflow(by: 4 + last)
+        return overflow ? nil : size
+    }
+
     public mutating func append(_ text: sluice_bytes) throws(CodecFailure) {
         guard elements.count < count else {
             throw CodecFailure(
@@ -144,7 +152,8 @@ public struct TensorTexts {
         try elements.append(text)
     }
 
-    /// - Parameter repeatsLast: missing elements are as the last one, or empty when there is none.
+    /// - Parameter repeatsLast: missing elements are as the last one, or empty when there is none. The caller bounds
+    ///   `missingSize`.
     public func finish(repeatsLast: Bool) throws(CodecFailure) -> sluice_bytes {
         guard found == count || repeatsLast else {
             throw TensorBytes.mismatch(name, expected: count, found: found)
@@ -155,8 +164,7 @@ public struct TensorTexts {
         for index in 0..<found {
             size += 4 + elements[index].buffer.count
         }
-        let (missing, overflow) = (count - found).multipliedReportingOverflow(by: 4 + last.buffer.count)
-        guard !overflow, missing < 1 << 59 else { throw CodecFailure.outOfMemory }
+        guard let missing = missingSize, missing < 1 << 59 else { throw CodecFailure.outOfMemory }
         let target = try arena.allocate(size + missing)
         var place = target
         for index in 0..<count {

@@ -146,13 +146,15 @@ struct InferProtobufReader {
 
     // MARK: - Elements
 
-    /// Gives each tensor its elements. Raw bytes for one tensor leave no other form for the others; tensors in shared
-    /// memory have no entry among them.
+    /// Gives each tensor its elements. Raw bytes for one tensor leave no other form for the others. Tensors in shared
+    /// memory have no entry among a request's; in a response Triton gives each an empty one, and tritonclient counts on
+    /// it (triton-inference-server/server, grpc/infer_handler.cc, `ResponseAllocatorHelper`).
     private mutating func placeAll() throws(CodecFailure) {
         let isRaw = raws.count > 0
         if isRaw {
             message.payload.flags = UInt32(SLUICE_PAYLOAD_FLAG_BINARY)
         }
+        let hasEntryForEach = raws.count == tensors.count
         var nextRaw = 0
         for index in 0..<tensors.count {
             var tensor = tensors[index]
@@ -163,7 +165,15 @@ struct InferProtobufReader {
                     throw CodecFailure("there is more than one source of data, for tensor", subject: tensor.name)
                 }
             }
-            guard tensor.region.isEmpty else { continue }
+            guard tensor.region.isEmpty else {
+                if isRaw, hasEntryForEach {
+                    guard raws[nextRaw].isEmpty else {
+                        throw CodecFailure("there is more than one source of data, for tensor", subject: tensor.name)
+                    }
+                    nextRaw += 1
+                }
+                continue
+            }
             if isRaw {
                 guard nextRaw < raws.count else { throw rawCount(nextRaw + 1) }
                 try TensorBytes.check(raws[nextRaw], datatype, count: count, of: tensor.name)

@@ -24,7 +24,7 @@ struct InferProtobufWriter {
                 try InferParameters.write(output.parameters, output.parameter_count, 2, &part)
             }
         }
-        try writeRaw(payload, 7, &out)
+        try writeRaw(payload, 7, namesRegions: false, &out)
         try out.finish(into: &message)
     }
 
@@ -48,7 +48,7 @@ struct InferProtobufWriter {
         try InferParameters.write(kept.parameters, kept.parameter_count, 4, &out)
         try writeTensors(kept, isTyped: isTyped, &out)
         if !isTyped {
-            try writeRaw(kept, 6, &out)
+            try writeRaw(kept, 6, namesRegions: true, &out)
         }
         try out.finish(into: &message)
     }
@@ -83,12 +83,17 @@ struct InferProtobufWriter {
         }
     }
 
+    /// - Parameter namesRegions: gives tensors in shared memory an empty entry (`InferProtobufReader.placeAll`).
     private func writeRaw(
-        _ payload: sluice_payload, _ number: UInt32, _ out: inout ProtobufWriter
+        _ payload: sluice_payload, _ number: UInt32, namesRegions: Bool, _ out: inout ProtobufWriter
     ) throws(CodecFailure) {
         for index in 0..<Int(payload.tensor_count) {
-            guard let tensor = payload.tensors?[index], tensor.region.isEmpty else { continue }
-            try out.bytes(number, tensor.data)
+            guard let tensor = payload.tensors?[index] else { break }
+            if tensor.region.isEmpty {
+                try out.bytes(number, tensor.data)
+            } else if namesRegions {
+                try out.bytes(number, sluice_bytes())
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ import SluiceProtobuf
 
 /// The methods of `inference.GRPCInferenceService` (Protos/inference/grpc_inference_service.proto), in the order of
 /// their routes, which follow those of HTTP.
-public enum InferenceMethod: Int, CaseIterable {
+public enum InferenceMethod: Int, CaseIterable, Sendable {
     case serverLive, serverReady, modelReady, serverMetadata, modelMetadata, modelInfer, modelStreamInfer
     case modelConfig, modelStatistics, repositoryModelLoad, repositoryModelUnload, traceSetting
     /// What names no model, and what comes: RepositoryIndex, LogSettings, the shared-memory calls.

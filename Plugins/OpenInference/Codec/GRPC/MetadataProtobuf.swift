@@ -34,7 +34,8 @@ enum MetadataProtobuf {
             try out.message(number) { (part: inout ProtobufWriter) throws(CodecFailure) in
                 try part.text(1, spec.name)
                 try part.text(2, .literal(datatype.name))
-                try part.packed(3, UnsafeBufferPointer(start: spec.shape, count: spec.shape == nil ? 0 : Int(spec.rank)))
+                let rank = spec.shape == nil ? 0 : Int(spec.rank)
+                try part.packed(3, UnsafeBufferPointer(start: spec.shape, count: rank))
             }
         }
     }
