@@ -76,7 +76,8 @@ private enum TensorProtocol: String, CaseIterable {
     }
 }
 
-@Suite struct ProtobufOracleTests {
+@Suite(.enabled(if: Oracle.isInstalled, "Python with grpcio-tools in .venv-test"))
+struct ProtobufOracleTests {
     /// What Google's library writes, in every form that a protocol has, for each datatype at its bounds, and for shapes
     /// with many, one, no and an empty dimension, is read as it was meant. Sent on in each of the protocols, as a
     /// request and as a response, the library reads the same tensor.

@@ -85,10 +85,22 @@ extension [UInt8] {
 enum Oracle {
     private static var root: URL { URL(fileURLWithPath: #filePath).appending(path: "../../..").standardized }
 
-    private static func run(_ arguments: [String]) throws -> [String] {
+    private static var python: URL { root.appending(path: ".venv-test/bin/python") }
+
+    /// Whether the tests' Python is there, and has what the oracle needs.
+    static let isInstalled: Bool = {
         let process = Process()
-        process.executableURL = root.appending(path: ".venv-test/bin/python")
-        process.arguments = [root.appending(path: "Tests/AdapterTests/Oracle/oracle.py").path] + arguments
+        process.executableURL = python
+        process.arguments = ["-c", "import grpc, grpc_tools, google.protobuf"]
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }()
+
+    private static func run(_ script: String, _ arguments: [String]) throws -> [String] {
+        let process = Process()
+        process.executableURL = python
+        process.arguments = [root.appending(path: "Tests/AdapterTests/Oracle/\(script)").path] + arguments
         let output = Pipe()
         process.standardOutput = output
         try process.run()
@@ -104,7 +116,7 @@ enum Oracle {
 
     /// A message of each kind for each datatype and shape, as the library makes it.
     static func vectors() throws -> [(kind: String, tensor: String, message: [UInt8])] {
-        try run(["vectors"]).map { line in
+        try run("oracle.py", ["vectors"]).map { line in
             let parts = line.split(separator: " ")
             return (
                 String(parts[0]), "x:" + parts[1...3].joined(separator: ":"), [UInt8](hexadecimal: parts[4])
@@ -114,11 +126,23 @@ enum Oracle {
 
     /// What the library reads in messages.
     static func read(_ messages: [(kind: String, message: [UInt8])]) throws -> [String] {
+        try ask("oracle.py", ["read"], messages)
+    }
+
+    /// What the example model server of Plugins/ModelService answers to calls, in their order: `OK` and the answer in
+    /// hexadecimal, or a code and its words.
+    static func askExample(_ calls: [(method: String, message: [UInt8])]) throws -> [String] {
+        try ask("example.py", [], calls)
+    }
+
+    private static func ask(
+        _ script: String, _ arguments: [String], _ messages: [(String, [UInt8])]
+    ) throws -> [String] {
         let file = FileManager.default.temporaryDirectory.appending(path: "oracle-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: file) }
-        try messages.map { "\($0.kind) \($0.message.hexadecimal)\n" }.joined()
+        try messages.map { "\($0) \($1.hexadecimal)\n" }.joined()
             .write(to: file, atomically: true, encoding: .utf8)
-        return try run(["read", file.path])
+        return try run(script, arguments + [file.path])
     }
 }
 
