@@ -8,7 +8,7 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
     "OpenInference", "RestPredict", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey", "LinearModel",
-    "AccessLog",
+    "AccessLog", "ModelService", "TFServing",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -22,6 +22,7 @@ let package = Package(
         .executable(name: "sluice", targets: ["sluice"]),
         .library(name: "SluicePlugin", targets: ["SluicePlugin"]),
         .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
+        .library(name: "SluiceProtobuf", targets: ["SluiceProtobuf"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -33,14 +34,24 @@ let package = Package(
         .target(name: "SluiceABI", path: "Sources/PluginAPI/ABI"),
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], path: "Sources/PluginAPI/SDK"),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], path: "Sources/PluginAPI/JSON"),
+        .target(
+            name: "SluiceProtobuf", dependencies: ["SluiceABI", "SluicePlugin", "SluiceJSON"],
+            path: "Sources/PluginAPI/Protobuf"),
 
         // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
         .target(
-            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/OpenInference/Codec"),
+            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/OpenInference/Codec"),
         .target(
             name: "RestPredictCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/RestPredict/Codec"),
         .target(
             name: "PassthroughCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/Passthrough/Codec"),
+        .target(
+            name: "ModelServiceCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/ModelService/Codec"),
+        .target(
+            name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/TFServing/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -78,7 +89,10 @@ let package = Package(
         .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
         .testTarget(
             name: "AdapterTests",
-            dependencies: ["SluiceABI", "SluiceJSON", "OpenInferenceCodec", "RestPredictCodec", "PassthroughCodec"]),
+            dependencies: [
+                "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec",
+                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec",
+            ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {
@@ -98,7 +112,8 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "Passthrough": ["Codec"]
+    case "OpenInference", "RestPredict", "Passthrough", "TFServing": ["Codec"]
+    case "ModelService": ["Codec", "Example"]
     default: []
     }
 }
@@ -107,6 +122,8 @@ func pluginExtras(_ name: String) -> [String] {
 func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
+    case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
+    case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     default: []

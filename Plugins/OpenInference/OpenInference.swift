@@ -3,11 +3,12 @@ import SluiceABI
 import SluiceJSON
 import SluicePlugin
 
-/// The Open Inference Protocol (KServe v2, Triton) over HTTP. What it speaks stands in `OpenInferenceProtocol`; this is
-/// its face toward the host.
+/// The Open Inference Protocol (KServe v2, Triton) over HTTP and gRPC. What it speaks stands in
+/// `OpenInferenceProtocol`; this is its face toward the host.
 ///
-/// Configuration: `binary: true` sends tensors to backends as binary data where a request is encoded anew. False unless
-/// said, for MLServer reads JSON only.
+/// Configuration: `binary: true` sends tensors to backends as binary data where a request is encoded anew over HTTP.
+/// False unless said, for MLServer reads JSON only there. `server_model` names the model whose backend gets gRPC calls
+/// that name none.
 struct OpenInference: ProtocolAdapter {
     static let plugin = PluginDescription(
         name: "open-inference", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
@@ -15,14 +16,21 @@ struct OpenInference: ProtocolAdapter {
     private let codec: OpenInferenceProtocol
 
     init(_ context: Context) throws(PluginError) {
-        try context.config.allow(["binary"])
+        try context.config.allow(["binary", "server_model"])
         let binary = context.config["binary"]
-        codec = OpenInferenceProtocol(isBinary: binary.isNull ? false : try binary.boolean())
+        let serverModel = context.config["server_model"]
+        codec = OpenInferenceProtocol(
+            isBinary: binary.isNull ? false : try binary.boolean(),
+            serverModel: serverModel.isNull ? "" : try serverModel.text())
     }
 
     var routes: [Route] {
         OpenInferenceProtocol.Route.allCases.map { Route("\($0.method)", "\($0.path)") }
+            + InferenceMethod.allCases.map { Route("POST", "\($0.path)", transport: .grpc) }
     }
+
+    /// The routes of gRPC follow those of HTTP.
+    private static let firstCall = OpenInferenceProtocol.Route.allCases.count
 
     func decode(
         _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
@@ -31,6 +39,11 @@ struct OpenInference: ProtocolAdapter {
             if stage == .body {
                 try codec.decodeBody(&request.pointer.pointee, arena: exchange.arena)
                 return .decoded
+            }
+            if match.route >= Self.firstCall {
+                let verdict = try codec.decodeCall(
+                    match.route - Self.firstCall, &request.pointer.pointee, arena: exchange.arena)
+                return DecodeVerdict(rawValue: verdict) ?? .declined
             }
             return try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
                 ? .decoded : .declined

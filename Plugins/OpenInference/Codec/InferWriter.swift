@@ -84,7 +84,7 @@ public struct InferWriter {
     }
 
     /// Only the tensors that were asked for.
-    private func select(_ payload: inout sluice_payload, _ request: sluice_payload) throws(CodecFailure) {
+    func select(_ payload: inout sluice_payload, _ request: sluice_payload) throws(CodecFailure) {
         let all = UnsafeBufferPointer(start: payload.tensors, count: Int(payload.tensor_count))
         let kept = try arena.allocate(sluice_tensor.self, count: all.count)
         var count = 0

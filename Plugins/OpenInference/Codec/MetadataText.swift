@@ -5,7 +5,7 @@ import SluiceJSON
 /// `$metadata_model_response`), and KServe's list of models.
 enum MetadataText {
     /// Versions of a model. Servers list those that they have loaded.
-    private static let maximumVersions = 1024
+    static let maximumVersions = 1024
 
     static func write(
         _ metadata: sluice_metadata, operation: UInt32, into message: inout sluice_message, arena: ExchangeArena

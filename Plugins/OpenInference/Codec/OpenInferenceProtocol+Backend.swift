@@ -4,14 +4,19 @@ import SluiceJSON
 extension OpenInferenceProtocol {
     // MARK: - Gateway to endpoint
 
-    /// The request toward a backend of this protocol.
+    /// The request toward a backend of this protocol: by gRPC when `message.transport` says so, else by HTTP.
     ///
     /// - Returns: SLUICE_PASS, SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them.
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
+        if message.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
+            return try encodeBackendCall(request, for: target, into: &message, arena: arena)
+        }
+        try message.requireTransport(SLUICE_TRANSPORT_HTTP, target)
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
-        if target.same_protocol != 0 {
+        let isCall = request.message?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+        if target.same_protocol != 0, !isCall {
             // Bodies of this protocol don't name the model: the path is all there is to change.
             if target.renamed != 0 {
                 try writeTarget(request, target, into: &message, arena: arena)
@@ -81,6 +86,10 @@ extension OpenInferenceProtocol {
         _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
         arena: ExchangeArena
     ) throws(CodecFailure) -> BackendRefusal? {
+        if message.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
+            try decodeCallResponse(message, to: request, into: &response, arena: arena)
+            return nil
+        }
         response.operation = request.operation
         if request.operation == UInt32(SLUICE_OPERATION_MODEL_READY) {
             response.ready = (200...299).contains(message.status) ? 1 : 0

@@ -1,14 +1,17 @@
 import SluiceABI
 import SluiceJSON
 
-/// The Open Inference Protocol (KServe v2) over HTTP, as KServe, Triton and MLServer speak it: messages to unified
-/// requests and responses, and back. Pure: it sees memory only.
+/// The Open Inference Protocol (KServe v2), as KServe, Triton and MLServer speak it: messages to unified requests and
+/// responses, and back. Pure: it sees memory only. HTTP stands here, gRPC in `OpenInferenceProtocol+GRPC`.
 public struct OpenInferenceProtocol {
     /// Sends tensors to backends of this protocol as binary data (MLServer knows JSON only).
     public var isBinary: Bool
+    /// The model whose backend gets gRPC calls that name none; empty: they are left to the next adapter.
+    let serverModel: sluice_bytes
 
-    public init(isBinary: Bool) {
+    public init(isBinary: Bool, serverModel: String = "") {
         self.isBinary = isBinary
+        self.serverModel = StaticText.keep(serverModel)
         PowersOfTen.prepare()
         MessageFields.prepare()
     }
@@ -100,6 +103,9 @@ public struct OpenInferenceProtocol {
     /// Stage BODY: the payload, and what only the body tells.
     public func decodeBody(_ request: inout sluice_request, arena: ExchangeArena) throws(CodecFailure) {
         guard let message = request.message?.pointee else { return }
+        guard message.transport != UInt32(SLUICE_TRANSPORT_GRPC) else {
+            return try decodeCallBody(message, &request, arena: arena)
+        }
         guard request.operation == UInt32(SLUICE_OPERATION_INFER) else {
             request.payload = sluice_payload()
             if message.body_state == UInt32(SLUICE_BODY_WHOLE), !message.wholeBody.isEmpty {
@@ -126,6 +132,9 @@ public struct OpenInferenceProtocol {
         _ response: sluice_response, to request: sluice_request, into message: inout sluice_message,
         arena: ExchangeArena
     ) throws(CodecFailure) {
+        if request.message?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
+            return try encodeCall(response, to: request, into: &message, arena: arena)
+        }
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         message.status = response.http_status == 0 ? 200 : response.http_status
         switch Int32(bitPattern: response.operation) {

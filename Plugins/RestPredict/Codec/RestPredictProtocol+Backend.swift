@@ -10,6 +10,7 @@ extension RestPredictProtocol {
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
+        try message.requireTransport(SLUICE_TRANSPORT_HTTP, target)
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         let isInfer = request.operation == UInt32(SLUICE_OPERATION_INFER)
         if target.same_protocol != 0 {

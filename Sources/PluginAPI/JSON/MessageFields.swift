@@ -72,6 +72,18 @@ public enum MessageFields {
 }
 
 extension sluice_message {
+    /// Fails when the endpoint that this message goes to does not speak the adapter's transport. A host that says none
+    /// means HTTP.
+    public func requireTransport(_ transport: Int32, _ target: sluice_target) throws(CodecFailure) {
+        let spoken = self.transport == 0 ? SLUICE_TRANSPORT_HTTP : Int32(bitPattern: self.transport)
+        guard spoken != transport else { return }
+        throw CodecFailure(
+            transport == SLUICE_TRANSPORT_GRPC
+                ? "the protocol needs gRPC, which is for endpoints of grpc:// or grpcs:// only, unlike"
+                : "the protocol needs HTTP, which is for endpoints of http:// or https:// only, unlike",
+            status: SLUICE_UNIMPLEMENTED, subject: target.authority)
+    }
+
     /// Fails when the body is compressed: a body that is passed on may be, one that is to be read may not.
     public func requirePlainBody() throws(CodecFailure) {
         guard let encoding = field("content-encoding"), !encoding.isEmpty,
