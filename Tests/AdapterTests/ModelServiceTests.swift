@@ -151,6 +151,7 @@ private func send(
             (Wire.bytes(5, good) + Wire.bytes(5, good), "two tensors have the name 'x'"),
             (Wire.bytes(5, good) + Unified.any("t", []), "the message has both data and tensors"),
             (Wire.text(7, "o") + Wire.text(7, "o"), "an output is requested twice 'o'"),
+            (Wire.text(7, ""), "a requested output has no name"),
             (Wire.bytes(6, []), "an entry of the metadata has no name"),
             (Unified.any("a\"b", []), "the type of the data is no URL"),
             (Unified.any(Unified.httpBody, [0xFF]), "ends within a field"),

@@ -280,4 +280,21 @@ import Testing
         }
         #expect(accepted > 2000 && accepted < 9000)
     }
+
+    @Test func endpointsOfGRPCAreRefused() {
+        let test = TestArena()
+        var target = sluice_target()
+        target.authority = test.bytes("backend:1")
+        target.same_protocol = 1
+        var message = sluice_message()
+        message.transport = UInt32(SLUICE_TRANSPORT_GRPC)
+        do throws(CodecFailure) {
+            let codec = RestPredictProtocol(PredictOptions())
+            _ = try codec.encodeRequest(sluice_request(), for: target, into: &message, arena: test.arena)
+            Issue.record("accepted")
+        } catch {
+            #expect(error.status == SLUICE_UNIMPLEMENTED)
+            #expect(error.text.contains("needs HTTP") && error.text.contains("'backend:1'"))
+        }
+    }
 }

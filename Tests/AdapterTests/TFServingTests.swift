@@ -183,6 +183,7 @@ private func send(
             (Predict.request(good) + Wire.entry(2, "x", good), "two tensors have the name 'x'"),
             (Predict.request(good) + Wire.bytes(2, Wire.bytes(2, good)), "a tensor has no name"),
             (Predict.request(good) + Wire.text(3, "o") + Wire.text(3, "o"), "an output is requested twice 'o'"),
+            (Predict.request(good) + Wire.text(3, ""), "a requested output has no name"),
         ] {
             #expect(failure { () throws(CodecFailure) in _ = try decoded(body, in: test) } == reason)
         }

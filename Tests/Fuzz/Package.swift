@@ -13,6 +13,8 @@ let fuzzers = [
     "HTTP1ChunkedFuzzer": "HTTP1",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
+    "V2ProtobufFuzzer": "OpenInferenceCodec",
+    "TFServingFuzzer": "TFServingCodec",
     "YAMLFuzzer": "Configuration",
 ]
 
@@ -33,14 +35,27 @@ let package = Package(
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"]),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),
         .target(
-            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
+            name: "SluiceProtobuf", dependencies: ["SluiceABI", "SluicePlugin", "SluiceJSON"],
+            swiftSettings: instrumented),
+        .target(
+            name: "OpenInferenceCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            swiftSettings: instrumented),
+        .target(
+            name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            swiftSettings: instrumented),
 
         .target(name: "CFuzzer"),
         .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),
+        // What fuzzers of adapters share.
+        .target(
+            name: "FuzzArena", dependencies: ["FuzzDriver", "SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
     ]
         + fuzzers.sorted { $0.key < $1.key }.map { name, module in
             .executableTarget(
-                name: name, dependencies: ["FuzzDriver", .init(stringLiteral: module)], swiftSettings: instrumented,
+                name: name,
+                dependencies: ["FuzzDriver", .init(stringLiteral: module)]
+                    + (module.hasSuffix("Codec") ? ["FuzzArena"] : []),
+                swiftSettings: instrumented,
                 // gold, the default, has an internal error on the coverage sections.
                 linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
         },

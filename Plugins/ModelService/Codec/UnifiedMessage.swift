@@ -39,6 +39,7 @@ struct UnifiedMessage {
             case 7:
                 var output = sluice_output()
                 output.name = try field.string("outputs")
+                guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
                 output.flags = UInt32(SLUICE_OUTPUT_BINARY)
                 for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
                     throw CodecFailure("an output is requested twice", subject: output.name)

@@ -27,6 +27,7 @@ struct PredictMessage {
             case 3:
                 var output = sluice_output()
                 output.name = try field.string("output_filter")
+                guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
                 output.flags = UInt32(SLUICE_OUTPUT_BINARY)
                 for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
                     throw CodecFailure("an output is requested twice", subject: output.name)

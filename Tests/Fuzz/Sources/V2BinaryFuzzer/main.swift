@@ -1,40 +1,10 @@
 // Infer messages with the binary tensor data extension: the first two bytes give the size of the JSON. What is accepted
 // has as many bytes as its shape says, all inside the body.
+import FuzzArena
 import FuzzDriver
 import OpenInferenceCodec
 import SluiceABI
 import SluiceJSON
-
-final class BoundedArena {
-    private var blocks: [UnsafeMutableRawPointer] = []
-    private let table = UnsafeMutablePointer<sluice_memory>.allocate(capacity: 1)
-    private var used = 0
-
-    init() {
-        table.initialize(to: sluice_memory())
-        table.pointee.arena_alloc = { context, _, size in
-            guard let context else { return nil }
-            return Unmanaged<BoundedArena>.fromOpaque(context).takeUnretainedValue().take(size)
-        }
-    }
-
-    deinit {
-        for block in blocks { block.deallocate() }
-        table.deallocate()
-    }
-
-    private func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        used += size
-        guard used < 1 << 24 else { return nil }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: max(size, 1), alignment: 16)
-        blocks.append(block)
-        return block
-    }
-
-    var arena: ExchangeArena {
-        ExchangeArena(memory: table, context: Unmanaged.passUnretained(self).toOpaque(), exchange: nil)
-    }
-}
 
 /// Reads a body with the field that gives the size of its JSON.
 func read(_ body: sluice_bytes, jsonSize: Int, _ arena: ExchangeArena) -> InferMessage? {

@@ -1,41 +1,9 @@
 // Infer messages as JSON: what is accepted as a request can be written and read again, to the same tensors.
+import FuzzArena
 import FuzzDriver
 import OpenInferenceCodec
 import SluiceABI
 import SluiceJSON
-
-/// An arena whose blocks are apart, so that AddressSanitizer sees a write beyond one, and whose size is bounded by the
-/// input's: no message may make the gateway take much more memory than it has itself.
-final class BoundedArena {
-    private var blocks: [UnsafeMutableRawPointer] = []
-    private let table = UnsafeMutablePointer<sluice_memory>.allocate(capacity: 1)
-    private(set) var used = 0
-
-    init() {
-        table.initialize(to: sluice_memory())
-        table.pointee.arena_alloc = { context, _, size in
-            guard let context else { return nil }
-            return Unmanaged<BoundedArena>.fromOpaque(context).takeUnretainedValue().take(size)
-        }
-    }
-
-    deinit {
-        for block in blocks { block.deallocate() }
-        table.deallocate()
-    }
-
-    private func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        used += size
-        guard used < 1 << 24 else { return nil }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: max(size, 1), alignment: 16)
-        blocks.append(block)
-        return block
-    }
-
-    var arena: ExchangeArena {
-        ExchangeArena(memory: table, context: Unmanaged.passUnretained(self).toOpaque(), exchange: nil)
-    }
-}
 
 func equal(_ one: sluice_bytes, _ other: sluice_bytes) -> Bool {
     one.size == other.size && (0..<one.size).allSatisfy { one.buffer[$0] == other.buffer[$0] }
