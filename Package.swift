@@ -7,8 +7,8 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
-    "OpenInference", "RestPredict", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey", "LinearModel",
-    "AccessLog", "ModelService", "TFServing",
+    "OpenInference", "RestPredict", "OpenAI", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey",
+    "LinearModel", "AccessLog", "ModelService", "TFServing",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -44,6 +44,7 @@ let package = Package(
             path: "Plugins/OpenInference/Codec"),
         .target(
             name: "RestPredictCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/RestPredict/Codec"),
+        .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/OpenAI/Codec"),
         .target(
             name: "PassthroughCodec", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/Passthrough/Codec"),
         .target(
@@ -90,7 +91,7 @@ let package = Package(
         .testTarget(
             name: "AdapterTests",
             dependencies: [
-                "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec",
+                "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec",
             ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
@@ -112,7 +113,7 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "Passthrough", "TFServing": ["Codec"]
+    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing": ["Codec"]
     case "ModelService": ["Codec", "Example"]
     default: []
     }
@@ -125,6 +126,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
+    case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     default: []
     }

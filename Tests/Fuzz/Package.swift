@@ -11,6 +11,7 @@ let fuzzers = [
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
+    "OpenAIFuzzer": "OpenAICodec",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
     "V2ProtobufFuzzer": "OpenInferenceCodec",
@@ -43,6 +44,8 @@ let package = Package(
         .target(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             swiftSettings: instrumented),
+
+        .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "CFuzzer"),
         .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),

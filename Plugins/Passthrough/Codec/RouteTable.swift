@@ -92,34 +92,3 @@ public struct RouteTable: ~Copyable {
         return false
     }
 }
-
-/// Segments `.` and `..` (RFC 3986 §5.2.4), with the dots, and the slashes around them, plain or percent-encoded, and
-/// backslashes taken for slashes as some servers do.
-enum DotSegment {
-    static func occurs(in path: sluice_bytes) -> Bool {
-        var dots = 0
-        var others = 0
-        var index = 0
-        let bytes = path.buffer
-        while index < bytes.count {
-            var byte = bytes[index]
-            var width = 1
-            if byte == UInt8(ascii: "%"), bytes.count - index > 2, let high = bytes[index + 1].hexDigit,
-                let low = bytes[index + 2].hexDigit
-            {
-                byte = high << 4 | low
-                width = 3
-            }
-            index += width
-            switch byte {
-            case UInt8(ascii: "/"), UInt8(ascii: "\\"):
-                if others == 0, dots == 1 || dots == 2 { return true }
-                dots = 0
-                others = 0
-            case UInt8(ascii: "."): dots += 1
-            default: others += 1
-            }
-        }
-        return others == 0 && (dots == 1 || dots == 2)
-    }
-}

@@ -17,9 +17,14 @@ extension Worker {
         var framing = head.pointee.body
         var left = head.pointee.fields.hopByHop
         if message.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) {
-            framing = .length(message.pointee.body_size)
-            exchange.pointee.toEndpoint.pieces = message.pointee.body
-            exchange.pointee.toEndpoint.pieceCount = Int(message.pointee.body_count)
+            // As it came, or as the adapter has changed it.
+            let isChanged = out.pointee.body_state == UInt32(SLUICE_BODY_WHOLE)
+            let body = isChanged ? UnsafePointer(out) : UnsafePointer(message)
+            var size: UInt64 = 0
+            for index in 0..<Int(body.pointee.body_count) { size &+= UInt64(body.pointee.body[index].size) }
+            framing = .length(size)
+            exchange.pointee.toEndpoint.pieces = body.pointee.body
+            exchange.pointee.toEndpoint.pieceCount = Int(body.pointee.body_count)
             exchange.pointee.toEndpoint.piecesAreCounted = true
             if exchange.pointee.isGRPC {
                 // Plugins saw the message in it.

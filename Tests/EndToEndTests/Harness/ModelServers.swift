@@ -76,7 +76,17 @@ final class ModelServer {
         return try ModelServer(process, TemporaryDirectory(), port)
     }
 
-    private init(_ process: ChildProcess, _ directory: TemporaryDirectory, _ port: UInt16) throws {
+    /// A server of OpenAI's API with a model that makes its input larger.
+    static func openAI() throws -> ModelServer {
+        let port = try Clients.freePort()
+        let process = try ChildProcess(Clients.python, [Clients.script("serve_openai.py"), "\(port)"])
+        return try ModelServer(process, TemporaryDirectory(), port, ready: "/v1/files")
+    }
+
+    private init(
+        _ process: ChildProcess, _ directory: TemporaryDirectory, _ port: UInt16,
+        ready: String = "/v2/models/iris/ready"
+    ) throws {
         self.process = process
         self.directory = directory
         self.port = port
@@ -86,7 +96,7 @@ final class ModelServer {
                 throw HarnessError("the model server ended with \(status)\n\(process.standardError.suffix(3_000))")
             }
             guard let socket = try? Socket.connect(port: port) else { return false }
-            socket.send("GET /v2/models/iris/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            socket.send("GET \(ready) HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             return (try? MessageReader(socket).response())?.status == 200
         }
     }

@@ -64,7 +64,7 @@ public enum EncodeVerdict: Int32, Sendable {
     /// The body has to be made or changed but is not there: the host decodes it and calls again.
     case needsBody = 2
     /// The client's message goes on as received, with method and target of `message` in place of its own where they are
-    /// not empty. Only where `target.sameProtocol`.
+    /// not empty, and with its body where that is whole and the client's was read. Only where `target.sameProtocol`.
     case pass = 5
 }
 

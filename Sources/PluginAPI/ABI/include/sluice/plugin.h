@@ -572,9 +572,11 @@ typedef struct sluice_adapter_1 {
                                 const sluice_error *error, sluice_message *out);
   /*
    * Gateway to endpoint. SLUICE_PASS, only when `target->same_protocol`: the client's message goes on, with `method`
-   * and `target` of `out` in place of its own where they are not empty. SLUICE_OK: `out` is the whole message. When
-   * the body has to be made or changed but is not there: SLUICE_NEED_BODY, and the host decodes it and calls again.
-   * [worker]
+   * and `target` of `out` in place of its own where they are not empty, and with the body of `out` where that is
+   * SLUICE_BODY_WHOLE and the client's is, too (HTTP; a gRPC message passes as it came); the answer then streams back
+   * as it does for every message passed on.
+   * SLUICE_OK: `out` is the whole message. When the body has to be made or changed but is not there:
+   * SLUICE_NEED_BODY, and the host decodes it and calls again. [worker]
    */
   sluice_status (*encode_request)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                   const sluice_target *target, sluice_message *out);

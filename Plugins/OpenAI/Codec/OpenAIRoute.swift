@@ -1,0 +1,60 @@
+import SluiceABI
+
+/// One route of the protocol; the first one that matches counts.
+public struct OpenAIRoute: Sendable {
+    public var method: StaticString
+    public var path: StaticString
+    var operation: Int32
+    var kind: Kind
+
+    enum Kind: Sendable {
+        /// The body names the model.
+        case modelInBody
+        case modelList
+        case model
+        /// A path that is only passed on.
+        case other
+    }
+
+    /// Without the last one where no model is named for other paths.
+    public static let all: [OpenAIRoute] = [
+        OpenAIRoute(
+            method: "POST", path: "/v1/chat/completions", operation: SLUICE_OPERATION_CHAT, kind: .modelInBody),
+        OpenAIRoute(
+            method: "POST", path: "/v1/completions", operation: SLUICE_OPERATION_COMPLETION, kind: .modelInBody),
+        OpenAIRoute(method: "POST", path: "/v1/embeddings", operation: SLUICE_OPERATION_EMBED, kind: .modelInBody),
+        OpenAIRoute(method: "POST", path: "/v1/responses", operation: SLUICE_OPERATION_CHAT, kind: .modelInBody),
+        OpenAIRoute(method: "GET", path: "/v1/models", operation: SLUICE_OPERATION_MODEL_LIST, kind: .modelList),
+        // Names may hold slashes (`org/model`), which not every client encodes.
+        OpenAIRoute(
+            method: "GET", path: "/v1/models/{name...}", operation: SLUICE_OPERATION_MODEL_LIST, kind: .model),
+        OpenAIRoute(method: "", path: "/v1/{rest...}", operation: SLUICE_OPERATION_OTHER, kind: .other),
+    ]
+
+    static func at(_ index: UInt32) -> OpenAIRoute? {
+        all.indices.contains(Int(index)) ? all[Int(index)] : nil
+    }
+}
+
+/// What the adapter remembers of a request, in the exchange's arena.
+struct RequestNote: BitwiseCopyable {
+    var route: UInt32
+    /// The HTTP status of a refusal, which says more than the canonical code; 0: none.
+    var refusal: UInt32 = 0
+    /// What was refused is the field `model`.
+    var refusesModel = false
+    /// The model that the body names, and where: from the opening quotation mark to behind the closing one. The
+    /// request's own may be changed by filters.
+    var model = sluice_bytes()
+    var valueStart = 0
+    var valueEnd = 0
+
+    init(route: UInt32) {
+        self.route = route
+    }
+
+    /// Nil before `decode`, and for requests of other adapters.
+    static func of(_ request: sluice_request) -> UnsafeMutablePointer<RequestNote>? {
+        request.adapter_data?.assumingMemoryBound(to: RequestNote.self)
+    }
+}
