@@ -54,24 +54,26 @@ extension Settings.ListenAddress {
 
 extension Settings.EndpointSettings {
     static let expectation =
-        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001` or `unix:run/model.sock`"
+        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001`, `https://model.example` or "
+        + "`unix:run/model.sock`"
 
     /// What a schema for editors can say of it; `parse` is stricter about the host.
     static let pattern =
-        "^(http://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?"
-        + "|grpc://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
+        "^(https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?"
+        + "|grpcs?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
 
-    /// - Parameter text: `http://host[:port]`, port 80 when left out (RFC 9110, section 4.2.1); `grpc://host:port`,
-    ///   which speaks HTTP/2 without TLS by prior knowledge; or `unix:path`, which speaks HTTP/1.1.
+    /// - Parameter text: `http://host[:port]` and `https://host[:port]`, port 80 or 443 when left out (RFC 9110,
+    ///   section 4.2); `grpc://host:port`, which speaks HTTP/2 without TLS by prior knowledge; `grpcs://host:port`,
+    ///   which speaks it over TLS; or `unix:path`, which speaks HTTP/1.1.
     static func parse(_ text: String) -> Result<Self, AddressError> {
         if let path = dropping("unix:", from: text) {
             return socketPath(path).map { Self(scheme: .http, target: .unix(path: $0), text: text) }
         }
-        for scheme in ["https", "grpcs", "tcp"] where text.hasPrefix(scheme + "://") {
+        for scheme in ["tcp"] where text.hasPrefix(scheme + "://") {
             return .failure(
                 AddressError(complaint: "takes no `\(scheme)://` endpoint yet in this version; use `http://`"))
         }
-        let scheme: Scheme = text.hasPrefix("grpc://") ? .grpc : .http
+        let scheme = [Scheme.grpcs, .grpc, .https].first { text.hasPrefix($0.rawValue + "://") } ?? .http
         guard var rest = dropping(scheme.rawValue + "://", from: text) else {
             return .failure(AddressError(complaint: "takes \(expectation)"))
         }
@@ -81,10 +83,12 @@ extension Settings.EndpointSettings {
                 AddressError(complaint: "takes host and port alone, without user, path or query; remove them"))
         }
         let isBare = !rest.hasPrefix("[") && !rest.utf8.contains(UInt8(ascii: ":")) || rest.hasSuffix("]")
-        if isBare, scheme == .grpc {
+        if isBare, scheme == .grpc || scheme == .grpcs {
             return .failure(AddressError(complaint: "takes a port after the host: gRPC has no port of its own"))
         }
-        guard let (host, portText) = splitPort(isBare ? rest + ":80" : rest), let portText, isHost(host) else {
+        guard let (host, portText) = splitPort(isBare ? rest + (scheme == .https ? ":443" : ":80") : rest),
+            let portText, isHost(host)
+        else {
             return .failure(
                 AddressError(complaint: "takes a host name, an IPv4 address or `[IPv6]` after `\(scheme.rawValue)://`"))
         }
@@ -150,7 +154,7 @@ private func portNumber(_ text: String) -> UInt16? {
 
 /// A name of DNS (letters, digits, hyphens and, as in service names of clusters, underscores) or a numeric address. A
 /// name whose last label is digits is an IPv4 address or nothing (WHATWG URL, "ends in a number").
-private func isHost(_ host: String) -> Bool {
+func isHost(_ host: String) -> Bool {
     if isNumericAddress(host) { return true }
     guard (1...253).contains(host.utf8.count) else { return false }
     let labels = host.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)

@@ -47,10 +47,11 @@ extension Settings {
         let meaning =
             "`IPv4:port`, `[IPv6]:port` or `unix:path`; port 0 asks the kernel for a free one."
         let node = section.take("address", .text(.listenAddress), required: true, meaning)
-        // A listener that spoke plain HTTP where TLS or a protocol of one's own was asked for would be worse than none.
-        _ = section.take(
-            "tls", .unavailable, effect: .unavailable("remove the listener, or terminate TLS before the gateway"),
-            "Certificates; not available yet.")
+        var tls: ListenerTLS?
+        section.section("tls", initially: "no TLS", "Speaks TLS, with ALPN for HTTP/1.1 and HTTP/2.") {
+            tls = ListenerTLS($0)
+        }
+        // A listener that spoke HTTP where a protocol of one's own was asked for would be worse than none.
         _ = section.take(
             "adapter", .unavailable, effect: .unavailable("remove the listener"),
             "Raw TCP framed by an adapter; not available yet.")
@@ -60,7 +61,9 @@ extension Settings {
             section.checkSocketPath(absolute, node.position)
             address = .unix(path: absolute)
         }
-        listeners.append(ListenerSettings(address: address, position: node.position))
+        var listener = ListenerSettings(address: address, position: node.position)
+        listener.tls = tls
+        listeners.append(listener)
     }
 }
 

@@ -130,6 +130,7 @@ extension Settings.VersionSettings {
         section.exactlyOne(
             of: ["endpoints", "backend"], "a version is served by endpoints, or in this process by a backend plugin")
         readEndpoints(section)
+        readTLS(section)
         readBackend(section)
         readProtocol(section, pipeline)
         section.integer(
@@ -146,7 +147,7 @@ extension Settings.VersionSettings {
         let list = Shape.list(.text(.endpoint), atLeast: 1)
         let meaning =
             "Where the version is served: `http://host:port`, `grpc://host:port` for gRPC and whatever else goes over "
-            + "HTTP/2 without TLS, or `unix:path` for HTTP over a Unix socket."
+            + "HTTP/2, `https://` and `grpcs://` for the same over TLS, or `unix:path` for HTTP over a Unix socket."
         var seen: Set<String> = []
         for item in section.take("endpoints", list, meaning)?.items ?? [] {
             guard let text = item.text, case .success(var endpoint) = Settings.EndpointSettings.parse(text) else {
@@ -173,6 +174,22 @@ extension Settings.VersionSettings {
         }
     }
 
+    private mutating func readTLS(_ section: Section) {
+        var found: Settings.EndpointTLS?
+        section.section(
+            "tls", initially: "for `https://` and `grpcs://`: the system's authorities",
+            "How endpoints of `https://` and `grpcs://` are verified, and what they are shown."
+        ) { found = Settings.EndpointTLS($0) }
+        guard !section.isDescribing else { return }
+        let usesTLS = endpoints.first?.scheme.usesTLS == true
+        if usesTLS {
+            tls = found ?? Settings.EndpointTLS(position: section.position)
+        } else if let position = section.keyPosition("tls"), section.has("endpoints"), !endpoints.isEmpty {
+            section.reading.error(
+                position, "`tls` is for endpoints of `https://` and `grpcs://`, and these speak without TLS; remove it")
+        }
+    }
+
     private mutating func readBackend(_ section: Section) {
         let name = section.take("backend", .text(.pluginName), "The plugin that serves the version in this process.")
         backend = name.flatMap(section.reading.reference)
@@ -195,7 +212,7 @@ extension Settings.VersionSettings {
         guard !section.isDescribing else { return }
         let reading = section.reading
         if section.has("backend"), !section.has("endpoints") {
-            for key in ["protocol", "max_connections"] {
+            for key in ["protocol", "max_connections", "tls"] {
                 if let position = section.keyPosition(key) {
                     reading.error(position, "`\(key)` is for endpoints, and this version has a backend; remove it")
                 }

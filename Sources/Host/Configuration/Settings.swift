@@ -40,6 +40,8 @@ public struct Settings: Sendable {
         public var address: ListenAddress
         /// The adapter that frames raw TCP; nil for HTTP. Always nil in this version: the reader refuses others.
         public var adapter: String?
+        /// Nil: no TLS.
+        public var tls: ListenerTLS?
         public var position: Position
         public init(address: ListenAddress, adapter: String? = nil, position: Position) {
             self.address = address
@@ -216,6 +218,8 @@ public struct Settings: Sendable {
         public var backend: PluginReference?
         /// The version's own tree for the backend plugin; a null scalar when absent.
         public var backendConfig: Node
+        /// For endpoints that speak TLS; nil: none does.
+        public var tls: EndpointTLS?
         public var weight = 1
         /// Names toward the backend; nil: unchanged.
         public var upstreamModel: String?
@@ -230,7 +234,11 @@ public struct Settings: Sendable {
     }
 
     public struct EndpointSettings: Sendable, Hashable {
-        public enum Scheme: String, Sendable { case http, https, grpc, grpcs, tcp }
+        public enum Scheme: String, Sendable {
+            case http, https, grpc, grpcs, tcp
+            public var usesTLS: Bool { self == .https || self == .grpcs }
+            public var speaksHTTP2: Bool { self == .grpc || self == .grpcs }
+        }
         public enum Target: Sendable, Hashable {
             case tcp(host: String, port: UInt16)
             case unix(path: String)

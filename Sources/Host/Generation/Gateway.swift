@@ -99,6 +99,7 @@ final class Gateway: ControlPlane {
             let made = try listeners.prepare(initial.listeners)
             try openAdmin(initial)
             for worker in workers { startThread(name: "sluice-\(worker.index)") { worker.run() } }
+            generation.link(made)
             publish(generation)
             listeners.announce(made, to: workers)
         } catch {
@@ -129,8 +130,8 @@ final class Gateway: ControlPlane {
     /// What an operator sees first.
     private func greet(_ generation: Generation) {
         var text = ""
-        for listener in listeners.open {
-            text += listener.path == nil ? "listening on http://\(listener.text)\n" : "listening on \(listener.text)\n"
+        for (listener, scheme) in zip(listeners.open, Greeting.schemes(listeners.open, generation.settings)) {
+            text += "listening on \(listener.path == nil ? scheme + "://" : "")\(listener.text)\n"
         }
         if let metricsPort {
             text += "metrics on http://\(generation.settings.monitoring.metricsAddress):\(metricsPort)/metrics\n"
@@ -234,6 +235,7 @@ final class Gateway: ControlPlane {
             }
             nextNumber += 1
             if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
+            generation.link(listeners.open + made)
             publish(generation)
             listeners.announce(made, to: workers)
             listeners.retire(except: settings.listeners, from: workers)

@@ -31,6 +31,20 @@ final class Generation {
         self.memory = memory
     }
 
+    /// Tells the tables by which numbers connections know the listeners. Before the generation is published.
+    func link(_ open: [Listeners.Open]) {
+        var position = 0
+        var left = open
+        for listener in settings.listeners {
+            // Several that ask for any free port have the same address: they are told apart by their order.
+            let place = left.firstIndex { $0.address == listener.address }
+            let id = place.map { left.remove(at: $0).id } ?? 0
+            guard listener.tls != nil else { continue }
+            for table in tables { table.pointee.secured[position].listener = UInt16(truncatingIfNeeded: id) }
+            position += 1
+        }
+    }
+
     /// Destroys the instances, the last one made first, and frees the tables. No worker may know it any more.
     func destroy() {
         for instance in instances.reversed() { instance.destroy() }
@@ -52,6 +66,7 @@ struct PoolDescription {
     let backend: String?
     let endpoints: [UnsafeMutablePointer<Endpoint>]
     let shared: UnsafeMutablePointer<SharedPool>
+    let tls: TLSContext?
 }
 
 /// One instance of a plugin's extension.
@@ -84,6 +99,9 @@ final class GenerationMemory {
         let utf8 = Array(text.utf8)
         return sluice_bytes(data: UnsafePointer(place(utf8)), size: utf8.count)
     }
+
+    /// The same, ended by NUL.
+    func text(_ text: String) -> UnsafePointer<CChar> { UnsafePointer(place(Array(text.utf8CString))) }
 
     func onFree(_ release: @escaping () -> Void) { releases.append(release) }
 

@@ -46,6 +46,11 @@ extension GenerationBuilder {
         tables.pointee.observerCount = observers.count
         tables.pointee.modelCount = settings.models.count
         tables.pointee.poolCount = poolCount
+        tables.pointee.secured = memory.place(secured)
+        tables.pointee.securedCount = secured.count
+        let own = secured.map(\.subjectField).filter { !$0.isEmpty }
+        tables.pointee.ownFields = UnsafePointer(memory.place(own))
+        tables.pointee.ownFieldCount = own.count
         return tables
     }
 
@@ -209,7 +214,8 @@ extension GenerationBuilder {
             upstreamVersion: view.upstream_version, upstreamVersionIsSet: version.upstreamVersion != nil,
             upstreamModelIsSet: version.upstreamModel != nil,
             timeoutNs: UInt64(model.timeoutMs ?? settings.routing.defaultTimeoutMs) * 1_000_000,
-            maxConnections: version.maxConnections, queueBound: queue.maxSize,
+            maxConnections: version.maxConnections, tls: description.tls?.pointer,
+            tlsName: version.tls?.serverName.map(memory.text), queueBound: queue.maxSize,
             dropsOldest: queue.whenFull == .dropOldest, firstWaiting: nil, lastWaiting: nil, nextWaitingPool: nil,
             isInWaitingList: false)
         if let reference = version.protocolAdapter, let index = adapterIndex[reference.name] {

@@ -9,6 +9,7 @@ final class GenerationWorkshop {
     let endpoints = EndpointRegistry()
     let environment: HostEnvironment
     let sharedPools: SharedPools
+    let contexts = TLSContexts()
     let workerCount: Int
     /// Where a library without a slash is looked for after `plugin_path`: the directory of the executable.
     let programDirectory: String
@@ -58,6 +59,8 @@ final class GenerationBuilder {
     /// Shared instances, by plugin, extension and pool.
     var sharedInstances: [String: UnsafeMutableRawPointer?] = [:]
     private var pools: [PoolDescription] = []
+    /// In the order of `settings.listeners`, those with TLS.
+    private(set) var secured: [SecuredListener] = []
     private(set) var modelViews: UnsafeMutablePointer<sluice_model>
     private(set) var modelNames = NameTable([])
 
@@ -77,6 +80,7 @@ final class GenerationBuilder {
         loadPlugins()
         describeModels()
         resolvePools()
+        secureListeners()
         var tables: [UnsafeMutablePointer<WorkerGeneration>] = []
         if !failed {
             for worker in 0..<workshop.workerCount {
@@ -203,13 +207,45 @@ final class GenerationBuilder {
                 if endpoints.count > Worker.endpointsAtMost {
                     error(version.position, "a pool has at most \(Worker.endpointsAtMost) endpoints")
                 }
+                let tls = version.tls.flatMap { tls in
+                    secure { () throws(TLSContext.Failure) in
+                        try workshop.contexts.endpoint(
+                            tls, speaksHTTP2: version.endpoints.first?.scheme.speaksHTTP2 == true)
+                    }
+                }
                 pools.append(
                     PoolDescription(
                         model: model.name, version: version.version, backend: version.backend?.name,
                         endpoints: endpoints,
                         shared: workshop.sharedPools.pool(
-                            ModelVersionKey(model: model.name, version: version.version))))
+                            ModelVersionKey(model: model.name, version: version.version)), tls: tls))
             }
+        }
+    }
+
+    // MARK: TLS
+
+    private func secureListeners() {
+        for listener in settings.listeners {
+            guard let tls = listener.tls,
+                let context = secure({ () throws(TLSContext.Failure) in try workshop.contexts.listener(tls) })
+            else { continue }
+            secured.append(
+                SecuredListener(
+                    listener: 0, context: context.pointer,
+                    subjectField: tls.clientCA == nil ? .empty : memory.bytes(tls.subjectField)))
+        }
+    }
+
+    /// A context that lives as long as the generation, or nil after an error.
+    private func secure(_ make: () throws(TLSContext.Failure) -> TLSContext) -> TLSContext? {
+        do throws(TLSContext.Failure) {
+            let context = try make()
+            memory.onFree { withExtendedLifetime(context) {} }
+            return context
+        } catch {
+            self.error(error.position, error.message)
+            return nil
         }
     }
 

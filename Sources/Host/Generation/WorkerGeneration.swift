@@ -27,6 +27,12 @@ struct WorkerGeneration {
     var modelViews: UnsafePointer<sluice_model>
     var pools: UnsafeMutablePointer<WorkerPool>
     var poolCount = 0
+    /// Listeners that speak TLS.
+    var secured = UnsafeMutablePointer<SecuredListener>(bitPattern: 64).unsafelyUnwrapped
+    var securedCount = 0
+    /// Fields that tell of a client's certificate, in lower case; no client may send one.
+    var ownFields = UnsafePointer<sluice_bytes>(bitPattern: 64).unsafelyUnwrapped
+    var ownFieldCount = 0
     /// Instances whose timers fire on this worker; owned by the generation.
     var contexts: Unmanaged<InstanceContexts>?
 
@@ -175,6 +181,10 @@ struct WorkerPool {
     var timeoutNs: UInt64
     /// Connections of one worker to one endpoint.
     var maxConnections: Int
+    /// How its endpoints speak TLS, an `SSL_CTX` that the generation keeps; nil: they do not.
+    var tls: OpaquePointer?
+    /// The name that is asked for in place of an endpoint's host.
+    var tlsName: UnsafePointer<CChar>?
     var queueBound: Int
     var dropsOldest: Bool
     /// Exchanges of this worker that wait for a connection, the oldest first.

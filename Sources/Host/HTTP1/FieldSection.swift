@@ -30,6 +30,9 @@ public struct FieldMask: Equatable, Sendable {
 ///
 /// Storage and bytes are the caller's, and the section is valid as long as both.
 public struct FieldSection {
+    /// As many as a mask can tell apart.
+    public static let countAtMost = 128
+
     /// The parsed fields; names as they were sent, values without the white space around them.
     public internal(set) var base: UnsafeMutablePointer<sluice_field>
     public internal(set) var count: Int
@@ -90,6 +93,12 @@ public struct FieldSection {
     public mutating func move(to storage: UnsafeMutablePointer<sluice_field>) {
         storage.update(from: base, count: count)
         base = storage
+    }
+
+    /// Puts a field behind the others; the storage must have room, and `count` stay within 128.
+    public mutating func append(_ field: sluice_field) {
+        base[count] = field
+        count &+= 1
     }
 
     /// The field at `index`, 0 to `count` - 1; not checked.

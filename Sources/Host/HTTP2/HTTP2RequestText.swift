@@ -11,7 +11,7 @@ enum HTTP2RequestText {
     /// Calls `body` with the fields; their bytes are those of `text`, names folded to lower case in place. Fields of
     /// one connection of HTTP/1.1 are left out (§8.2.2). -1 when it is not called: there are too many fields.
     static func withFields(
-        of text: Buffer, wantsTrailers: Bool, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
+        of text: Buffer, isSecured: Bool, wantsTrailers: Bool, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
     ) -> Int32 {
         withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: fieldsAtMost) { storage in
             let list = storage.baseAddress.unsafelyUnwrapped
@@ -21,7 +21,7 @@ enum HTTP2RequestText {
             guard let lineEnd = memchr(cursor, 0x0A, end - cursor) else { return -1 }
             cursor = lineEnd.assumingMemoryBound(to: UInt8.self) + 1
             set(list, ":method", method)
-            set(list + 1, ":scheme", sluice_bytes("http"))
+            set(list + 1, ":scheme", sluice_bytes(isSecured ? "https" : "http"))
             set(list + 2, ":path", path)
             // Pseudo-header fields come first: the place of :authority is kept until Host is found.
             set(list + 3, ":authority", .empty)

@@ -154,7 +154,7 @@ extension Worker {
             if connection.pointee.output.count == 0 { break }
             guard client.pointee.writable else { return }
             let wanted = connection.pointee.output.count
-            let sent = sendBytes(client.pointee.descriptor, connection.pointee.output.head, wanted)
+            let sent = send(client, connection.pointee.output.head, wanted)
             guard sent >= 0 else {
                 close(client)
                 return

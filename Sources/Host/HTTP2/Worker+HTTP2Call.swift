@@ -18,7 +18,9 @@ extension Worker {
             source: nghttp2_data_source(ptr: UnsafeMutableRawPointer(call)),
             read_callback: HTTP2UpstreamCallbacks.read)
         let wantsTrailers = exchange.pointee.isGRPC || exchange.pointee.acceptsTrailers
-        let id = HTTP2RequestText.withFields(of: flow.staged, wantsTrailers: wantsTrailers) { fields, count in
+        let id = HTTP2RequestText.withFields(
+            of: flow.staged, isSecured: connection.pointee.socket.pointee.tls != nil, wantsTrailers: wantsTrailers
+        ) { fields, count in
             withUnsafePointer(to: &provider) {
                 nghttp2_submit_request(
                     connection.pointee.session, nil, fields, count, hasBody ? $0 : nil,

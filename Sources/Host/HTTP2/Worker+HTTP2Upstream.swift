@@ -25,7 +25,10 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         var link = endpoint.pointee.firstHTTP2
         while let connection = link {
-            if connection.pointee.hasRoom { break }
+            // One that was opened under other settings of TLS ends with its calls.
+            if connection.pointee.hasRoom, connection.pointee.socket.pointee.tls?.pointee.context == pool.pointee.tls {
+                break
+            }
             link = connection.pointee.next
         }
         if link == nil {
@@ -123,6 +126,11 @@ extension Worker {
             getsockopt(socket.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
             guard code == 0, !broken else { return http2ConnectFailed(connection) }
             guard socket.pointee.writable else { return }
+            switch shakeHands(socket) {
+            case .done: break
+            case .pending: return
+            case .failed: return http2ConnectFailed(connection)
+            }
             socket.pointee.connecting = false
             connection.pointee.heardAt = nowMs
             timers.stop(socket.timer)
@@ -234,7 +242,7 @@ extension Worker {
             let wanted = connection.pointee.output.count
             if wanted == 0 { break }
             guard socket.pointee.writable else { return }
-            let sent = sendBytes(socket.pointee.descriptor, connection.pointee.output.head, wanted)
+            let sent = send(socket, connection.pointee.output.head, wanted)
             guard sent >= 0 else { return close(socket) }
             connection.pointee.output.start &+= sent
             metrics.bytes(.upstream, received: 0, sent: UInt64(sent))

@@ -15,8 +15,8 @@ enum ConnectionSide: Int, MetricLabel {
 
 /// What is wrong with a message that was rejected by a parser.
 enum ParseErrorKind: Int, MetricLabel {
-    static let count = 9
-    case startLine, field, fieldTooLarge, host, framing, chunk, version, body, other
+    static let count = 10
+    case startLine, field, fieldTooLarge, host, framing, chunk, version, body, tls, other
     var label: String {
         switch self {
         case .startLine: "start_line"
@@ -27,9 +27,18 @@ enum ParseErrorKind: Int, MetricLabel {
         case .chunk: "chunk"
         case .version: "version"
         case .body: "body"
+        case .tls: "tls"
         case .other: "other"
         }
     }
+}
+
+/// How a handshake of TLS went.
+enum HandshakeKind: Int, MetricLabel {
+    static let count = 2
+    /// With certificates and keys, or by what the peer kept of an earlier connection.
+    case full, resumed
+    var label: String { "\(self)" }
 }
 
 /// Which limit in time was reached.

@@ -21,7 +21,8 @@ enum MetricLayout {
     static let received = closed + ConnectionSide.count
     static let sent = received + ConnectionSide.count
     static let parseErrors = sent + ConnectionSide.count
-    static let timeouts = parseErrors + ConnectionSide.count * ParseErrorKind.count
+    static let handshakes = parseErrors + ConnectionSide.count * ParseErrorKind.count
+    static let timeouts = handshakes + ConnectionSide.count * HandshakeKind.count
     static let rejected = timeouts + TimeoutKind.count
     static let buffers = rejected + RejectReason.count
     static let bufferRefusals = buffers + BufferClass.count

@@ -31,6 +31,13 @@ extension MetricRegistry {
         labelled(&text, MetricLayout.received, ConnectionSide.self, "side")
         text.begin("sluice_sent_bytes_total", .counter, "Bytes written to sockets.")
         labelled(&text, MetricLayout.sent, ConnectionSide.self, "side")
+        text.begin("sluice_tls_handshakes_total", .counter, "Handshakes of TLS that were completed.")
+        for side in ConnectionSide.allCases {
+            for kind in HandshakeKind.allCases {
+                let cell = MetricLayout.handshakes + side.rawValue * HandshakeKind.count + kind.rawValue
+                text.sample([("side", side.label), ("kind", kind.label)], sum(cell))
+            }
+        }
         text.begin("sluice_parse_errors_total", .counter, "Messages that a parser rejected.")
         for side in ConnectionSide.allCases {
             for kind in ParseErrorKind.allCases {

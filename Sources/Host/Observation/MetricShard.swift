@@ -80,6 +80,12 @@ struct MetricShard: Sendable {
         cells.add(1, at: MetricLayout.parseErrors + row + kind.rawValue)
     }
 
+    /// A handshake of TLS was completed.
+    func handshakeEnded(_ side: ConnectionSide, resumed: Bool) {
+        let kind: HandshakeKind = resumed ? .resumed : .full
+        cells.add(1, at: MetricLayout.handshakes + side.rawValue * HandshakeKind.count + kind.rawValue)
+    }
+
     // MARK: Attempts and pools
 
     /// One try on one endpoint ended after `durationNs`.

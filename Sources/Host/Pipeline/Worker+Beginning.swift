@@ -32,6 +32,11 @@ extension Worker {
             return
         }
         let limits = generation.pointee.limits
+        if generation.pointee.ownFieldCount > 0, claimsOwnField(parsed) {
+            let reason: StaticString = "the request has a field that only the gateway may set"
+            perform(exchange, fail(exchange, SLUICE_INVALID_ARGUMENT, 400, reason))
+            return
+        }
         if exchange.pointee.isGRPC, !readDeadline(exchange, parsed) {
             perform(exchange, fail(exchange, SLUICE_INTERNAL, 400, "the field grpc-timeout is malformed"))
             return
@@ -49,14 +54,19 @@ extension Worker {
 
     /// Puts head, message and request into the arena. False when memory is out.
     func describe(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) -> Bool {
-        let count = parsed.pointee.fields.count
+        var count = parsed.pointee.fields.count
+        let subject = generation.pointee.ownFieldCount > 0 ? subjectField(exchange) : nil
         guard let head = allocate(exchange, RequestHead.self, 1),
-            let fields = allocate(exchange, sluice_field.self, count),
+            let fields = allocate(exchange, sluice_field.self, count &+ 1),
             let message = allocate(exchange, sluice_message.self, 1),
             let request = allocate(exchange, sluice_request.self, 1)
         else { return false }
         head.initialize(to: parsed.pointee)
         head.pointee.fields.move(to: fields)
+        if let subject, count < FieldSection.countAtMost {
+            head.pointee.fields.append(subject)
+            count &+= 1
+        }
         exchange.pointee.head = head
         guard let target = originForm(exchange, head) else { return false }
         var value = sluice_message()

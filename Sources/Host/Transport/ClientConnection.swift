@@ -30,6 +30,8 @@ struct ClientConnection: SlabElement {
     var isStream = false
     /// What a connection that speaks HTTP/2 has beside its socket; nil for one that speaks HTTP/1.1.
     var http2: UnsafeMutablePointer<HTTP2Connection>?
+    /// What a connection that speaks TLS has beside its socket.
+    var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
     /// Bytes of `input` before this belong to the head that the exchange in progress looks at.
     var floor = 0

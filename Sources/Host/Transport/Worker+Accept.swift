@@ -89,6 +89,15 @@ extension Worker {
                 destination.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[0..<kept]))
             }
         }
+        if generation.pointee.securedCount > 0, let secured = secured(client.pointee.listener),
+            !secure(client, secured)
+        {
+            metrics.rejected(.memory)
+            settings.connections.give()
+            Glibc.close(descriptor)
+            clients.give(client)
+            return
+        }
         client.pointee.deadline = nowMs &+ generation.pointee.limits.headerTimeoutMs
         timers.start(client.timer, at: client.pointee.deadline)
         metrics.clientOpened()

@@ -16,7 +16,9 @@ extension Worker {
     private static let lingerBytes = 1_048_576
     private static let lingerMs: UInt64 = 2_000
 
-    func clientReady(_ client: UnsafeMutablePointer<ClientConnection>, _ events: UInt32) {
+    func clientReady(_ client: UnsafeMutablePointer<ClientConnection>, _ happened: UInt32) {
+        var events = happened
+        if let link = client.pointee.tls { events = link.meaning(events) }
         if events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 {
             clientLeft(client)
             return
@@ -114,7 +116,8 @@ extension Worker {
     /// of HTTP/1.1. True when the connection is HTTP/2's from here on; it may be closed by then.
     @inline(never)
     private func judge(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
-        guard let isHTTP2 = beginsHTTP2(client) else { return false }
+        let isSecured = client.pointee.tls != nil
+        guard let isHTTP2 = isSecured ? client.pointee.tls?.choseHTTP2 : beginsHTTP2(client) else { return false }
         client.pointee.isJudged = true
         if isHTTP2 { adoptHTTP2(client) }
         return isHTTP2
@@ -161,12 +164,14 @@ extension Worker {
     func receive(_ client: UnsafeMutablePointer<ClientConnection>) -> Received {
         if client.pointee.isStream { return receive(from: client.asStream) }
         let space = client.pointee.input.space
-        let received = receiveBytes(client.pointee.descriptor, client.pointee.input.tail, space)
+        let received = read(client, client.pointee.input.tail, space)
         if case .bytes(let count) = received {
             client.pointee.input.end &+= count
             metrics.bytes(.client, received: UInt64(count), sent: 0)
             // Less than asked for means that the socket is empty, unless its end is still to be read.
-            if count < space, !client.pointee.peerFinished { client.pointee.readable = false }
+            if count < space, !client.pointee.peerFinished, client.pointee.tls == nil {
+                client.pointee.readable = false
+            }
         } else {
             client.pointee.readable = false
         }
@@ -215,7 +220,7 @@ extension Worker {
         if case .written(let size) = writer.finish() {
             (base + size).update(from: base + 2_048, count: body.count)
             buffer.end = size + body.count
-            _ = sendBytes(client.pointee.descriptor, base, buffer.end)
+            _ = send(client, base, buffer.end)
             metrics.bytes(.client, received: 0, sent: UInt64(buffer.end))
         }
         buffers.give(buffer)
@@ -246,6 +251,7 @@ extension Worker {
             close(client)
             return
         }
+        client.pointee.tls?.sayGoodbye()
         _ = shutdown(client.pointee.descriptor, Int32(SHUT_WR))
         client.pointee.lingering = true
         client.pointee.readable = true
@@ -262,7 +268,7 @@ extension Worker {
             return
         }
         while client.pointee.readable {
-            switch receiveBytes(client.pointee.descriptor, base, client.pointee.input.capacity) {
+            switch read(client, base, client.pointee.input.capacity) {
             case .bytes(let count):
                 client.pointee.discarded &+= count
                 guard client.pointee.discarded < Self.lingerBytes else {
@@ -285,6 +291,11 @@ extension Worker {
             disposeHTTP2(http2)
         }
         timers.stop(client.timer)
+        if let link = client.pointee.tls {
+            client.pointee.tls = nil
+            link.sayGoodbye()
+            link.free()
+        }
         Glibc.close(client.pointee.descriptor)
         buffers.give(client.pointee.input)
         client.pointee.input = .none
@@ -328,7 +339,10 @@ extension Worker {
                 client, status: 408, message: "the request's head did not arrive in time")
             return
         }
-        if !client.pointee.lingering { metrics.timedOut(.idle) }
+        if !client.pointee.lingering {
+            let isShakingHands = client.pointee.tls?.pointee.isEstablished == false
+            metrics.timedOut(isShakingHands ? .header : .idle)
+        }
         close(client)
     }
 }

@@ -37,7 +37,7 @@ extension Worker {
             }
             let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
             // 25 bytes into an empty socket: what does not fit tells of a connection that is broken anyway.
-            _ = sendBytes(client.pointee.descriptor, text.utf8Start, text.utf8CodeUnitCount)
+            _ = send(client, text.utf8Start, text.utf8CodeUnitCount)
         }
         return gatherMore(exchange)
     }
@@ -53,7 +53,7 @@ extension Worker {
             {
                 // Straight into its place, and no byte of the next request with it.
                 let space = Int(exchange.pointee.toEndpoint.remaining)
-                switch receiveBytes(client.pointee.descriptor, exchange.pointee.gathered.tail, space) {
+                switch read(client, exchange.pointee.gathered.tail, space) {
                 case .bytes(let count):
                     exchange.pointee.gathered.end &+= count
                     exchange.pointee.toEndpoint.remaining &-= UInt64(count)

@@ -108,7 +108,9 @@ extension Worker {
             guard upstream.pointee.writable else { return .none }
             let isStream = upstream.pointee.isStream
             let sent =
-                isStream ? offer(upstream.asCall, count) : sendCollected(upstream.pointee.descriptor, count)
+                isStream
+                ? offer(upstream.asCall, count)
+                : sendCollected(upstream.pointee.descriptor, upstream.pointee.tls, count)
             if sent.bytes < 0 {
                 // It no longer reads. What it may have answered is still to be read; the end of that tells the rest.
                 upstream.pointee.writable = false

@@ -294,7 +294,8 @@ extension Worker {
             guard client.pointee.writable else { return .none }
             let isStream = client.pointee.isStream
             let sent =
-                isStream ? offer(client.asStream, count) : sendCollected(client.pointee.descriptor, count)
+                isStream
+                ? offer(client.asStream, count) : sendCollected(client.pointee.descriptor, client.pointee.tls, count)
             if sent.bytes < 0 { return exchange.pointee.machine.handle(.clientGone) }
             exchange.pointee.progressAt = nowMs
             // A stream's are counted with the frames around them.

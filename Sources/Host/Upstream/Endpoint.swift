@@ -16,6 +16,8 @@ struct Endpoint {
     let text: sluice_bytes
     /// What goes into a Host field made by the gateway.
     let authority: sluice_bytes
+    /// The host alone, ended by NUL: what TLS asks for and checks.
+    let hostName: UnsafePointer<CChar>
     /// One cache line, see `sluice_load`.
     let load: UnsafeMutablePointer<sluice_load>
 
@@ -68,13 +70,16 @@ final class EndpointRegistry {
         guard endpoints.count < Self.bound else { return .failure(.tooMany) }
         let address: SocketAddress?
         let authority: String
+        let hostName: String
         switch settings.target {
         case .tcp(let host, let port):
+            hostName = host
             address = SocketAddress.resolve(host: host, port: port)
             authority = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         case .unix(let path):
             address = SocketAddress.unix(path)
             authority = "localhost"
+            hostName = authority
         }
         guard let address else { return .failure(.unresolvable(settings.text)) }
         let load = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 64)
@@ -84,13 +89,18 @@ final class EndpointRegistry {
         let endpoint = UnsafeMutablePointer<Endpoint>.allocate(capacity: 1)
         endpoint.initialize(
             to: Endpoint(
-                index: endpoints.count, address: address, speaksHTTP2: settings.scheme == .grpc,
+                index: endpoints.count, address: address, speaksHTTP2: settings.scheme.speaksHTTP2,
                 text: permanentBytes(settings.text),
-                authority: permanentBytes(authority), load: load))
+                authority: permanentBytes(authority), hostName: permanentText(hostName), load: load))
         byText[settings.text] = endpoints.count
         endpoints.append(endpoint)
         return .success(endpoint)
     }
+}
+
+/// The same, ended by NUL. [main]
+func permanentText(_ text: String) -> UnsafePointer<CChar> {
+    permanentBytes(text + "\u{0}").data.unsafelyUnwrapped.withMemoryRebound(to: CChar.self, capacity: 1) { $0 }
 }
 
 /// A copy of `text` that is never freed, for names that outlive generations. [main]

@@ -17,6 +17,8 @@ struct UpstreamConnection: SlabElement {
     var reused = false
     /// What a connection that speaks HTTP/2 has beside its socket; nil for one that speaks HTTP/1.1.
     var http2: UnsafeMutablePointer<HTTP2Upstream>?
+    /// What a connection that speaks TLS has beside its socket.
+    var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
     var progress = HeadProgress()
     var exchange: UnsafeMutablePointer<Exchange>?
@@ -46,6 +48,10 @@ struct WorkerEndpoint {
     var lastIdle: UnsafeMutablePointer<UpstreamConnection>?
     /// Those that speak HTTP/2, the latest first.
     var firstHTTP2: UnsafeMutablePointer<HTTP2Upstream>?
+    /// The session that the next connection over TLS resumes, an `SSL_SESSION`, and the `SSL_CTX` it is of: another one
+    /// may verify otherwise.
+    var session: OpaquePointer?
+    var sessionContext: OpaquePointer?
 
     mutating func push(_ connection: UnsafeMutablePointer<UpstreamConnection>) {
         connection.pointee.isIdle = true

@@ -201,6 +201,10 @@ extension Worker {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
+        // What was opened under other settings of TLS is of no use any more.
+        while let idle = endpoint.pointee.firstIdle, idle.pointee.tls?.pointee.context != pool.pointee.tls {
+            close(idle)
+        }
         if !fresh, let idle = endpoint.pointee.firstIdle {
             endpoint.pointee.remove(idle)
             idle.pointee.reused = true
@@ -266,7 +270,13 @@ extension Worker {
         guard code == 0 || code == EINPROGRESS, clinux_epoll_add(epoll, descriptor, edges, token) == 0 else {
             return (upstream, true)
         }
-        if code == 0 { upstream.pointee.writable = true } else { upstream.pointee.connecting = true }
+        guard secure(upstream, pool, endpoint) else { return (upstream, true) }
+        // A handshake is to follow in any case: the socket tells when it can be written to.
+        if code == 0, upstream.pointee.tls == nil {
+            upstream.pointee.writable = true
+        } else {
+            upstream.pointee.connecting = true
+        }
         return (upstream, false)
     }
 

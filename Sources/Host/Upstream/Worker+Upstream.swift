@@ -18,7 +18,9 @@ extension Worker {
     /// balancers close theirs, so that the race of reuse against close is rare.
     private static let idleMs: UInt64 = 50_000
 
-    func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ events: UInt32) {
+    func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ happened: UInt32) {
+        var events = happened
+        if let link = upstream.pointee.tls { events = link.meaning(events) }
         let broken = events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
         // Noted in any case: an edge that comes with the one of the connect does not come again.
         if events & UInt32(EPOLLRDHUP.rawValue) != 0 || broken {
@@ -32,12 +34,12 @@ extension Worker {
         if let http2 = upstream.pointee.http2 { return http2UpstreamReady(http2, broken: broken) }
         guard let exchange = upstream.pointee.exchange else {
             // Idle: neither an end nor a byte is expected, and after either it is of no use.
-            if upstream.pointee.readable { close(upstream) }
+            if upstream.pointee.readable, somethingWaits(upstream) { close(upstream) }
             return
         }
         if wasConnecting {
             connected(upstream, exchange, broken: broken)
-            guard upstream.pointee.exchange == exchange else { return }
+            guard upstream.pointee.exchange == exchange, !upstream.pointee.connecting else { return }
         } else if !wasWritable, upstream.pointee.writable,
             !exchange.pointee.toEndpoint.sourceEnded
                 || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
@@ -60,9 +62,12 @@ extension Worker {
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(upstream.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+        // Connecting is not over before the handshake is.
+        let step = code == 0 && !broken ? shakeHands(upstream) : .failed
+        if step == .pending { return }
         upstream.pointee.connecting = false
         timers.stop(upstream.timer)
-        guard code == 0, !broken else {
+        guard step == .done else {
             perform(exchange, connectFailed(exchange))
             return
         }
@@ -96,11 +101,13 @@ extension Worker {
     func receive(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Received {
         if upstream.pointee.isStream { return receive(from: upstream.asCall) }
         let space = upstream.pointee.input.space
-        let received = receiveBytes(upstream.pointee.descriptor, upstream.pointee.input.tail, space)
+        let received = read(upstream, upstream.pointee.input.tail, space)
         if case .bytes(let count) = received {
             upstream.pointee.input.end &+= count
             metrics.bytes(.upstream, received: UInt64(count), sent: 0)
-            if count < space, !upstream.pointee.peerFinished { upstream.pointee.readable = false }
+            if count < space, !upstream.pointee.peerFinished, upstream.pointee.tls == nil {
+                upstream.pointee.readable = false
+            }
         } else {
             upstream.pointee.readable = false
         }
@@ -201,7 +208,7 @@ extension Worker {
         writer.appendFields(head.pointee.fields, except: head.pointee.fields.hopByHop)
         if case .written(let count) = writer.finish() {
             buffer.end = count
-            let sent = sendBytes(client.pointee.descriptor, base, count)
+            let sent = send(client, base, count)
             if sent >= 0, sent < count {
                 // The rest goes first when the socket takes bytes again.
                 buffer.start = max(sent, 0)
@@ -283,6 +290,10 @@ extension Worker {
 
     /// Bytes behind the response, or its end: whoever used the connection next would take them for its answer.
     private func somethingWaits(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+        if let link = upstream.pointee.tls {
+            upstream.pointee.readable = link.somethingWaits()
+            return upstream.pointee.readable
+        }
         var byte: UInt8 = 0
         guard recv(upstream.pointee.descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) < 0,
             clinux_errno() == EAGAIN
@@ -321,6 +332,11 @@ extension Worker {
         if wasIdle { upstream.pointee.endpoint.pointee.remove(upstream) }
         upstream.pointee.endpoint.pointee.open &-= 1
         timers.stop(upstream.timer)
+        if let link = upstream.pointee.tls {
+            upstream.pointee.tls = nil
+            link.sayGoodbye()
+            link.free()
+        }
         Glibc.close(upstream.pointee.descriptor)
         buffers.give(upstream.pointee.input)
         upstream.pointee.input = .none

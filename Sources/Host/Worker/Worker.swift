@@ -61,6 +61,8 @@ final class Worker: @unchecked Sendable {
     /// Eligible endpoints of the pick at hand.
     let eligible: UnsafeMutablePointer<UInt64>
     let pieces: UnsafeMutablePointer<iovec>
+    /// Where small pieces are joined to one record of TLS.
+    let recordScratch: UnsafeMutablePointer<UInt8>
     private let events: UnsafeMutablePointer<epoll_event>
     /// Runs while no connections are accepted for lack of descriptors.
     let acceptTimer: UnsafeMutablePointer<TimerNode>
@@ -117,6 +119,7 @@ final class Worker: @unchecked Sendable {
         eligible = .allocate(capacity: Self.endpointsAtMost / 64)
         pieces = .allocate(capacity: Self.piecesAtMost)
         events = .allocate(capacity: Self.eventsAtMost)
+        recordScratch = .allocate(capacity: TLSLink.recordBytes)
         acceptTimer = .allocate(capacity: 1)
         acceptTimer.initialize(to: TimerNode(kind: TimerKind.accepting, owner: UnsafeMutableRawPointer(acceptTimer)))
         guard epoll >= 0,

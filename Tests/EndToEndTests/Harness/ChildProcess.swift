@@ -8,11 +8,18 @@ final class ChildProcess: @unchecked Sendable {
     private var errors: [UInt8] = []
     private var openPipes = 2
     private var status: Int32?
+    /// Its standard input, when that is ours to write.
+    private var input: Int32 = -1
 
-    /// Starts `executable` (found in PATH when it has no slash) with standard input empty.
+    /// Starts `executable` (found in PATH when it has no slash). Standard input is empty, or what `send` is given.
     init(
-        _ executable: String, _ arguments: [String], directory: String? = nil, environment: [String: String] = [:]
+        _ executable: String, _ arguments: [String], directory: String? = nil, environment: [String: String] = [:],
+        input takesInput: Bool = false
     ) throws {
+        var inPipe: [Int32] = [-1, -1]
+        if takesInput, pipe(&inPipe) != 0 { throw HarnessError("no pipe: errno \(errno)") }
+        for descriptor in inPipe where descriptor >= 0 { closeOnExec(descriptor) }
+        input = inPipe[1]
         var outPipe: [Int32] = [0, 0]
         var errorPipe: [Int32] = [0, 0]
         guard pipe(&outPipe) == 0, pipe(&errorPipe) == 0 else {
@@ -21,7 +28,11 @@ final class ChildProcess: @unchecked Sendable {
         for descriptor in outPipe + errorPipe { closeOnExec(descriptor) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        if takesInput {
+            posix_spawn_file_actions_adddup2(&actions, inPipe[0], 0)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        }
         posix_spawn_file_actions_adddup2(&actions, outPipe[1], 1)
         posix_spawn_file_actions_adddup2(&actions, errorPipe[1], 2)
         var attributes = posix_spawnattr_t()
@@ -47,6 +58,7 @@ final class ChildProcess: @unchecked Sendable {
         let result = posix_spawnp(&child, command[0], &actions, &attributes, &argv, &envp)
         close(outPipe[1])
         close(errorPipe[1])
+        if takesInput { close(inPipe[0]) }
         guard result == 0 else {
             close(outPipe[0])
             close(errorPipe[0])
@@ -58,6 +70,7 @@ final class ChildProcess: @unchecked Sendable {
     }
 
     deinit {
+        if input >= 0 { close(input) }
         if status == nil {
             kill(pid, SIGKILL)
             var ignored: Int32 = 0
@@ -67,6 +80,12 @@ final class ChildProcess: @unchecked Sendable {
 
     var standardOutput: String { locked { text(output) } }
     var standardError: String { locked { text(errors) } }
+
+    /// Writes to its standard input.
+    func send(_ text: String) {
+        let all = Array(text.utf8)
+        _ = write(input, all, all.count)
+    }
 
     func signal(_ number: Int32) { kill(pid, number) }
 

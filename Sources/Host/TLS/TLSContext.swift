@@ -1,0 +1,161 @@
+import COpenSSL
+import Configuration
+import Glibc
+
+/// What connections of one kind have in common: an `SSL_CTX`. Connections made of it keep it alive. [main]
+final class TLSContext {
+    let pointer: OpaquePointer
+
+    fileprivate init(_ pointer: OpaquePointer) { self.pointer = pointer }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    struct Failure: Error {
+        var position: Position
+        var message: String
+    }
+
+    /// Mozilla's "intermediate" recommendation, version 5.7: forward secrecy and authenticated encryption only. TLS 1.3
+    /// has the three suites that OpenSSL offers by itself.
+    private static let suites =
+        "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+        + "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+    private static let groups = "X25519:prime256v1:secp384r1"
+
+    static func blank(
+        _ method: OpaquePointer?, _ least: Settings.TLSVersion, _ position: Position
+    ) throws(Failure) -> TLSContext {
+        ERR_clear_error()
+        guard let made = SSL_CTX_new(method) else {
+            throw Failure(position: position, message: "OpenSSL makes no context: \(TLSFault.text())")
+        }
+        let context = TLSContext(made)
+        shim_ctx_set_options(made)
+        // A record is written as far as the socket takes it and offered again from wherever it then lies; an idle
+        // connection keeps no record buffers.
+        shim_ctx_set_mode(
+            made,
+            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS))
+        // One read of the socket takes head and content of a record together.
+        shim_ctx_read_ahead(made)
+        guard shim_ctx_set_versions(made, least == .v13 ? TLS1_3_VERSION : TLS1_2_VERSION, TLS1_3_VERSION) == 1,
+            SSL_CTX_set_cipher_list(made, suites) == 1, shim_ctx_set_groups(made, groups) == 1
+        else {
+            throw Failure(
+                position: position,
+                message:
+                    "this OpenSSL has none of the suites or groups wanted: \(TLSFault.text()); check its configuration")
+        }
+        return context
+    }
+}
+
+/// A file as it was when the generation was made.
+struct TLSFile {
+    /// A chain of certificates or a bundle of authorities: more than all public authorities together have.
+    private static let bytesAtMost = 1_048_576
+
+    let named: Settings.NamedFile
+    let bytes: [UInt8]
+
+    init(_ named: Settings.NamedFile) throws(TLSContext.Failure) {
+        self.named = named
+        let descriptor = open(named.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw TLSContext.Failure(
+                position: named.position,
+                message:
+                    "cannot read `\(named.path)`: \(String(cString: strerror(errno))); correct the path or its modes")
+        }
+        defer { close(descriptor) }
+        var information = stat()
+        guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG,
+            information.st_size <= Self.bytesAtMost
+        else {
+            throw TLSContext.Failure(
+                position: named.position,
+                message: "`\(named.path)` is no regular file of at most \(Self.bytesAtMost) bytes; name one")
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(information.st_size))
+        var count = 0
+        while count < bytes.count {
+            let got = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress! + count, $0.count - count) }
+            guard got > 0 else { break }
+            count += got
+        }
+        self.bytes = Array(bytes.prefix(count))
+    }
+
+    func fault(_ message: String) -> TLSContext.Failure {
+        TLSContext.Failure(position: named.position, message: message)
+    }
+
+    /// All certificates in it, in their order; the caller's to free.
+    func certificates() throws(TLSContext.Failure) -> [OpaquePointer] {
+        var list: [OpaquePointer] = []
+        ERR_clear_error()
+        bytes.withUnsafeBytes { content in
+            guard let memory = BIO_new_mem_buf(content.baseAddress, Int32(content.count)) else { return }
+            defer { BIO_free(memory) }
+            while let certificate = PEM_read_bio_X509(memory, nil, nil, nil) { list.append(certificate) }
+        }
+        // The end of the file shows as "no start line".
+        ERR_clear_error()
+        guard !list.isEmpty else { throw fault("`\(named.path)` holds no certificate in PEM; name the file that does") }
+        return list
+    }
+
+    /// The caller's to free.
+    func privateKey() throws(TLSContext.Failure) -> OpaquePointer {
+        ERR_clear_error()
+        let key = bytes.withUnsafeBytes { content -> OpaquePointer? in
+            guard let memory = BIO_new_mem_buf(content.baseAddress, Int32(content.count)) else { return nil }
+            defer { BIO_free(memory) }
+            // Nobody is asked for a passphrase.
+            return PEM_read_bio_PrivateKey(memory, nil, { _, _, _, _ in 0 }, nil)
+        }
+        ERR_clear_error()
+        guard let key else {
+            throw fault("`\(named.path)` holds no private key in PEM that can be read without a passphrase; name one")
+        }
+        return key
+    }
+}
+
+extension TLSContext {
+    /// A certificate with its chain and its key.
+    func use(_ chain: TLSFile, _ keyFile: TLSFile) throws(Failure) {
+        let certificates = try chain.certificates()
+        for (index, certificate) in certificates.enumerated() {
+            ERR_clear_error()
+            if index == 0 {
+                let taken = SSL_CTX_use_certificate(pointer, certificate) == 1
+                X509_free(certificate)
+                guard taken else {
+                    for rest in certificates.dropFirst() { X509_free(rest) }
+                    throw chain.fault("the certificate in `\(chain.named.path)` is refused: \(TLSFault.text())")
+                }
+            } else if shim_ctx_add_chain(pointer, certificate) != 1 {
+                X509_free(certificate)
+            }
+        }
+        let key = try keyFile.privateKey()
+        defer { EVP_PKEY_free(key) }
+        ERR_clear_error()
+        guard SSL_CTX_use_PrivateKey(pointer, key) == 1, SSL_CTX_check_private_key(pointer) == 1 else {
+            throw keyFile.fault(
+                "the key in `\(keyFile.named.path)` does not belong to the certificate in `\(chain.named.path)`: "
+                    + "\(TLSFault.text()); name the key it was made with")
+        }
+    }
+
+    /// Certificates that these authorities have signed are accepted.
+    func trust(_ authorities: TLSFile, tellingClients: Bool) throws(Failure) {
+        let store = SSL_CTX_get_cert_store(pointer)
+        for certificate in try authorities.certificates() {
+            X509_STORE_add_cert(store, certificate)
+            if tellingClients { SSL_CTX_add_client_CA(pointer, certificate) }
+            X509_free(certificate)
+        }
+    }
+}
