@@ -81,8 +81,8 @@ extension Settings.ListenerTLS {
             "With `client_ca`: `required`, or `optional`, where a client may show none.")
         let field = section.take(
             "subject_field", .text(.fieldName), initially: subjectField,
-            "With `client_ca`: the field of a request that tells plugins and endpoints the verified subject (RFC 2253). "
-                + "A client that sends a field of that name itself, to any listener, gets 400.")
+            "With `client_ca`: the field of a request that tells plugins and endpoints the verified subject (RFC "
+                + "2253). A client that sends a field of that name itself, to any listener, gets 400.")
         if let name = field?.text { subjectField = name.lowercased() }
         section.choice("min_version", into: &minVersion, "The least version of TLS.")
     }
