@@ -10,7 +10,7 @@ FILTER ?=
 
 sanitizer_arguments = $(if $(SANITIZE),--sanitize=$(SANITIZE) --scratch-path .build-$(SANITIZE))
 
-.PHONY: run build test bench fuzz lint clean
+.PHONY: run build test bench fuzz lint scan clean
 
 run: build
 	exec .build/release/sluice serve --config plugins.yaml
@@ -39,6 +39,10 @@ fuzz:
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Plugins Tests
 	python3 Scripts/tidy.py
+
+# What scanners of TLS say of a listener.
+scan:
+	Scripts/scan-tls.sh
 
 clean:
 	rm -rf .build .build-address .build-thread Tests/Fuzz/.build .venv-test run

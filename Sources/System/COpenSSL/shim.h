@@ -36,11 +36,9 @@ static inline int shim_error_library(unsigned long code) { return ERR_GET_LIB(co
 static inline int shim_ctx_data_index(CRYPTO_EX_free *release) {
   return SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, release);
 }
-/* No renegotiation (RFC 9325 §3.5), no compression (§3.3); of suites that are all good the server's order counts, but
- * that a client without AES in hardware, which puts ChaCha20 first, gets that. */
+/* No renegotiation (RFC 9325 §3.5), no compression (§3.3); the server's order of suites counts. */
 static inline void shim_ctx_set_options(SSL_CTX *ctx) {
-  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                               SSL_OP_PRIORITIZE_CHACHA);
+  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
 }
 /* RFC 2253, control characters escaped, other bytes as they are. */
 static inline unsigned long shim_subject_format(void) { return XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB; }
