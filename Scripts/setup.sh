@@ -34,6 +34,7 @@ for purpose in "$@"; do
         command -v gcc >/dev/null || want[gcc]=1
         [ -e /usr/include/stdio.h ] || want[libc6-dev]=1
         command -v wrk >/dev/null || want[wrk]=1
+        command -v h2load >/dev/null || want[nghttp2-client]=1
         command -v openssl >/dev/null || want[openssl]=1
         command -v curl >/dev/null || want[curl]=1
         command -v python3 >/dev/null || want[python3]=1

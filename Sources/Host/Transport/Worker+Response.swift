@@ -204,7 +204,12 @@ extension Worker {
             if interimRest.count > 0 { buffer.append(interimRest.head, interimRest.count) }
             let offset = buffer.count
             var writer = HeadWriter(base + offset, capacity: buffer.capacity - offset)
-            writer.appendStatusLine(head.pointee.status, reason: head.pointee.reason)
+            if exchange.pointee.upstream?.pointee.isStream == true {
+                // HTTP/2 has no reason phrase, and some readers of HTTP/1.1 want one.
+                writer.appendStatusLine(head.pointee.status)
+            } else {
+                writer.appendStatusLine(head.pointee.status, reason: head.pointee.reason)
+            }
             if exchange.pointee.edits == nil {
                 writer.appendFields(head.pointee.fields, except: head.pointee.fields.hopByHop)
             } else {
