@@ -23,7 +23,8 @@ trap '[ -z "$gateway" ] || kill "$gateway"; rm -rf "$folder"' EXIT
 root="$PWD"
 cd "$folder"
 openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj "/CN=Authority of the scan" -keyout ca.key -out ca.pem 2>errors
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout a.key -out a.csr 2>errors
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout a.key -out a.csr \
+    2>errors
 openssl x509 -req -in a.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 60 -out a.pem \
     -extfile <(echo "subjectAltName=DNS:localhost") 2>errors
 cat >plugins.yaml <<YAML

@@ -83,6 +83,17 @@ final class ModelServer {
         return try ModelServer(process, TemporaryDirectory(), port, ready: "/v1/files")
     }
 
+    /// fakellm, which serves the chats of OpenAI's API with made-up answers.
+    static func fakeLLM() throws -> ModelServer {
+        let port = try Clients.freePort()
+        let directory = try TemporaryDirectory()
+        try directory.write("fakellm.yaml", "version: 1\ndefaults: { fallback: deterministic_echo }\n")
+        let process = try ChildProcess(
+            Clients.python,
+            ["-m", "fakellm.cli", "serve", "--port", "\(port)", "--config", directory.file("fakellm.yaml")])
+        return try ModelServer(process, directory, port, ready: "/_fakellm/stats")
+    }
+
     private init(
         _ process: ChildProcess, _ directory: TemporaryDirectory, _ port: UInt16,
         ready: String = "/v2/models/iris/ready"

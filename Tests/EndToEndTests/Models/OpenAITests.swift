@@ -215,5 +215,13 @@ extension EndToEnd {
             #expect(try count("completion_tokens") == 71)
             #expect(try count("tokens") == 142)
         }
+
+        @Test(.enabled(if: Clients.wanted, "`make test` makes the environment that this needs"))
+        func aServerThatOthersMadeStreamsThrough() throws {
+            let server = try ModelServer.fakeLLM()
+            let gateway = try Gateway(Self.configuration(server.endpoint))
+            try Clients.run("drive_chat.py", ["http://127.0.0.1:\(gateway.port)", server.endpoint])
+            #expect(try gateway.metric("sluice_plugin_openai_completion_tokens_total", ["model=\"plain\""]) > 0)
+        }
     }
 }
