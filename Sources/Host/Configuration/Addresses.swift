@@ -54,24 +54,26 @@ extension Settings.ListenAddress {
 
 extension Settings.EndpointSettings {
     static let expectation =
-        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001` or `unix:run/model.sock`"
+        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001`, `tcp://127.0.0.1:7000` or "
+        + "`unix:run/model.sock`"
 
     /// What a schema for editors can say of it; `parse` is stricter about the host.
     static let pattern =
         "^(http://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?"
-        + "|grpc://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
+        + "|(grpc|tcp)://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
 
     /// - Parameter text: `http://host[:port]`, port 80 when left out (RFC 9110, section 4.2.1); `grpc://host:port`,
-    ///   which speaks HTTP/2 without TLS by prior knowledge; or `unix:path`, which speaks HTTP/1.1.
+    ///   which speaks HTTP/2 without TLS by prior knowledge; `tcp://host:port`, which speaks the messages of its
+    ///   version's `protocol`; or `unix:path`, which speaks HTTP/1.1.
     static func parse(_ text: String) -> Result<Self, AddressError> {
         if let path = dropping("unix:", from: text) {
             return socketPath(path).map { Self(scheme: .http, target: .unix(path: $0), text: text) }
         }
-        for scheme in ["https", "grpcs", "tcp"] where text.hasPrefix(scheme + "://") {
+        for scheme in ["https", "grpcs"] where text.hasPrefix(scheme + "://") {
             return .failure(
                 AddressError(complaint: "takes no `\(scheme)://` endpoint yet in this version; use `http://`"))
         }
-        let scheme: Scheme = text.hasPrefix("grpc://") ? .grpc : .http
+        let scheme: Scheme = text.hasPrefix("grpc://") ? .grpc : text.hasPrefix("tcp://") ? .tcp : .http
         guard var rest = dropping(scheme.rawValue + "://", from: text) else {
             return .failure(AddressError(complaint: "takes \(expectation)"))
         }
@@ -81,8 +83,9 @@ extension Settings.EndpointSettings {
                 AddressError(complaint: "takes host and port alone, without user, path or query; remove them"))
         }
         let isBare = !rest.hasPrefix("[") && !rest.utf8.contains(UInt8(ascii: ":")) || rest.hasSuffix("]")
-        if isBare, scheme == .grpc {
-            return .failure(AddressError(complaint: "takes a port after the host: gRPC has no port of its own"))
+        if isBare, scheme != .http {
+            let name = scheme == .grpc ? "gRPC" : "raw TCP"
+            return .failure(AddressError(complaint: "takes a port after the host: \(name) has no port of its own"))
         }
         guard let (host, portText) = splitPort(isBare ? rest + ":80" : rest), let portText, isHost(host) else {
             return .failure(

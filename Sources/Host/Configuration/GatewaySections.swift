@@ -51,16 +51,21 @@ extension Settings {
         _ = section.take(
             "tls", .unavailable, effect: .unavailable("remove the listener, or terminate TLS before the gateway"),
             "Certificates; not available yet.")
-        _ = section.take(
-            "adapter", .unavailable, effect: .unavailable("remove the listener"),
-            "Raw TCP framed by an adapter; not available yet.")
+        let adapter = section.take(
+            "adapter", .text(.pluginName), initially: "HTTP",
+            "The adapter that frames raw TCP: what clients send here are messages of its protocol.")
+        if let adapter { section.reading.listenerAdapters.append(adapter) }
         guard let node, let text = node.text, case .success(var address) = ListenAddress.parse(text) else { return }
         if case .unix(let path) = address {
             let absolute = section.reading.absolute(path)
             section.checkSocketPath(absolute, node.position)
             address = .unix(path: absolute)
         }
-        listeners.append(ListenerSettings(address: address, position: node.position))
+        var listener = ListenerSettings(address: address, position: node.position)
+        if let adapter, let name = adapter.text {
+            listener.adapter = PluginReference(name: name, position: adapter.position)
+        }
+        listeners.append(listener)
     }
 }
 

@@ -130,7 +130,7 @@ final class Gateway: ControlPlane {
     private func greet(_ generation: Generation) {
         var text = ""
         for listener in listeners.open {
-            text += listener.path == nil ? "listening on http://\(listener.text)\n" : "listening on \(listener.text)\n"
+            text += "listening on \(listener.shown)\n"
         }
         if let metricsPort {
             text += "metrics on http://\(generation.settings.monitoring.metricsAddress):\(metricsPort)/metrics\n"
@@ -236,6 +236,7 @@ final class Gateway: ControlPlane {
             if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
             publish(generation)
             listeners.announce(made, to: workers)
+            listeners.update(to: settings.listeners, workers)
             listeners.retire(except: settings.listeners, from: workers)
         } catch {
             generation.destroy()

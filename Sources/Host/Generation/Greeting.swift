@@ -3,7 +3,7 @@ import Configuration
 /// The curl line that `serve` prints: one that works as it stands, for a model that this process serves itself.
 enum Greeting {
     static func example(_ settings: Settings, _ listeners: [Listeners.Open]) -> String {
-        guard let listener = listeners.first(where: { $0.path == nil }) else { return "" }
+        guard let listener = listeners.first(where: { $0.path == nil && $0.adapter == nil }) else { return "" }
         let place = listener.text.replacingWildcard
         let v2 = settings.pipeline.adapters.contains { $0.name == "open-inference" }
         guard let model = settings.models.first else { return "try: curl http://\(place)/\n" }
