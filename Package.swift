@@ -8,7 +8,7 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
     "OpenInference", "RestPredict", "OpenAI", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey",
-    "LinearModel", "AccessLog", "ModelService", "TFServing",
+    "LinearModel", "AccessLog", "ModelService", "TFServing", "LengthPrefixedTCP",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -53,6 +53,9 @@ let package = Package(
         .target(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/TFServing/Codec"),
+        .target(
+            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/LengthPrefixedTCP/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -92,7 +95,7 @@ let package = Package(
             name: "AdapterTests",
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
-                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec",
+                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec",
             ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
@@ -113,7 +116,8 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing": ["Codec"]
+    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP":
+        ["Codec"]
     case "ModelService": ["Codec", "Example"]
     default: []
     }
@@ -126,6 +130,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
+    case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     default: []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lets two scanners look at a listener with TLS: sslyze, against Mozilla's "intermediate" recommendation, and testssl.sh.
+# Lets two scanners look at a listener with TLS: sslyze, against Mozilla's "intermediate" profile, and testssl.sh.
 # Installs what is missing, makes an authority of its own, and starts the gateway of the debug build on a free port.
 # What they say of that authority, which nobody knows, is left out; anything else is a failure.
 set -euo pipefail

@@ -11,6 +11,7 @@ let fuzzers = [
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
+    "LengthPrefixedFuzzer": "LengthPrefixedCodec",
     "OpenAIFuzzer": "OpenAICodec",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
@@ -43,6 +44,10 @@ let package = Package(
             swiftSettings: instrumented),
         .target(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            swiftSettings: instrumented),
+
+        .target(
+            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),

@@ -54,26 +54,24 @@ extension Settings.ListenAddress {
 
 extension Settings.EndpointSettings {
     static let expectation =
-        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001`, `https://model.example` or "
+        "an endpoint such as `http://127.0.0.1:8081`, `grpc://127.0.0.1:8001`, `https://model.example`, "
+        + "`tcp://127.0.0.1:7000` or "
         + "`unix:run/model.sock`"
 
     /// What a schema for editors can say of it; `parse` is stricter about the host.
     static let pattern =
         "^(https?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?/?"
-        + "|grpcs?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
+        + "|(grpcs?|tcp)://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}/?|unix:[^\\u0000-\\u001f\\u007f]+)$"
 
     /// - Parameter text: `http://host[:port]` and `https://host[:port]`, port 80 or 443 when left out (RFC 9110,
     ///   section 4.2); `grpc://host:port`, which speaks HTTP/2 without TLS by prior knowledge; `grpcs://host:port`,
-    ///   which speaks it over TLS; or `unix:path`, which speaks HTTP/1.1.
+    ///   which speaks it over TLS; `tcp://host:port`, which speaks the messages of its version's `protocol`; or
+    ///   `unix:path`, which speaks HTTP/1.1.
     static func parse(_ text: String) -> Result<Self, AddressError> {
         if let path = dropping("unix:", from: text) {
             return socketPath(path).map { Self(scheme: .http, target: .unix(path: $0), text: text) }
         }
-        for scheme in ["tcp"] where text.hasPrefix(scheme + "://") {
-            return .failure(
-                AddressError(complaint: "takes no `\(scheme)://` endpoint yet in this version; use `http://`"))
-        }
-        let scheme = [Scheme.grpcs, .grpc, .https].first { text.hasPrefix($0.rawValue + "://") } ?? .http
+        let scheme = [Scheme.grpcs, .grpc, .https, .tcp].first { text.hasPrefix($0.rawValue + "://") } ?? .http
         guard var rest = dropping(scheme.rawValue + "://", from: text) else {
             return .failure(AddressError(complaint: "takes \(expectation)"))
         }
@@ -83,8 +81,9 @@ extension Settings.EndpointSettings {
                 AddressError(complaint: "takes host and port alone, without user, path or query; remove them"))
         }
         let isBare = !rest.hasPrefix("[") && !rest.utf8.contains(UInt8(ascii: ":")) || rest.hasSuffix("]")
-        if isBare, scheme == .grpc || scheme == .grpcs {
-            return .failure(AddressError(complaint: "takes a port after the host: gRPC has no port of its own"))
+        if isBare, scheme != .http, scheme != .https {
+            let name = scheme == .tcp ? "raw TCP" : "gRPC"
+            return .failure(AddressError(complaint: "takes a port after the host: \(name) has no port of its own"))
         }
         guard let (host, portText) = splitPort(isBare ? rest + (scheme == .https ? ":443" : ":80") : rest),
             let portText, isHost(host)

@@ -80,7 +80,7 @@ public struct ConfigurationResult: Sendable {
 }
 
 extension Settings {
-    /// The whole file. Plugins come first: what follows refers to them by name.
+    /// The whole file. Plugins come before what refers to them by name, but for the listeners' adapters.
     mutating func readRoot(_ section: Section) {
         let defaultSocket = section.reading.absolute("run/sluice.sock")
         admin.socket = defaultSocket
@@ -96,6 +96,7 @@ extension Settings {
             listeners.append(ListenerSettings(address: address, position: section.position))
         }
         readPlugins(section)
+        for name in section.reading.listenerAdapters { _ = section.reading.reference(name) }
         readPipeline(section)
         readModels(section)
         if !usesShippedChain, pipeline.adapters.isEmpty, let position = section.keyPosition("plugins"),

@@ -51,10 +51,10 @@ extension Settings {
         section.section("tls", initially: "no TLS", "Speaks TLS, with ALPN for HTTP/1.1 and HTTP/2.") {
             tls = ListenerTLS($0)
         }
-        // A listener that spoke HTTP where a protocol of one's own was asked for would be worse than none.
-        _ = section.take(
-            "adapter", .unavailable, effect: .unavailable("remove the listener"),
-            "Raw TCP framed by an adapter; not available yet.")
+        let adapter = section.take(
+            "adapter", .text(.pluginName), initially: "HTTP",
+            "The adapter that frames raw TCP: what clients send here are messages of its protocol.")
+        if let adapter { section.reading.listenerAdapters.append(adapter) }
         guard let node, let text = node.text, case .success(var address) = ListenAddress.parse(text) else { return }
         if case .unix(let path) = address {
             let absolute = section.reading.absolute(path)
@@ -63,6 +63,9 @@ extension Settings {
         }
         var listener = ListenerSettings(address: address, position: node.position)
         listener.tls = tls
+        if let adapter, let name = adapter.text {
+            listener.adapter = PluginReference(name: name, position: adapter.position)
+        }
         listeners.append(listener)
     }
 }

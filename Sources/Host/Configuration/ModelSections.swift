@@ -147,7 +147,8 @@ extension Settings.VersionSettings {
         let list = Shape.list(.text(.endpoint), atLeast: 1)
         let meaning =
             "Where the version is served: `http://host:port`, `grpc://host:port` for gRPC and whatever else goes over "
-            + "HTTP/2, `https://` and `grpcs://` for the same over TLS, or `unix:path` for HTTP over a Unix socket."
+            + "HTTP/2, `https://` and `grpcs://` for the same over TLS, `tcp://host:port` for a protocol of messages "
+            + "over raw TCP, which `protocol` frames, or `unix:path` for HTTP over a Unix socket."
         var seen: Set<String> = []
         for item in section.take("endpoints", list, meaning)?.items ?? [] {
             guard let text = item.text, case .success(var endpoint) = Settings.EndpointSettings.parse(text) else {

@@ -9,6 +9,8 @@ final class Reading {
     private var candidates = 0
     /// Names of `plugins`, with where each stands.
     var plugins: [String: Position] = [:]
+    /// Adapters that listeners name; the plugins stand after them in the reader's order.
+    var listenerAdapters: [Node] = []
     /// Those that a message may show: what the environment gave is not among them.
     var shownPlugins: [String] = []
 

@@ -38,14 +38,13 @@ public struct Settings: Sendable {
 
     public struct ListenerSettings: Sendable {
         public var address: ListenAddress
-        /// The adapter that frames raw TCP; nil for HTTP. Always nil in this version: the reader refuses others.
-        public var adapter: String?
+        /// The adapter that frames raw TCP; nil for HTTP.
+        public var adapter: PluginReference?
         /// Nil: no TLS.
         public var tls: ListenerTLS?
         public var position: Position
-        public init(address: ListenAddress, adapter: String? = nil, position: Position) {
+        public init(address: ListenAddress, position: Position) {
             self.address = address
-            self.adapter = adapter
             self.position = position
         }
     }

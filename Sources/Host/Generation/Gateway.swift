@@ -238,6 +238,7 @@ final class Gateway: ControlPlane {
             generation.link(listeners.open + made)
             publish(generation)
             listeners.announce(made, to: workers)
+            listeners.update(to: settings.listeners, workers)
             listeners.retire(except: settings.listeners, from: workers)
         } catch {
             generation.destroy()

@@ -33,6 +33,7 @@ extension GenerationBuilder {
                 next += 1
             }
         }
+        checkListeners(adapters, adapterIndex)
         guard !failed else { return nil }
         tables.initialize(
             to: WorkerGeneration(
@@ -41,6 +42,7 @@ extension GenerationBuilder {
         tables.pointee.number = number
         tables.pointee.limits = limits()
         tables.pointee.adapterCount = settings.pipeline.adapters.count
+        tables.pointee.adapterLinkCount = adapterIndex.count
         tables.pointee.filters = filters
         tables.pointee.routers = routers
         tables.pointee.observerCount = observers.count
@@ -85,7 +87,7 @@ extension GenerationBuilder {
 
     // MARK: Chains
 
-    /// The adapters of the chain first, then those that only endpoints speak.
+    /// The adapters of the chain first, then those that only endpoints speak, or only clients over raw TCP.
     private func buildAdapters(_ worker: Int) -> (UnsafeMutablePointer<AdapterLink>, [String: Int]) {
         var references = settings.pipeline.adapters
         var index: [String: Int] = [:]
@@ -95,6 +97,10 @@ extension GenerationBuilder {
                 index[reference.name] = references.count
                 references.append(reference)
             }
+        }
+        for case let reference? in settings.listeners.map(\.adapter) where index[reference.name] == nil {
+            index[reference.name] = references.count
+            references.append(reference)
         }
         let links = memory.allocate(AdapterLink.self, references.count)
         for (position, reference) in references.enumerated() {
@@ -109,6 +115,7 @@ extension GenerationBuilder {
                     id: metricsID(reference.name), name: memory.bytes(reference.name),
                     routes: UnsafePointer(memory.place(routes)), routeCount: routes.count,
                     calls: RouteList(routes: UnsafePointer(memory.place(calls)), count: calls.count),
+                    rawRoute: compiled.raw,
                     captureCounts: UnsafePointer(memory.place(compiled.captureCounts)),
                     prefix: CompiledRoute.commonPrefix(routes)))
         }
@@ -120,22 +127,28 @@ extension GenerationBuilder {
     private func compileRoutes(
         _ reference: Settings.PluginReference, _ table: UnsafePointer<sluice_adapter>,
         _ instance: UnsafeMutableRawPointer?
-    ) -> (http: [CompiledRoute], grpc: [CompiledRoute], captureCounts: [Int]) {
+    ) -> (http: [CompiledRoute], grpc: [CompiledRoute], raw: UInt32?, captureCounts: [Int]) {
         var list: UnsafePointer<sluice_route>?
         var count: UInt32 = 0
         guard table.pointee.routes.unsafelyUnwrapped(instance, &list, &count) == SLUICE_OK else {
             error(reference.position, "adapter `\(reference.name)` could not tell its routes")
-            return ([], [], [])
+            return ([], [], nil, [])
         }
         guard count <= UInt32(Self.routesAtMost) else {
             error(reference.position, "adapter `\(reference.name)` has \(count) routes; at most \(Self.routesAtMost)")
-            return ([], [], [])
+            return ([], [], nil, [])
         }
         var http: [CompiledRoute] = []
         var grpc: [CompiledRoute] = []
+        var raw: UInt32?
         var captureCounts = [Int](repeating: 0, count: Int(count))
         for index in 0..<Int(count) {
             guard let route = list?[index] else { break }
+            if route.transport == UInt32(SLUICE_TRANSPORT_TCP) {
+                // A message of raw TCP has neither method nor path: the first such route is the only one.
+                if raw == nil, table.pointee.frame != nil { raw = UInt32(index) }
+                continue
+            }
             do throws(CompiledRoute.Fault) {
                 let made = try CompiledRoute(method: route.method, path: route.path, index: index)
                 memory.onFree { made.deallocate() }
@@ -143,7 +156,7 @@ extension GenerationBuilder {
                 switch Int32(route.transport) {
                 case SLUICE_TRANSPORT_HTTP: http.append(made)
                 case SLUICE_TRANSPORT_GRPC: grpc.append(made)
-                // Routes of other transports have no listener of theirs yet.
+                // A transport that this host does not know.
                 default: break
                 }
             } catch {
@@ -152,7 +165,7 @@ extension GenerationBuilder {
                 }
             }
         }
-        return (http, grpc, captureCounts)
+        return (http, grpc, raw, captureCounts)
     }
 
     private func filterChain(_ references: [Settings.PluginReference], _ worker: Int) -> FilterChain {
@@ -174,6 +187,22 @@ extension GenerationBuilder {
             links.append(RouterLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name)))
         }
         return RouterChain(links: memory.place(links), count: links.count)
+    }
+
+    /// What is sent to a listener of raw TCP has to be cut into messages by somebody.
+    private func checkListeners(_ adapters: UnsafeMutablePointer<AdapterLink>, _ index: [String: Int]) {
+        // A link that failed was not made.
+        guard !failed else { return }
+        for case let reference? in settings.listeners.map(\.adapter) {
+            if let position = index[reference.name] { checkFrames(adapters[position], reference) }
+        }
+    }
+
+    private func checkFrames(_ adapter: AdapterLink, _ reference: Settings.PluginReference) {
+        guard adapter.rawRoute == nil, !failed else { return }
+        error(
+            reference.position,
+            "adapter `\(reference.name)` does not frame messages over raw TCP; name one that does")
     }
 
     // MARK: Pools
@@ -217,9 +246,11 @@ extension GenerationBuilder {
             maxConnections: version.maxConnections, tls: description.tls?.pointer,
             tlsName: version.tls?.serverName.map(memory.text), queueBound: queue.maxSize,
             dropsOldest: queue.whenFull == .dropOldest, firstWaiting: nil, lastWaiting: nil, nextWaitingPool: nil,
-            isInWaitingList: false)
+            isInWaitingList: false, isRaw: false)
         if let reference = version.protocolAdapter, let index = adapterIndex[reference.name] {
             pool.adapter = adapters + index
+            pool.isRaw = version.endpoints.first?.scheme == .tcp
+            if pool.isRaw { checkFrames(adapters[index], reference) }
         }
         pool.backend = backend(version, model, worker)
         if version.backend == nil { pool.balancer = balancer(model, version, pool, worker) }

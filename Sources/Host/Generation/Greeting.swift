@@ -4,7 +4,7 @@ import Configuration
 enum Greeting {
     static func example(_ settings: Settings, _ listeners: [Listeners.Open]) -> String {
         // One without TLS, if there is one: curl would not know the certificate of the other.
-        let candidates = zip(listeners, schemes(listeners, settings)).filter { $0.0.path == nil }
+        let candidates = zip(listeners, schemes(listeners, settings)).filter { $0.0.path == nil && $0.1 != "tcp" }
         guard let (listener, scheme) = candidates.first(where: { $0.1 == "http" }) ?? candidates.first else {
             return ""
         }
@@ -28,7 +28,8 @@ enum Greeting {
         var left = settings.listeners
         return open.map { listener in
             guard let place = left.firstIndex(where: { $0.address == listener.address }) else { return "http" }
-            return left.remove(at: place).tls == nil ? "http" : "https"
+            let found = left.remove(at: place)
+            return found.adapter != nil ? "tcp" : found.tls == nil ? "http" : "https"
         }
     }
 }

@@ -12,7 +12,9 @@ struct WorkerGeneration {
     var limits = RequestLimits()
 
     var adapters: UnsafeMutablePointer<AdapterLink>
+    /// Those of the chain; behind them come those that only endpoints or listeners of raw TCP name.
     var adapterCount = 0
+    var adapterLinkCount = 0
     /// The gateway's filters, which run before routing.
     var filters = FilterChain.empty
     /// The gateway's routers.
@@ -78,6 +80,8 @@ struct AdapterLink {
     var routeCount: Int
     /// Those of gRPC.
     var calls: RouteList
+    /// The index of its route of raw TCP; nil when it does not frame messages.
+    var rawRoute: UInt32?
     /// By the adapter's own index.
     var captureCounts: UnsafePointer<Int>
     /// What all its paths begin with; empty when they have nothing in common.
@@ -193,6 +197,8 @@ struct WorkerPool {
     /// Links pools with waiters on this worker.
     var nextWaitingPool: UnsafeMutablePointer<WorkerPool>?
     var isInWaitingList: Bool
+    /// Its endpoints speak the messages of `adapter` over raw TCP.
+    var isRaw: Bool
 }
 
 /// What is known of a pool across workers and generations; keyed by model and version, never freed.

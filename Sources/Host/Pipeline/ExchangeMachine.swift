@@ -43,7 +43,8 @@ struct ExchangeMachine: Equatable {
         case headReceived
         /// `decode` at stage HEAD succeeded.
         case decodedHead(payloadNeeded: Bool)
-        /// The adapter cannot read the head of a call without its first message; and that is there.
+        /// The adapter cannot read the head of a call without its first message; and that is there. A message of raw
+        /// TCP has no head of its own: its `bodyGathered` leads back to decoding.
         case messageNeeded
         case messageGathered
         case bodyGathered
@@ -144,6 +145,10 @@ struct ExchangeMachine: Equatable {
         case .bodyGathered:
             guard phase == .gathering else { return .none }
             requestBodyEnded = true
+            if gatheringFor == .decoding {
+                phase = .decoding
+                return .decodeHead
+            }
             return .decodeBody
         case .decodedBody:
             guard phase == .gathering else { return .none }

@@ -101,6 +101,7 @@ extension Worker {
             let action = send(exchange, out, status, size, hasBody: hasBody, retryAfter: after, to: client.asStream)
             return action ?? refuseMalformed(exchange)
         }
+        if let client = exchange.pointee.client, client.pointee.isRaw { return sendRaw(exchange, out) }
         let close = !exchange.pointee.machine.clientPersists || !exchange.pointee.machine.requestBodyEnded
         // The rest of an interim response that the client has not taken yet goes first.
         let interimRest = exchange.pointee.toClient.staged

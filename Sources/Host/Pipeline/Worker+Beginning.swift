@@ -7,17 +7,7 @@ import SluiceABI
 extension Worker {
     /// A new exchange of a client with the head that was just parsed.
     func begin(_ exchange: ExchangePointer, _ parsed: UnsafeMutablePointer<RequestHead>) {
-        begun &+= 1
-        exchange.pointee.timesCalls = begun % Self.timedOneIn == 0
-        exchange.pointee.worker = Unmanaged.passUnretained(self)
-        exchange.pointee.generation = generation
-        exchange.pointee.receivedAt = now
-        exchange.pointee.progressAt = nowMs
-        exchange.pointee.timer.kind = TimerKind.exchange
-        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
-        generation.pointee.exchanges &+= 1
-        metrics.requestBegan()
-
+        enroll(exchange)
         exchange.pointee.methodIsHead = parsed.pointee.methodKind == .head
         exchange.pointee.minorVersion = parsed.pointee.minorVersion
         exchange.pointee.expectsContinue = parsed.pointee.expectContinue
@@ -50,6 +40,21 @@ extension Worker {
             return
         }
         perform(exchange, exchange.pointee.machine.handle(.headReceived))
+    }
+
+    /// What every exchange of a client begins with, whatever carries it.
+    @inline(__always)
+    func enroll(_ exchange: ExchangePointer) {
+        begun &+= 1
+        exchange.pointee.timesCalls = begun % Self.timedOneIn == 0
+        exchange.pointee.worker = Unmanaged.passUnretained(self)
+        exchange.pointee.generation = generation
+        exchange.pointee.receivedAt = now
+        exchange.pointee.progressAt = nowMs
+        exchange.pointee.timer.kind = TimerKind.exchange
+        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
+        generation.pointee.exchanges &+= 1
+        metrics.requestBegan()
     }
 
     /// Puts head, message and request into the arena. False when memory is out.

@@ -41,6 +41,8 @@ extension Worker {
             if verdict == SLUICE_OK { return send(exchange, out, retryAfter: retryAfter) }
             metrics.pluginFailed(plugin: PluginMetricsID(index: adapter.pointee.plugin))
         }
+        // Nobody else knows the protocol.
+        if exchange.pointee.client?.pointee.isRaw == true { return cutWithoutAnswer(exchange) }
         return sendDefaultError(exchange, httpStatus, message, retryAfter)
     }
 

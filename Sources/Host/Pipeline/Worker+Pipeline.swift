@@ -46,7 +46,11 @@ extension Worker {
             case .failUnanswered:
                 action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint closed the connection unanswered")
             case .failBadResponse:
-                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint's answer was no valid HTTP/1.1")
+                action = fail(
+                    exchange, SLUICE_UNAVAILABLE, 502,
+                    exchange.pointee.pool?.pointee.isRaw == true
+                        ? "the endpoint's answer was no message of its protocol"
+                        : "the endpoint's answer was no valid HTTP/1.1")
             case .failDeadline:
                 action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the request took longer than its deadline")
             case .failBodyTimeout:
@@ -71,6 +75,7 @@ extension Worker {
         let message = exchange.pointee.message.unsafelyUnwrapped
         let request = exchange.pointee.request.unsafelyUnwrapped
         if exchange.pointee.lead.size > 0 { return decodeHeadWithMessage(exchange) }
+        if message.pointee.transport == UInt32(SLUICE_TRANSPORT_TCP) { return decodeMessage(exchange) }
         var position = 0
         while position < tables.pointee.adapterCount {
             let adapter = tables.pointee.adapters + position
@@ -156,7 +161,7 @@ extension Worker {
         return nil
     }
 
-    private func setMatch(
+    func setMatch(
         _ exchange: ExchangePointer, _ adapter: UnsafeMutablePointer<AdapterLink>, _ route: Int
     ) -> Bool {
         let count = adapter.pointee.captureCounts[route]
@@ -172,7 +177,7 @@ extension Worker {
         return true
     }
 
-    private func resolveModel(_ exchange: ExchangePointer) {
+    func resolveModel(_ exchange: ExchangePointer) {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         request.pointee.model_id =

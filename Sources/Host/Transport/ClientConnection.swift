@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import HTTP1
+import SluiceABI
 
 /// A connection from a client: what lasts from one exchange to the next. Idle, it holds no buffer.
 struct ClientConnection: SlabElement {
@@ -28,6 +29,8 @@ struct ClientConnection: SlabElement {
     var isJudged = false
     /// A stream of HTTP/2: no socket of its own, and one request.
     var isStream = false
+    /// The adapter that frames raw TCP, by its name, which lives for ever; empty for HTTP.
+    var adapterName = sluice_bytes()
     /// What a connection that speaks HTTP/2 has beside its socket; nil for one that speaks HTTP/1.1.
     var http2: UnsafeMutablePointer<HTTP2Connection>?
     /// What a connection that speaks TLS has beside its socket.
@@ -43,6 +46,9 @@ struct ClientConnection: SlabElement {
     var peer: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
     init(slot: SlabSlot) { self.slot = slot }
+
+    /// Its bytes are messages of an adapter's protocol, not HTTP.
+    var isRaw: Bool { adapterName.size > 0 }
 }
 
 /// A socket that accepts connections for one worker.
@@ -51,4 +57,6 @@ struct WorkerListener {
     var descriptor: Int32
     /// A Unix socket is shared by all workers, a TCP one is this worker's.
     var isUnix: Bool
+    /// The adapter that frames raw TCP; empty for HTTP.
+    var adapter = sluice_bytes()
 }

@@ -20,6 +20,8 @@ final class Listeners {
         /// Held as long as the address is ours, against a second gateway; -1 for none.
         let lock: Int32
         let path: String?
+        /// The adapter that frames raw TCP, by its name; nil for HTTP. A reload may change it.
+        var adapter: String?
     }
 
     /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn.
@@ -27,6 +29,7 @@ final class Listeners {
 
     private(set) var open: [Open] = []
     private var nextID: UInt32 = 1
+    private var names: [String: sluice_bytes] = [:]
     private let workerCount: Int
 
     init(workerCount: Int) { self.workerCount = workerCount }
@@ -36,7 +39,9 @@ final class Listeners {
         var made: [Open] = []
         for listener in wanted where !open.contains(where: { $0.address == listener.address }) {
             do throws(Failure) {
-                made.append(try listen(on: listener.address))
+                var opened = try listen(on: listener.address)
+                opened.adapter = listener.adapter?.name
+                made.append(opened)
             } catch {
                 for opened in made { close(opened) }
                 throw Failure(
@@ -49,17 +54,41 @@ final class Listeners {
 
     /// Hands the sockets to the workers.
     func announce(_ made: [Open], to workers: [Worker]) {
-        for listener in made {
-            open.append(listener)
-            for (index, worker) in workers.enumerated() {
-                let isUnix = listener.path != nil
-                let pointer = UnsafeMutablePointer<WorkerListener>.allocate(capacity: 1)
-                pointer.initialize(
-                    to: WorkerListener(
-                        id: listener.id, descriptor: listener.descriptors[isUnix ? 0 : index], isUnix: isUnix))
-                worker.mailbox.send(.openListener, pointer: UnsafeMutableRawPointer(pointer))
-            }
+        open += made
+        for listener in made { send(listener, to: workers) }
+    }
+
+    /// Tells the workers of listeners that stay and have another adapter from now on, or none.
+    func update(to wanted: [Settings.ListenerSettings], _ workers: [Worker]) {
+        for index in open.indices {
+            guard let listener = wanted.first(where: { $0.address == open[index].address }),
+                listener.adapter?.name != open[index].adapter
+            else { continue }
+            open[index].adapter = listener.adapter?.name
+            send(open[index], to: workers)
         }
+    }
+
+    private func send(_ listener: Open, to workers: [Worker]) {
+        let isUnix = listener.path != nil
+        let adapter = listener.adapter.map(interned) ?? .empty
+        for (index, worker) in workers.enumerated() {
+            let pointer = UnsafeMutablePointer<WorkerListener>.allocate(capacity: 1)
+            pointer.initialize(
+                to: WorkerListener(
+                    id: listener.id, descriptor: listener.descriptors[isUnix ? 0 : index], isUnix: isUnix,
+                    adapter: adapter))
+            worker.mailbox.send(.openListener, pointer: UnsafeMutableRawPointer(pointer))
+        }
+    }
+
+    /// Connections keep the name for as long as they live, beyond the configuration that gave it. Names are the
+    /// operator's: as many as adapters that listeners have had since the start.
+    private func interned(_ name: String) -> sluice_bytes {
+        if let known = names[name] { return known }
+        let made = permanentBytes(name)
+        names[name] = made
+        return made
     }
 
     /// Lets the workers take what waits and close; the addresses are free after that.

@@ -6,6 +6,11 @@ import SluiceABI
 /// Listeners: connections of clients come in, as many as the limits allow.
 extension Worker {
     func open(_ listener: WorkerListener) {
+        if let known = listeners.firstIndex(where: { $0.id == listener.id }) {
+            // Of those that stay, the adapter alone may change.
+            listeners[known] = listener
+            return
+        }
         listeners.append(listener)
         if !acceptTimer.pointee.isRunning { watch(listener) }
     }
@@ -70,7 +75,8 @@ extension Worker {
             metrics.rejected(.maxConnections)
             let answer: StaticString =
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-            _ = sendBytes(descriptor, answer.utf8Start, answer.utf8CodeUnitCount)
+            let speaksHTTP = listener.adapter.isEmpty && secured(UInt16(truncatingIfNeeded: listener.id)) == nil
+            if speaksHTTP { _ = sendBytes(descriptor, answer.utf8Start, answer.utf8CodeUnitCount) }
             Glibc.close(descriptor)
             return
         }
@@ -80,6 +86,7 @@ extension Worker {
         }
         client.pointee.descriptor = descriptor
         client.pointee.listener = UInt16(truncatingIfNeeded: listener.id)
+        client.pointee.adapterName = listener.adapter
         client.pointee.timer.kind = TimerKind.client
         client.pointee.timer.owner = UnsafeMutableRawPointer(client)
         let kept = min(length, 32)

@@ -70,7 +70,7 @@ extension Worker {
                 takeBody(exchange)
                 // The same exchange still waits for something: an event will tell.
                 if client.pointee.exchange == exchange { break }
-            } else if !readHead(client) {
+            } else if client.pointee.isRaw ? !readMessage(client) : !readHead(client) {
                 break
             }
         }
@@ -335,6 +335,11 @@ extension Worker {
         }
         if !client.pointee.lingering, client.pointee.input.count > 0 {
             metrics.timedOut(.header)
+            if client.pointee.isRaw {
+                refuse(
+                    client, SLUICE_DEADLINE_EXCEEDED, 408, sluice_bytes("the message did not arrive in time"))
+                return
+            }
             answerWithoutExchange(
                 client, status: 408, message: "the request's head did not arrive in time")
             return

@@ -7,6 +7,7 @@ import SluiceABI
 extension Worker {
     /// Copies the response's head into the arena, where plugins see it.
     func keepResponseHead(_ exchange: ExchangePointer) -> Bool {
+        if exchange.pointee.pool?.pointee.isRaw == true { return describeAnswer(exchange) }
         let head = responseScratch
         let count = head.pointee.fields.count
         guard let fields = allocate(exchange, sluice_field.self, count),
@@ -91,7 +92,7 @@ extension Worker {
         return nil
     }
 
-    private func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+    func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         fail(exchange, SLUICE_OUT_OF_RANGE, 502, "the endpoint's answer is larger than allowed")
     }
 

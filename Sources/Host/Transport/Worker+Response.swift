@@ -9,8 +9,10 @@ extension Worker {
 
     /// Serializes what goes to the endpoint, from the client's head as it is or from a plugin's message.
     func stageRequestHead(_ exchange: ExchangePointer) -> Bool {
-        guard let out = exchange.pointee.outgoing, let head = exchange.pointee.head, let pool = exchange.pointee.pool
-        else { return exchange.pointee.client == nil && stageMadeRequest(exchange) }
+        guard let out = exchange.pointee.outgoing, let pool = exchange.pointee.pool else { return false }
+        if pool.pointee.isRaw { return stageMessage(exchange, out) }
+        // A batch has no head of a client, nor has a message of raw TCP.
+        guard let head = exchange.pointee.head else { return stageMadeRequest(exchange) }
         guard exchange.pointee.passes else { return stageMadeRequest(exchange) }
         var capacity = max(BufferPool.small, head.pointee.headSize + 1_024)
         let message = exchange.pointee.message.unsafelyUnwrapped
@@ -180,6 +182,7 @@ extension Worker {
 
     /// The response goes on to the client as it came: its head first.
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        if exchange.pointee.client?.pointee.isRaw == true { return forwardRaw(exchange) }
         let head = responseScratch
         let framing = head.pointee.body
         exchange.pointee.progressAt = nowMs

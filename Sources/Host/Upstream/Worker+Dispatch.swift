@@ -99,11 +99,15 @@ extension Worker {
         if pool.pointee.endpointCount > 0 {
             target.authority = pool.pointee.targets[0].pointee.authority
         }
-        target.same_protocol = adapter == exchange.pointee.adapter && exchange.pointee.client != nil ? 1 : 0
+        if let client = exchange.pointee.client, adapter == exchange.pointee.adapter {
+            // An adapter may speak over raw TCP and over HTTP: a message does not go on from one to the other.
+            target.same_protocol = client.pointee.isRaw == pool.pointee.isRaw ? 1 : 0
+        }
         target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
         out.initialize(to: sluice_message())
         let speaksHTTP2 = pool.pointee.endpointCount > 0 && pool.pointee.targets[0].pointee.speaksHTTP2
         out.pointee.transport = UInt32(speaksHTTP2 ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)
+        if pool.pointee.isRaw { out.pointee.transport = UInt32(SLUICE_TRANSPORT_TCP) }
         let start = beginCall(exchange)
         let status = adapter.pointee.table.pointee.encode_request.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, request, &target, out)
@@ -117,7 +121,10 @@ extension Worker {
             }
             exchange.pointee.passes = true
         case SLUICE_OK:
-            guard speaksHTTP2 || out.pointee.transport != UInt32(SLUICE_TRANSPORT_GRPC) else {
+            let isRaw = out.pointee.transport == UInt32(SLUICE_TRANSPORT_TCP)
+            guard isRaw == pool.pointee.isRaw,
+                speaksHTTP2 || out.pointee.transport != UInt32(SLUICE_TRANSPORT_GRPC)
+            else {
                 return failPlugin(exchange, SLUICE_INTERNAL, adapter.pointee.plugin)
             }
             exchange.pointee.passes = false

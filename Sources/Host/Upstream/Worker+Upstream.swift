@@ -116,6 +116,7 @@ extension Worker {
 
     func readResponseHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         guard let upstream = exchange.pointee.upstream else { return .none }
+        if let pool = exchange.pointee.pool, pool.pointee.isRaw { return readAnswer(exchange, upstream, pool) }
         while true {
             if upstream.pointee.input.count > 0 {
                 let outcome = parser.parseResponse(

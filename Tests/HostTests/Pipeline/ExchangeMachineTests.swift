@@ -127,6 +127,19 @@ private struct Step {
         follow([Step(.payloadNeeded, .dispatch)], from: machine)
     }
 
+    /// A message of raw TCP: all of it is gathered before its adapter looks at it, and nobody waits for it again.
+    @Test func aMessageWithoutAHeadIsGatheredAndThenDecoded() {
+        let machine = follow([
+            Step(.headReceived, .decodeHead), Step(.messageNeeded, .gatherBody), Step(.bodyGathered, .decodeHead),
+        ])
+        #expect(machine.requestBodyEnded && !machine.hasPayload)
+        follow(
+            [
+                Step(.decodedHead(payloadNeeded: true), .gatherBody), Step(.bodyGathered, .decodeBody),
+                Step(.decodedBody, .runFilters),
+            ], from: machine)
+    }
+
     @Test func aBodyThatWasNotAskedForIsNotDecoded() {
         follow(
             [Step(.bodyGathered), Step(.decodedBody)] + Self.toDispatch + [Step(.bodyGathered), Step(.decodedBody)])

@@ -14,6 +14,9 @@ public struct Route: Sendable {
         self.method = method
         self.path = path
     }
+
+    /// Messages over raw TCP, which have neither method nor path: what an adapter that implements `frame` has.
+    public static var rawTCP: Route { Route("", "", transport: .tcp) }
 }
 
 /// The route that a message matched.
@@ -120,8 +123,8 @@ public protocol ProtocolAdapter: PluginExtension, ~Copyable {
         _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
     ) throws(PluginError)
 
-    /// Raw TCP: the size of the first message in `bytes`, nil when more bytes are needed to tell. Protocols that only
-    /// have HTTP leave it out.
+    /// Raw TCP: the size of the first message in `bytes`, nil when more bytes are needed to tell. For adapters that
+    /// have `Route.rawTCP` among their routes; others leave it out.
     mutating func frame(_ bytes: Bytes) throws(PluginError) -> Int?
 }
 

@@ -524,6 +524,8 @@ typedef struct sluice_instance_1 {
  * matches all. The path template is literal but for `{name}`, one non-empty segment or the part of one up to the
  * literal that follows (`{model}:predict`), and `{rest...}` at its end, everything left with the query. Captured
  * values keep their percent-encoding. A template "*" matches all paths. Bounds: 256 routes, 8 captures.
+ * SLUICE_TRANSPORT_TCP: the adapter frames messages over raw TCP, by `frame`; method and path are empty, one such route
+ * is enough.
  */
 typedef struct sluice_route_1 {
   uint32_t transport; /* SLUICE_TRANSPORT_* */
@@ -560,7 +562,8 @@ typedef struct sluice_adapter_1 {
    * Client to gateway. Stage HEAD: fill in model, version, operation and what else the head tells; SLUICE_OK when the
    * head is enough (leave the payload STREAM when there is a body), SLUICE_NEED_BODY when not, SLUICE_DECLINE when
    * the message is not of this protocol. Stage BODY: the body is whole in `request->message`; fill in the payload.
-   * It is called after HEAD whenever somebody needs the payload. [worker]
+   * It is called after HEAD whenever somebody needs the payload. A message of raw TCP has no head of its own: it is
+   * whole at both stages, and nobody else is asked when its adapter declines. [worker]
    */
   sluice_status (*decode)(void *instance, sluice_exchange *exchange, uint32_t stage, const sluice_match *match,
                           sluice_request *request);
@@ -588,8 +591,10 @@ typedef struct sluice_adapter_1 {
   sluice_status (*decode_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                    const sluice_message *in, sluice_response *response);
   /*
-   * Optional; raw TCP. The size of the first message in `bytes`: SLUICE_OK with `*size` set, SLUICE_NEED_BODY when
-   * more bytes are needed to tell, an error when it is no message. [worker]
+   * Optional; raw TCP. The size of the first message in `bytes`, above 0: SLUICE_OK with `*size` set,
+   * SLUICE_NEED_BODY when more bytes are needed to tell (not more than `limits.header_bytes`), an error when it is no
+   * message. Bytes of clients and of endpoints alike. A message that is sent is written as the pieces of its body.
+   * [worker]
    */
   sluice_status (*frame)(void *instance, sluice_bytes bytes, size_t *size);
 } sluice_adapter;

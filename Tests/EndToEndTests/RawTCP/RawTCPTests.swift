@@ -1,0 +1,147 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// A protocol of one's own over raw TCP, on both sides, with a client and a server written from its description.
+    @Suite(.enabled(if: Clients.wanted)) struct RawTCP {
+        private static let models = [
+            "echo", "fail", "connection", "outputs", "names", "once", "early", "garbage", "short", "tail", "another",
+            "oversized", "mismatch", "hang", "begun", "stopped", "loading",
+        ]
+
+        private func run(_ name: String, gateway lines: [String] = [], http: Bool = false) throws {
+            let server = try PythonServer("serve_tcp.py")
+            let gateway = try Gateway(.rawTCP(port: server.port, models: Self.models, gateway: lines))
+            try Clients.run("drive_tcp.py", [name, "\(gateway.ports[http ? 0 : 1])"])
+        }
+
+        @Test(arguments: [
+            "exact", "pipelined", "ready", "errors", "iris", "strangers", "hostile", "renamed", "kept", "cancelled",
+        ])
+        func aClient(case name: String) throws { try run(name) }
+
+        @Test func aClientOfHTTPWithEndpointsOfRawTCP() throws { try run("translated", http: true) }
+
+        @Test func messagesBeyondTheLimit() throws {
+            try run("oversized", gateway: ["  limits: { body_bytes: 100000 }"])
+        }
+
+        @Test func clientsThatTakeTheirTime() throws {
+            try run(
+                "slow",
+                gateway: ["  limits: { header_timeout_ms: 300, body_timeout_ms: 300, idle_timeout_ms: 300 }"])
+        }
+    }
+
+    /// The same with messages of single bytes' making.
+    @Suite struct RawTCPOperation {
+        private static func echo(_ name: String) throws -> ScriptedBackend {
+            try ScriptedBackend { connection in
+                while let message = connection.socket.message(.after(seconds: 600)) {
+                    connection.socket.send(LengthPrefixed.answer(name, id: message[19]))
+                }
+            }
+        }
+
+        @Test func connectionsLiveOnAcrossAReload() throws {
+            let (old, new) = (try Self.echo("old"), try Self.echo("new"))
+            var configuration = GatewayConfiguration.rawTCP(port: old.port, models: ["m"])
+            let gateway = try Gateway(configuration)
+            let socket = try Socket.connect(port: gateway.ports[1])
+            socket.send(LengthPrefixed.infer("m", id: 1))
+            #expect(socket.message() == LengthPrefixed.answer("old", id: 1))
+            // The first bytes of a message are there when the configuration changes; they do not tell its size yet.
+            let next = LengthPrefixed.infer("m", id: 2)
+            socket.send(Array(next[..<7]))
+            configuration.models = GatewayConfiguration.rawTCP(port: new.port, models: ["m"]).models
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            socket.send(Array(next[7...]))
+            #expect(socket.message() == LengthPrefixed.answer("new", id: 2))
+        }
+
+        @Test func aMessageUnderWayEndsOnItsOwnConfiguration() throws {
+            let (asked, release) = (Counter(), Counter())
+            let backend = try ScriptedBackend { connection in
+                guard connection.socket.message() != nil else { return }
+                asked.add(1)
+                try waitUntil("the test lets the backend answer") { release.value > 0 }
+                connection.socket.send(LengthPrefixed.answer("late", id: 3))
+            }
+            var configuration = GatewayConfiguration.rawTCP(port: backend.port, models: ["m"])
+            let gateway = try Gateway(configuration)
+            let socket = try Socket.connect(port: gateway.ports[1])
+            socket.send(LengthPrefixed.infer("m", id: 3))
+            try waitUntil("the request is under way") { asked.value == 1 }
+            // The listener speaks HTTP from now on, and nobody names the adapter any more.
+            configuration = .rawTCP(port: 1, models: [], adapter: nil)
+            configuration.models.removeLast()
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            release.add(1)
+            #expect(socket.message() == LengthPrefixed.answer("late", id: 3))
+            // Its next message has no reader.
+            socket.send(LengthPrefixed.infer("m", id: 4))
+            #expect(socket.closedByPeer())
+        }
+
+        @Test func aListenerTakesAnotherProtocolAtAReload() throws {
+            let backend = try Self.echo("it")
+            let port = try Clients.freePort()
+            var configuration = GatewayConfiguration.rawTCP(port: backend.port, models: ["m"])
+            configuration.listeners = ["127.0.0.1:\(port)"]
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/v2/health/live").status == 200)
+            configuration.listeners = ["127.0.0.1:\(port)\n      adapter: length-prefixed-tcp"]
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            let socket = try Socket.connect(port: port)
+            socket.send(LengthPrefixed.infer("m", id: 5))
+            #expect(socket.message() == LengthPrefixed.answer("it", id: 5))
+        }
+
+        @Test func aStopAnswersWhatHasArrived() throws {
+            let (asked, release) = (Counter(), Counter())
+            let backend = try ScriptedBackend { connection in
+                guard connection.socket.message() != nil else { return }
+                asked.add(1)
+                try waitUntil("the test lets the backend answer") { release.value > 0 }
+                connection.socket.send(LengthPrefixed.answer("late", id: 6))
+            }
+            let gateway = try Gateway(.rawTCP(port: backend.port, models: ["m"]))
+            let (busy, idle) = (
+                try Socket.connect(port: gateway.ports[1]), try Socket.connect(port: gateway.ports[1])
+            )
+            busy.send(LengthPrefixed.infer("m", id: 6))
+            try waitUntil("the request is under way") { asked.value == 1 }
+            gateway.process.signal(SIGTERM)
+            #expect(idle.closedByPeer())
+            release.add(1)
+            #expect(busy.message() == LengthPrefixed.answer("late", id: 6))
+            #expect(busy.closedByPeer())
+            #expect(try gateway.process.wait() == 0)
+        }
+
+        @Test func whoCannotFrameIsRefused() throws {
+            let directory = try TemporaryDirectory()
+            func check(_ configuration: GatewayConfiguration) throws -> String {
+                let text = configuration.text(in: directory)
+                try directory.write("plugins.yaml", text)
+                let result = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])
+                #expect(result.status == 1)
+                return result.errors
+            }
+            let unknown = try check(.rawTCP(port: 1, models: [], adapter: "length-prefixed"))
+            #expect(unknown.contains("plugins.yaml:6:16: error: no plugin is named `length-prefixed`; "), "\(unknown)")
+            let http = try check(.rawTCP(port: 1, models: [], adapter: "open-inference"))
+            #expect(
+                http.contains(
+                    "plugins.yaml:6:16: error: adapter `open-inference` does not frame messages over raw TCP; name one "
+                        + "that does"), "\(http)")
+            var configuration = GatewayConfiguration.web(["tcp://127.0.0.1:1"])
+            configuration.adapters = ["open-inference"]
+            let endpoint = try check(configuration)
+            #expect(endpoint.contains("adapter `passthrough` does not frame messages over raw TCP"), "\(endpoint)")
+        }
+    }
+}
