@@ -142,7 +142,10 @@ extension Worker {
                 let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
                 return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
             }
-            if exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) { return bodyTooLarge(exchange) }
+            // A call may go on for ever: what bounds it are the windows, and messages are for their reader to bound.
+            if !exchange.pointee.isGRPC, exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) {
+                return bodyTooLarge(exchange)
+            }
         }
         return showChunk(exchange, SLUICE_SIDE_REQUEST, client.pointee.input)
     }
