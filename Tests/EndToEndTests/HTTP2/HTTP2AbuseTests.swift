@@ -84,7 +84,7 @@ extension EndToEnd {
                 _ = try client.goAwayCode()
                 #expect(client.ended, "\(flood.name) is borne for ever")
             }
-            #expect(try neighbour.stop() == [])
+            try neighbour.expectNoHarm()
             if ChildProcess.memoryIsItsOwn { #expect(gateway.process.residentBytes - before <= 16 << 20) }
             #expect(try gateway.get("/").status == 200)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Testing
 
 /// A well-behaved client that asks now and then while others mean harm: what it saw is what they could do to it.
 final class Neighbour: @unchecked Sendable {
@@ -47,10 +48,15 @@ final class Neighbour: @unchecked Sendable {
         }
     }
 
+    func expectNoHarm(_ place: SourceLocation = #_sourceLocation) throws {
+        let wrong = try stop()
+        #expect(wrong.isEmpty, "\(wrong.count) wrong: \(wrong.prefix(5))", sourceLocation: place)
+    }
+
     /// What went wrong. `SLUICE_TEST_LATENCY` is the number of milliseconds in which 99 of 100 answers must come; a
     /// busy machine and a debug build have no say in `make test`, so it is set by `make abuse` alone.
-    func stop() throws -> [String] {
-        try waitUntil("the neighbour has asked") { lock.withLock { durations.count >= 20 || finished } }
+    private func stop() throws -> [String] {
+        try waitUntil("the neighbour has asked") { lock.withLock { durations.count >= 100 || finished } }
         lock.withLock { stopping = true }
         try waitUntil("the neighbour has ended") { lock.withLock { finished } }
         return lock.withLock {

@@ -48,4 +48,22 @@ import Testing
         #expect(Self.walk(Self.preface + many + Self.frame(0, 0, 17, 1), by: 50).count == 1)
         #expect(Self.walk(Self.preface + many + Self.frame(0, 0, 1, 1), by: 50).isEmpty)
     }
+
+    /// Bytes of any kind: however they are cut, the same frames are suspects, and every byte is passed once.
+    @Test func cutsChangeNothing() {
+        var random = SeededGenerator(9113)
+        for _ in 0..<300 {
+            var bytes = Self.preface
+            for _ in 0..<40 {
+                let type = UInt8.random(in: 0...9, using: &random)
+                let stream = UInt8.random(in: 0...7, using: &random)
+                bytes += Self.frame(
+                    type, UInt8.random(in: 0...5, using: &random), stream, Int.random(in: 0...30, using: &random))
+            }
+            bytes += (0..<50).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let whole = Self.walk(bytes, by: bytes.count).map(\.1)
+            #expect(Self.walk(bytes, by: 1).map(\.1) == whole)
+            #expect(Self.walk(bytes, by: Int.random(in: 2...40, using: &random)).map(\.1) == whole)
+        }
+    }
 }
