@@ -52,6 +52,12 @@ extension Worker {
         return gathered.count >= size
     }
 
+    /// Whether the first message is said to be larger than a body may be: there is no need to wait for it.
+    func saysTooMuch(_ exchange: ExchangePointer, _ limit: Int) -> Bool {
+        let gathered = exchange.pointee.gathered
+        return GRPCFrame.firstSize(gathered.head, gathered.count).map { $0 > limit } ?? false
+    }
+
     /// The adapter may look at the head again. What was gathered stays to be sent, or to be gathered on.
     func firstMessageGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         exchange.pointee.gathersFirst = false

@@ -38,6 +38,7 @@ struct HTTP2Connection {
     /// The highest stream that the client has begun.
     var highestStream: Int32 = 0
     var resets = HTTP2RecentResets()
+    var walk = HTTP2FrameWalk()
 }
 
 /// Streams that were reset from here a short while ago: what the client sent before it knew is not its fault.

@@ -84,12 +84,20 @@ extension Worker {
                     continue
                 }
             }
+            let (count, suspect) = connection.pointee.walk.advance(
+                client.pointee.input.head, client.pointee.input.count)
             connection.pointee.isBusy = true
-            let taken = nghttp2_session_mem_recv(
-                connection.pointee.session, client.pointee.input.head, client.pointee.input.count)
+            let taken = nghttp2_session_mem_recv(connection.pointee.session, client.pointee.input.head, count)
             connection.pointee.isBusy = false
-            client.pointee.input.start = client.pointee.input.end
-            if taken < 0 { fail(connection, Int32(clamping: taken)) }
+            client.pointee.input.start &+= count
+            if taken < 0 {
+                fail(connection, Int32(clamping: taken))
+            } else if suspect != 0, nghttp2_session_find_stream(connection.pointee.session, suspect) == nil {
+                // RFC 9113 §5.1, "closed". Of a stream that is half closed libnghttp2 says so itself.
+                end(connection, NGHTTP2_STREAM_CLOSED.rawValue)
+            }
+            // Nobody reads on.
+            if connection.pointee.isBroken { client.pointee.input.start = client.pointee.input.end }
             markDirty(connection)
         }
         if client.pointee.input.count == 0 {
@@ -102,13 +110,17 @@ extension Worker {
 
     /// The session is over: GOAWAY says why (RFC 9113 §5.4.1), and the connection ends behind it.
     private func fail(_ connection: UnsafeMutablePointer<HTTP2Connection>, _ error: Int32) {
+        let calm = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
+        end(
+            connection,
+            calm.contains(error) ? NGHTTP2_ENHANCE_YOUR_CALM.rawValue : NGHTTP2_PROTOCOL_ERROR.rawValue)
+    }
+
+    private func end(_ connection: UnsafeMutablePointer<HTTP2Connection>, _ code: UInt32) {
         metrics.parseFailed(.client, .other)
         connection.pointee.isBroken = true
         connection.pointee.isLeaving = true
-        let calm = [NGHTTP2_ERR_FLOODED.rawValue, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue]
-        nghttp2_session_terminate_session(
-            connection.pointee.session,
-            calm.contains(error) ? NGHTTP2_ENHANCE_YOUR_CALM.rawValue : NGHTTP2_PROTOCOL_ERROR.rawValue)
+        nghttp2_session_terminate_session(connection.pointee.session, code)
     }
 
     /// While a head or a stream is under way the connection is looked at every so often.

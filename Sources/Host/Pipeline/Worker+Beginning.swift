@@ -36,7 +36,8 @@ extension Worker {
         armTimer(exchange)
         if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
             metrics.rejected(.bodyTooLarge)
-            perform(exchange, fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed"))
+            let status = SLUICE_RESOURCE_EXHAUSTED
+            perform(exchange, fail(exchange, status, 413, "the request's body is larger than allowed"))
             return
         }
         perform(exchange, exchange.pointee.machine.handle(.headReceived))

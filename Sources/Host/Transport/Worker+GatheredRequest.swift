@@ -102,6 +102,7 @@ extension Worker {
                 }
                 exchange.pointee.gathered.append(client.pointee.input.head, count)
                 client.pointee.input.start &+= count
+                if exchange.pointee.isGRPC, saysTooMuch(exchange, limit) { return bodyTooLarge(exchange) }
                 if exchange.pointee.gathersFirst, hasFirstMessage(exchange) { return firstMessageGathered(exchange) }
                 continue
             }
@@ -178,7 +179,7 @@ extension Worker {
 
     func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.bodyTooLarge)
-        return fail(exchange, SLUICE_OUT_OF_RANGE, 413, "the request's body is larger than allowed")
+        return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 413, "the request's body is larger than allowed")
     }
 
     func malformedBody(_ exchange: ExchangePointer, _ fault: ParseFault) -> ExchangeMachine.Action {

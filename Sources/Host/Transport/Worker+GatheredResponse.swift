@@ -93,7 +93,7 @@ extension Worker {
     }
 
     func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        fail(exchange, SLUICE_OUT_OF_RANGE, 502, "the endpoint's answer is larger than allowed")
+        fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 502, "the endpoint's answer is larger than allowed")
     }
 
     func responseGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {

@@ -134,8 +134,8 @@ extension Worker {
     private func stageRequestBody(
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> ExchangeMachine.Action? {
-        if !exchange.pointee.toEndpoint.isDirect {
-            let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+        let isDirect = exchange.pointee.toEndpoint.isDirect
+        if !isDirect {
             let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
             if let fault {
                 exchange.pointee.machine.clientPersists = false
@@ -144,7 +144,15 @@ extension Worker {
                 let text = sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount)
                 return fail(exchange, SLUICE_INVALID_ARGUMENT, UInt32(fault.status), text)
             }
-            if exchange.pointee.toEndpoint.bodyBytes > UInt64(limits.bodyBytes) { return bodyTooLarge(exchange) }
+        }
+        // A length was looked at when the head came. A call may go on for ever: what bounds it are the windows, and
+        // messages are for their reader to bound.
+        if exchange.pointee.toEndpoint.source != .length, !exchange.pointee.isGRPC {
+            let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
+            let unsent = isDirect ? client.pointee.input.count : 0
+            if exchange.pointee.toEndpoint.bodyBytes &+ UInt64(unsent) > UInt64(limit) {
+                return bodyTooLarge(exchange)
+            }
         }
         return showChunk(exchange, SLUICE_SIDE_REQUEST, client.pointee.input)
     }

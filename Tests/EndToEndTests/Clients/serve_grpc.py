@@ -51,18 +51,16 @@ def reverse(requests, context):
 
 def hang(request, context):
     done = threading.Event()
-    context.add_callback(done.set)
+    context.add_callback(lambda: (cancelled.set(), done.set()))
     done.wait(30)
-    cancelled.set()
     return b""
 
 
 def hang_stream(request, context):
-    yield b"first"
     done = threading.Event()
-    context.add_callback(done.set)
+    context.add_callback(lambda: (cancelled.set(), done.set()))
+    yield b"first"
     done.wait(30)
-    cancelled.set()
 
 
 def was_cancelled(request, context):

@@ -74,6 +74,30 @@ extension EndToEnd {
             #expect((15_000_000...20_000_000).contains(Int(seen.dropLast()) ?? 0), "\(seen)")
         }
 
+        /// A stream of messages may be longer than any body: nothing of it is held.
+        @Test func theLimitOfBodiesIsNoneOfAStreamOfMessages() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let size = peer.answers[stream]?.body.count ?? 0
+                    peer.respond(
+                        stream, 200, "",
+                        fields: [("content-type", "application/grpc"), ("grpc-status", "0"), ("size", "\(size)")])
+                }
+            }
+            var configuration = GatewayConfiguration.calls([backend.grpcEndpoint])
+            configuration.gateway += ["  limits: { body_bytes: 16384 }"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.call("/a.B/C", fields: [], message: [UInt8](repeating: 0, count: 16_379))
+            #expect(answer.field("size") == "16384")
+            let client = try gateway.http2()
+            client.request(1, "POST", "/a.B/C", fields: [("content-type", "application/grpc")], ends: false)
+            for turn in 0..<3 {
+                let message = [0] + HTTP2Frame.word(16_379) + [UInt8](repeating: 0, count: 16_379)
+                client.send(HTTP2Frame(.data, flags: turn == 2 ? 1 : 0, stream: 1, message))
+            }
+            #expect(try client.answer(1).field("size") == "49152")
+        }
+
         @Test func aCallThatBreaksOffSaysSoInItsTrailers() throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {

@@ -217,6 +217,26 @@ extension EndToEnd {
             #expect(try client.answer(1).resetCode != nil)
         }
 
+        @Test func aBodyWithoutALengthHasItsLimitToo() throws {
+            let modern = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() { peer.respond(stream) }
+            }
+            let old = try ScriptedBackend.ordinary()
+            for endpoint in [modern.grpcEndpoint, old.endpoint] {
+                var configuration = GatewayConfiguration.web([endpoint])
+                configuration.gateway = ["  limits: { body_bytes: 32768 }"]
+                let gateway = try Gateway(configuration)
+                let client = try gateway.http2()
+                let piece = [UInt8](repeating: 0x61, count: 16_384)
+                for (stream, pieces, status) in [(UInt32(1), 2, 200), (3, 3, 413)] {
+                    client.request(stream, "POST", ends: false)
+                    for _ in 0..<pieces { client.send(HTTP2Frame(.data, stream: stream, piece)) }
+                    client.send(HTTP2Frame(.data, flags: 1, stream: stream))
+                    #expect(try client.answer(stream).status == status, "\(endpoint), \(pieces)")
+                }
+            }
+        }
+
         @Test func aClientThatLeavesCancelsTheCall() throws {
             let began = Gate()
             let cancelled = Gate()

@@ -18,6 +18,8 @@ struct GatewayConfiguration {
     /// Under `models:`, indented by two.
     var models: [String] = []
     var workers = 2
+    /// Further keys of `server:`.
+    var serverKeys: [String] = []
     /// Where the gateway listens; port 0 takes a free one.
     var listeners = ["127.0.0.1:0"]
     /// Directories searched before that of the shipped plugins.
@@ -41,7 +43,8 @@ struct GatewayConfiguration {
     ]
 
     func text(in directory: TemporaryDirectory) -> String {
-        var lines = ["gateway:", "  server: { worker_threads: \(workers) }", "  listeners:"]
+        let server = (["worker_threads: \(workers)"] + serverKeys).joined(separator: ", ")
+        var lines = ["gateway:", "  server: { \(server) }", "  listeners:"]
         lines += listeners.map { "    - address: \($0)" }
         lines += ["  admin: { socket: \(directory.file("admin.sock")) }"]
         if !gateway.contains(where: { $0.contains("monitoring:") }) {

@@ -2,8 +2,8 @@ import CNGHTTP2
 import Foundation
 
 /// One frame of HTTP/2 (RFC 9113 §4.1), as it is on the wire.
-struct HTTP2Frame: CustomStringConvertible {
-    enum Kind: UInt8 {
+struct HTTP2Frame: CustomStringConvertible, Sendable {
+    enum Kind: UInt8, Sendable {
         case data = 0, headers, priority, resetStream, settings, pushPromise, ping, goAway, windowUpdate, continuation
     }
     var type: UInt8
