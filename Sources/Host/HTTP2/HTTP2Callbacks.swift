@@ -45,7 +45,7 @@ enum HTTP2Callbacks {
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
             guard let connection = from(user) else { return 0 }
-            worker(of: connection).metrics.parseFailed(.client, .other)
+            worker(of: connection).invalidFrameReceived(connection)
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in

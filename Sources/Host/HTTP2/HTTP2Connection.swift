@@ -122,20 +122,24 @@ struct HTTP2FrameBudget {
     static let perSecond: UInt64 = 2_000
     /// What one frame with content gives back.
     static let refund = 4
+    /// What RST_STREAM takes, and a frame that makes us send one: the work that was begun for the stream is lost, at an
+    /// endpoint too, and the client may begin the next at once. 500 at once and 100 a second are more than a client has
+    /// calls to cancel; beside them every piece of a body pays for some.
+    static let resetCost = 20
 
     private(set) var left = burst
     private var refilledAt: UInt64 = 0
 
     /// False when the client has sent too many. `nowMs` is the monotonic clock in milliseconds.
-    mutating func take(nowMs: UInt64) -> Bool {
+    mutating func take(_ cost: Int = 1, nowMs: UInt64) -> Bool {
         if refilledAt == 0 { refilledAt = nowMs }
         let gained = (nowMs &- refilledAt) &* Self.perSecond / 1_000
         if gained > 0 {
             left = min(Self.burst, left &+ Int(min(gained, UInt64(Self.burst))))
             refilledAt = nowMs
         }
-        guard left > 0 else { return false }
-        left &-= 1
+        guard left >= cost else { return false }
+        left &-= cost
         return true
     }
 

@@ -30,21 +30,23 @@ final class Neighbour: @unchecked Sendable {
             let begin = monotonicNanoseconds()
             if stream % 4 == 1 {
                 http2.request(stream)
-                note(try http2.answer(stream).status, since: begin)
+                let answer = try http2.answer(stream)
+                note(answer.status, answer.bodyText, since: begin)
             } else {
                 http1.socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-                note(try http1.response()?.status, since: begin)
+                let answer = try http1.response()
+                note(answer?.status, answer?.bodyText ?? "", since: begin)
             }
             stream += 2
             pauseBetweenLooks(milliseconds: 3)
         }
     }
 
-    private func note(_ status: Int?, since begin: UInt64) {
+    private func note(_ status: Int?, _ body: String, since begin: UInt64) {
         let took = monotonicNanoseconds() - begin
         lock.withLock {
             durations.append(took)
-            if status != 200 { failures.append("answer \(durations.count): \(status.map { "\($0)" } ?? "none")") }
+            if status != 200 { failures.append("answer \(durations.count), after \(took) ns: \(status ?? 0) \(body)") }
         }
     }
 

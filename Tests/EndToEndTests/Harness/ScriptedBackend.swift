@@ -42,7 +42,8 @@ final class ScriptedBackend: @unchecked Sendable {
             listener = try Socket.listen(path: path)
             self.port = 0
         } else {
-            (listener, self.port) = try Socket.listen(port: port)
+            // As long a queue as servers have: a flood must not fill it.
+            (listener, self.port) = try Socket.listen(port: port, backlog: 1_024)
         }
         let thread = Thread { [weak self, listener] in
             while true {
