@@ -58,11 +58,12 @@ def hang(request, context):
 
 
 def hang_stream(request, context):
-    yield b"first"
     done = threading.Event()
+    # Before the first message: once the call has ended, nobody comes back for a second one.
+    context.add_callback(cancelled.set)
     context.add_callback(done.set)
+    yield b"first"
     done.wait(30)
-    cancelled.set()
 
 
 def was_cancelled(request, context):
