@@ -71,6 +71,11 @@ extension EndToEnd {
             try #require(try gateway.reload().status == 0)
             socket.send(Array(next[7...]))
             #expect(socket.message() == LengthPrefixed.answer("new", id: 2))
+            // Both listeners go on as they were.
+            let later = try Socket.connect(port: gateway.ports[1])
+            later.send(LengthPrefixed.infer("m", id: 3))
+            #expect(later.message() == LengthPrefixed.answer("new", id: 3))
+            #expect(try gateway.get("/v2/health/live").status == 200)
         }
 
         @Test func aMessageUnderWayEndsOnItsOwnConfiguration() throws {
