@@ -181,7 +181,8 @@ public struct LengthPrefixedProtocol: Sendable {
         try writer.finish(into: &message)
     }
 
-    /// Toward the endpoint: the client's own id where it is a number of this protocol.
+    /// Toward the endpoint: the client's own id where it is a number of this protocol, as it is where the client speaks
+    /// it, too.
     private func sentID(_ request: sluice_request) -> UInt64 {
         guard (1...20).contains(request.id.size) else { return 0 }
         var id: UInt64 = 0
@@ -205,9 +206,7 @@ public struct LengthPrefixedProtocol: Sendable {
         do throws(CodecFailure) {
             var reader = MessageReader(message.wholeBody)
             let header = try MessageHeader.read(&reader)
-            // The id that went out: the client's message itself where both ends speak this protocol.
-            let isSame = request.message?.pointee.transport == UInt32(SLUICE_TRANSPORT_TCP)
-            guard header.id == (isSame ? receivedID(request) : sentID(request)) else {
+            guard header.id == sentID(request) else {
                 throw CodecFailure("the answer has another id than the request")
             }
             guard header.kind != .errorAnswer else {

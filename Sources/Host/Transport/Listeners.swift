@@ -60,11 +60,13 @@ final class Listeners {
 
     /// Tells the workers of listeners that stay and have another adapter from now on, or none.
     func update(to wanted: [Settings.ListenerSettings], _ workers: [Worker]) {
+        // Several may have the same text: those that asked for a free port. Their order tells them apart.
+        var left = wanted
         for index in open.indices {
-            guard let listener = wanted.first(where: { $0.address == open[index].address }),
-                listener.adapter?.name != open[index].adapter
-            else { continue }
-            open[index].adapter = listener.adapter?.name
+            guard let place = left.firstIndex(where: { $0.address == open[index].address }) else { continue }
+            let adapter = left.remove(at: place).adapter?.name
+            guard adapter != open[index].adapter else { continue }
+            open[index].adapter = adapter
             send(open[index], to: workers)
         }
     }

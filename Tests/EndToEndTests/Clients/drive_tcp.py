@@ -211,6 +211,28 @@ def kept(port):
         assert connection.ask(infer("once", [], identity=6)).id == 6
 
 
+def batched(port, http):
+    """Three clients of this protocol and one of HTTP, in one batch of four rows."""
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
+    body = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": rows[1]}],
+            "outputs": [{"name": "label"}]}  # fmt: skip
+    for model, name in (("iris", "label"), ("echo", "input")):
+        connections = [Connection.to(port) for _ in rows]
+        for number, (connection, row) in enumerate(zip(connections, rows)):
+            sent = [tensor("input", "FP32", [1, 4], struct.pack("<4f", *row))]
+            connection.send(infer(model, sent, identity=number + 1, outputs=[name]))
+        asked = {**body, "outputs": [{"name": name}]}
+        status, answer = post(http, f"/v2/models/{model}/infer", asked)
+        assert status == 200, answer
+        data = answer["outputs"][0]["data"]
+        assert data == [2] if model == "iris" else [round(value, 5) for value in data] == rows[1], answer
+        for number, (connection, row) in enumerate(zip(connections, rows)):
+            answer = connection.read()
+            assert answer.id == number + 1 and answer.kind == 0x81, vars(answer)
+            good = struct.pack("<q", (0, 2, 1)[number]) if model == "iris" else struct.pack("<4f", *row)
+            assert answer.tensors[name][2] == good, vars(answer)
+
+
 def cancelled(port):
     connection = Connection.to(port)
     connection.send(infer("hang", []))

@@ -22,6 +22,19 @@ extension EndToEnd {
 
         @Test func aClientOfHTTPWithEndpointsOfRawTCP() throws { try run("translated", http: true) }
 
+        /// Messages of clients of both kinds go as one, to endpoints of raw TCP and to a model in this process.
+        @Test func messagesShareABatch() throws {
+            let server = try PythonServer("serve_tcp.py")
+            var configuration = GatewayConfiguration.rawTCP(
+                port: server.port, models: Self.models,
+                gateway: ["  batching: { max_batch_size: 4, max_delay_ms: 20000 }"])
+            configuration.batcher = "size-or-delay"
+            let gateway = try Gateway(configuration)
+            try Clients.run("drive_tcp.py", ["batched", "\(gateway.ports[1])", "\(gateway.ports[0])"])
+            #expect(try gateway.metric("sluice_batched_requests_total", ["model=\"echo\""]) == 4)
+            #expect(try gateway.metric("sluice_batched_requests_total", ["model=\"iris\""]) == 4)
+        }
+
         @Test func messagesBeyondTheLimit() throws {
             try run("oversized", gateway: ["  limits: { body_bytes: 100000 }"])
         }
@@ -58,6 +71,11 @@ extension EndToEnd {
             try #require(try gateway.reload().status == 0)
             socket.send(Array(next[7...]))
             #expect(socket.message() == LengthPrefixed.answer("new", id: 2))
+            // Both listeners go on as they were.
+            let later = try Socket.connect(port: gateway.ports[1])
+            later.send(LengthPrefixed.infer("m", id: 3))
+            #expect(later.message() == LengthPrefixed.answer("new", id: 3))
+            #expect(try gateway.get("/v2/health/live").status == 200)
         }
 
         @Test func aMessageUnderWayEndsOnItsOwnConfiguration() throws {

@@ -64,8 +64,10 @@ func answer(
 ) -> sluice_response? {
     withMessage(bytes) { message in
         var request = sluice_request()
-        request.operation = UInt32(operation)
+        // The id of a request is read before its tensors are.
         request.message = message
+        _ = succeeds { () throws(CodecFailure) in try codec.decodeHead(&request, arena: arena) }
+        request.operation = UInt32(operation)
         var response = sluice_response()
         return succeeds { () throws(CodecFailure) in
             _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
