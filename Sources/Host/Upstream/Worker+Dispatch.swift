@@ -116,6 +116,11 @@ extension Worker {
                     "the model's endpoints speak HTTP/1.1, which cannot carry a call of gRPC")
             }
             exchange.pointee.passes = true
+            if request.pointee.operation == UInt32(SLUICE_OPERATION_UPGRADE),
+                let refusal = allowUpgrade(exchange, speaksHTTP2)
+            {
+                return refusal
+            }
         case SLUICE_OK:
             guard speaksHTTP2 || out.pointee.transport != UInt32(SLUICE_TRANSPORT_GRPC) else {
                 return failPlugin(exchange, SLUICE_INTERNAL, adapter.pointee.plugin)
