@@ -8,7 +8,7 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
     "OpenInference", "RestPredict", "OpenAI", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey",
-    "LinearModel", "AccessLog", "ModelService", "TFServing",
+    "LinearModel", "AccessLog", "ModelService", "TFServing", "GRPCHealth",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -53,6 +53,9 @@ let package = Package(
         .target(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/TFServing/Codec"),
+        .target(
+            name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/GRPCHealth/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -92,7 +95,7 @@ let package = Package(
             name: "AdapterTests",
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
-                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec",
+                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "GRPCHealthCodec",
             ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
@@ -113,7 +116,7 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing": ["Codec"]
+    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "GRPCHealth": ["Codec"]
     case "ModelService": ["Codec", "Example"]
     default: []
     }
@@ -125,6 +128,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
+    case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
