@@ -8,7 +8,7 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
     "OpenInference", "RestPredict", "OpenAI", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey",
-    "LinearModel", "AccessLog", "ModelService", "TFServing", "LengthPrefixedTCP",
+    "LinearModel", "AccessLog", "ModelService", "TFServing", "LengthPrefixedTCP", "GRPCHealth",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -56,6 +56,9 @@ let package = Package(
         .target(
             name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/LengthPrefixedTCP/Codec"),
+        .target(
+            name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            path: "Plugins/GRPCHealth/Codec"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -95,7 +98,7 @@ let package = Package(
             name: "AdapterTests",
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
-                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec",
+                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
             ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
@@ -116,7 +119,7 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP":
+    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth":
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
     default: []
@@ -129,6 +132,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
+    case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

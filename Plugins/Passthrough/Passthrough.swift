@@ -6,8 +6,8 @@ import SluicePlugin
 /// Any HTTP exchange, untouched but for the fields of the connection, to a model by path prefix, host or header: how an
 /// operator fronts what no other adapter knows.
 ///
-/// Configuration: `routes`, a list of `{prefix, host, header: {name, value}, model, version}`; the first one whose
-/// conditions all hold counts. Without a match the adapter declines.
+/// Configuration: `routes`, a list of `{prefix, host, header: {name, value}, model, version, upgrade}`; the first
+/// one whose conditions all hold counts. Without a match the adapter declines.
 struct Passthrough: ProtocolAdapter, ~Copyable {
     static let plugin = PluginDescription(
         name: "passthrough", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
@@ -37,7 +37,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
     }
 
     private static func rule(_ node: Configuration) throws(PluginError) -> RouteTable.Rule {
-        try node.allow(["prefix", "host", "header", "model", "version"])
+        try node.allow(["prefix", "host", "header", "model", "version", "upgrade"])
         var rule = RouteTable.Rule()
         func text(_ node: Configuration) throws(PluginError) -> String { node.isNull ? "" : try node.text() }
         rule.prefix = try text(node["prefix"])
@@ -60,6 +60,15 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         rule.model = try model.text()
         guard !rule.model.isEmpty else { throw model.error("a route needs a model") }
         rule.version = try text(node["version"])
+        let upgrade = node["upgrade"]
+        if !upgrade.isNull {
+            for name in try upgrade.elements() {
+                guard try name.text() == "websocket" else {
+                    throw name.error("'websocket' is the only protocol that may be upgraded to")
+                }
+                rule.allowsWebSocket = true
+            }
+        }
         return rule
     }
 
@@ -76,9 +85,15 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         guard let route = table.match(message.pointee) else { return .declined }
         request.pointer.pointee.model = route.model
         request.pointer.pointee.version = route.version
-        request.pointer.pointee.operation = UInt32(SLUICE_OPERATION_OTHER)
+        let upgrades = route.allowsWebSocket && Self.asksForWebSocket(message.pointee)
+        request.pointer.pointee.operation = UInt32(upgrades ? SLUICE_OPERATION_UPGRADE : SLUICE_OPERATION_OTHER)
         request.pointer.pointee.rest = message.pointee.target
         return .decoded
+    }
+
+    /// The host sees to it that the rest of the request is as RFC 6455 §4.1 wants it.
+    private static func asksForWebSocket(_ message: sluice_message) -> Bool {
+        message.field("upgrade")?.equalsIgnoringCase(.literal("websocket")) ?? false
     }
 
     private static func setRaw(_ payload: inout sluice_payload, _ message: sluice_message) {

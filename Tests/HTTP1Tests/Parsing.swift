@@ -62,6 +62,7 @@ struct ParsedResponse: Equatable {
     var body, declared: BodyFraming
     var keepAlive: Bool
     var headSize: Int
+    var upgrade: Upgrade
 
     init(_ head: ResponseHead) {
         status = head.status
@@ -69,6 +70,7 @@ struct ParsedResponse: Equatable {
         minorVersion = head.minorVersion
         fields = ParsedRequest.fields(head.fields)
         (body, declared, keepAlive, headSize) = (head.body, head.declared, head.keepAlive, head.headSize)
+        upgrade = head.upgrade
     }
 }
 

@@ -112,6 +112,7 @@ struct RequestMeaningTests {
         #expect(request("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")?.upgrade == .h2c)
         #expect(request("Connection: upgrade", "Upgrade: IRC/6.9, h2c")?.upgrade == .h2c)
         #expect(request("Connection: upgrade", "Upgrade: TLS/1.3")?.upgrade == .other)
+        #expect(request("Connection: upgrade", "Upgrade: websocket", "UPGRADE: websocket")?.upgrade == .other)
         #expect(request("Upgrade: websocket")?.upgrade == Upgrade.none)
         #expect(request("Connection: Upgrade", "Upgrade: websocket", version: "1.0")?.upgrade == Upgrade.none)
     }

@@ -102,6 +102,16 @@ struct ResponseTests {
     @Test("101 passes where an upgrade was asked for")
     func upgrade() {
         #expect(response("101 Switching Protocols", upgrade: true).message?.status == 101)
+        func agreed(_ lines: String..., version: String = "1.1") -> Upgrade? {
+            let head = "HTTP/\(version) 101 Some\r\n" + lines.map { $0 + "\r\n" }.joined() + "\r\n"
+            return parseResponse(latin1(head), allowsUpgrade: true).message?.upgrade
+        }
+        #expect(agreed("Connection: upgrade", "Upgrade: WebSocket") == .websocket)
+        #expect(agreed("Connection: upgrade", "Upgrade: websocket", version: "1.0") == Upgrade.none)
+        #expect(agreed("Upgrade: websocket") == Upgrade.none)
+        #expect(agreed("Connection: upgrade") == Upgrade.none)
+        #expect(agreed("Connection: upgrade", "Upgrade: h2c") == .h2c)
+        #expect(agreed("Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c") == .other)
     }
 
     @Test("Fields of the hop are marked in responses too")

@@ -15,6 +15,7 @@ public struct RouteTable: ~Copyable {
         public var headerValue: sluice_bytes
         public var model: sluice_bytes
         public var version: sluice_bytes
+        public var allowsWebSocket: Bool
     }
 
     /// A route as the configuration says it.
@@ -25,6 +26,7 @@ public struct RouteTable: ~Copyable {
         public var headerValue = ""
         public var model = ""
         public var version = ""
+        public var allowsWebSocket = false
 
         public init() {}
     }
@@ -39,7 +41,8 @@ public struct RouteTable: ~Copyable {
                 to: Entry(
                     prefix: StaticText.keep(rule.prefix), host: StaticText.keep(rule.host),
                     headerName: StaticText.keep(rule.headerName), headerValue: StaticText.keep(rule.headerValue),
-                    model: StaticText.keep(rule.model), version: StaticText.keep(rule.version)))
+                    model: StaticText.keep(rule.model), version: StaticText.keep(rule.version),
+                    allowsWebSocket: rule.allowsWebSocket))
         }
     }
 

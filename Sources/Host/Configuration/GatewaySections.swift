@@ -84,6 +84,8 @@ extension Settings.Limits {
         section.integer("body_timeout_ms", into: &bodyTimeoutMs, 1...86_400_000, "Between two reads of a body.")
         section.integer(
             "idle_timeout_ms", into: &idleTimeoutMs, 1...86_400_000, "Between two requests of one connection.")
+        section.integer(
+            "tunnel_timeout_ms", into: &tunnelTimeoutMs, 1...86_400_000, "Between two bytes of a WebSocket.")
     }
 }
 

@@ -65,6 +65,8 @@ public struct Settings: Sendable {
         /// Between two reads of a body.
         public var bodyTimeoutMs = 10_000
         public var idleTimeoutMs = 75_000
+        /// Between two bytes of a tunnel, whichever way: servers of WebSocket ping several times in as long.
+        public var tunnelTimeoutMs = 300_000
         public init() {}
     }
 

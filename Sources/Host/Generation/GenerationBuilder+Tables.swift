@@ -67,6 +67,7 @@ extension GenerationBuilder {
         limits.headerTimeoutMs = UInt64(settings.limits.headerTimeoutMs)
         limits.bodyTimeoutMs = UInt64(settings.limits.bodyTimeoutMs)
         limits.idleTimeoutMs = UInt64(settings.limits.idleTimeoutMs)
+        limits.tunnelTimeoutMs = UInt64(settings.limits.tunnelTimeoutMs)
         limits.connectTimeoutMs = UInt64(settings.routing.connectTimeoutMs)
         limits.defaultTimeoutNs = UInt64(settings.routing.defaultTimeoutMs) * 1_000_000
         if let slow = settings.monitoring.slowRequestMs { limits.slowNs = UInt64(slow) * 1_000_000 }

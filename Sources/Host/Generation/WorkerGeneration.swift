@@ -62,6 +62,7 @@ struct RequestLimits {
     var headerTimeoutMs: UInt64 = 0
     var bodyTimeoutMs: UInt64 = 0
     var idleTimeoutMs: UInt64 = 0
+    var tunnelTimeoutMs: UInt64 = 0
     var connectTimeoutMs: UInt64 = 0
     var defaultTimeoutNs: UInt64 = 0
     /// Exchanges that take longer are logged; `UInt64.max`: none.

@@ -44,6 +44,17 @@ extension FieldSection {
         return nil
     }
 
+    /// What the Upgrade field says, where Connection nominates it (RFC 9110 §7.8).
+    @inline(never)
+    func upgrade(_ options: ConnectionOptions) -> Upgrade {
+        guard let protocols = value(upgrade), options.contains(.upgrade) else { return .none }
+        if protocols.hasMember("h2c") { return .h2c }
+        guard protocols.equalsIgnoringCase("websocket") else { return .other }
+        // Several fields make one list, of which this gateway would pass a part only.
+        for index in Int(upgrade) + 1..<count where base[index].name.equalsIgnoringCase("upgrade") { return .other }
+        return .websocket
+    }
+
     private mutating func nominate(_ name: sluice_bytes) {
         if name.equalsIgnoringCase("host") { return }
         for index in 0..<count where base[index].name.equalsIgnoringCase(name) { hopByHop.insert(index) }

@@ -44,16 +44,7 @@ extension HeadParser {
         if let codings = section.value(section.te) {
             head.acceptsTrailers = codings.hasMember("trailers")
         }
-        if let protocols = section.value(section.upgrade), options.contains(.upgrade), head.minorVersion > 0 {
-            head.upgrade =
-                if protocols.hasMember("h2c") {
-                    .h2c
-                } else if protocols.equalsIgnoringCase("websocket") {
-                    .websocket
-                } else {
-                    .other
-                }
-        }
+        if head.minorVersion > 0 { head.upgrade = section.upgrade(options) }
         return nil
     }
 }

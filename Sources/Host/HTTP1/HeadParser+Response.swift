@@ -99,6 +99,7 @@ extension HeadParser {
         var options: ConnectionOptions = []
         if section.connection >= 0, let fault = section.readConnection(&options) { return fault }
         head.keepAlive = section.keepsAlive(options, minorVersion: head.minorVersion)
+        if head.status == 101 { head.upgrade = head.minorVersion > 0 ? section.upgrade(options) : .none }
         if requestWasHead || head.status == 304 {
             head.body = .none
         } else if head.status < 200 || head.status == 204 {

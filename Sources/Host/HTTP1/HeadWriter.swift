@@ -173,6 +173,11 @@ public struct HeadWriter {
         if close { put("Connection: close\r\n") } else { put("Connection: keep-alive\r\n") }
     }
 
+    /// Asks, or agrees, to speak WebSocket on this connection from here on (RFC 6455 §4).
+    public mutating func appendUpgradeToWebSocket() {
+        put("Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    }
+
     /// The framing fields of a body; nothing for `.none` and `.untilClose`.
     public mutating func appendFraming(_ body: BodyFraming) {
         switch body {

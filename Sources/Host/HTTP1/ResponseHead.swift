@@ -25,6 +25,9 @@ public struct ResponseHead {
         if saysLength { declared = .length(0) }
     }
 
+    /// What a 101 switches to.
+    public internal(set) var upgrade: Upgrade = .none
+
     /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.
     public init(fields storage: UnsafeMutablePointer<sluice_field>) {
         reason = sluice_bytes()

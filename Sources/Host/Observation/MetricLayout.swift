@@ -29,7 +29,8 @@ enum MetricLayout {
     static let arenaBytes = bufferRefusals + 1
     static let exchangesBegun = arenaBytes + 1
     static let exchangesEnded = exchangesBegun + 1
-    static let hostEnd = exchangesEnded + 1
+    static let tunnels = exchangesEnded + 1
+    static let hostEnd = tunnels + 1
 
     // One model version. The status cells come last: of their 501 most stay untouched.
 

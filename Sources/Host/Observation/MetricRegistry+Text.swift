@@ -51,6 +51,8 @@ extension MetricRegistry {
         labelled(&text, MetricLayout.rejected, RejectReason.self, "reason")
         text.begin("sluice_exchanges_in_flight", .gauge, "Requests whose response is not complete.")
         text.sample([], Self.gauge(sum(MetricLayout.exchangesBegun) &- sum(MetricLayout.exchangesEnded)))
+        text.begin("sluice_tunnels_open", .gauge, "Connections that have switched to another protocol.")
+        text.sample([], Self.gauge(sum(MetricLayout.tunnels)))
         text.begin("sluice_buffers_in_use", .gauge, "Buffers taken from the pools, by the bytes of their class.")
         for bufferClass in BufferClass.allCases {
             let count = sum(MetricLayout.buffers + bufferClass.rawValue)

@@ -34,6 +34,10 @@ struct MetricShard: Sendable {
         cells.add(1, at: MetricLayout.exchangesBegun)
     }
 
+    /// An exchange became a tunnel. `tunnelClosed` ends it.
+    func tunnelOpened() { cells.add(1, at: MetricLayout.tunnels) }
+    func tunnelClosed() { cells.add(.max, at: MetricLayout.tunnels) }
+
     /// An exchange ended.
     /// - Parameters:
     ///   - status: what was sent to the client, 100 to 599; any other value means that nothing was.

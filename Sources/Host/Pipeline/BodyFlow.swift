@@ -20,6 +20,8 @@ struct BodyFlow {
     var sinkIsChunked = false
     /// All of the body was taken from the source.
     var sourceEnded = true
+    /// Of a tunnel: the sink was told that nothing follows.
+    var sinkEnded = false
     /// The head was put into `staged`: bytes may flow.
     var begun = false
     var staged = Buffer.none

@@ -40,6 +40,9 @@ struct Exchange: SlabElement {
     var link: UInt8 = 0
     var minorVersion: UInt8 = 1
     var methodIsHead = false
+    /// The endpoint is asked to switch to WebSocket; and it has, so that the exchange is a tunnel.
+    var asksUpgrade = false
+    var isTunnel = false
     /// The request toward the endpoint is a HEAD: its response has no body, whatever its fields say.
     var askedHead = false
     var expectsContinue = false

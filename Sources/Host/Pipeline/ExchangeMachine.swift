@@ -26,6 +26,8 @@ struct ExchangeMachine: Equatable {
         case gatheringResponse
         /// The head of the response went to the client; its body follows.
         case responding
+        /// The endpoint has switched protocols: bytes go both ways, and nobody reads them.
+        case tunnelling
         case ended
     }
 
@@ -64,6 +66,10 @@ struct ExchangeMachine: Equatable {
         /// The head of the final response is there; `gather`: somebody reads the body whole.
         case responseHead(gather: Bool)
         case responseGathered
+        /// The response switches protocols, as the request asked.
+        case switched
+        /// Both sides of a tunnel have said all that they had to say.
+        case tunnelEnded
         /// An answer made in the gateway (an error, a backend's, a batch's) begins to go to the client.
         case answering
         case responseSent
@@ -90,6 +96,8 @@ struct ExchangeMachine: Equatable {
         case forwardHead
         case gatherResponse
         case decodeResponse
+        case beginTunnel
+        case endTunnel
         case failConnect
         case failUnanswered
         case failBadResponse
@@ -205,6 +213,15 @@ struct ExchangeMachine: Equatable {
         case .responseGathered:
             guard phase == .gatheringResponse else { return .none }
             return .decodeResponse
+        case .switched:
+            guard phase == .awaitingResponse else { return .none }
+            phase = .tunnelling
+            responseBegan = true
+            return .beginTunnel
+        case .tunnelEnded:
+            guard phase == .tunnelling else { return .none }
+            phase = .ended
+            return .endTunnel
         case .answering:
             phase = .responding
             responseBegan = true

@@ -66,7 +66,7 @@ extension Worker {
         }
     }
 
-    private func cancelFilters(_ exchange: ExchangePointer) {
+    func cancelFilters(_ exchange: ExchangePointer) {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         cancel(exchange, tables.pointee.filters)
         if let pool = exchange.pointee.pool {
@@ -86,15 +86,16 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.client != nil else { return }
         let finished = exchange.pointee.timesCalls || tables.pointee.observerCount > 0 ? clinux_monotonic_ns() : now
-        if finished &- exchange.pointee.receivedAt >= tables.pointee.limits.slowNs {
-            logSlow(exchange, finished &- exchange.pointee.receivedAt)
-        }
         let firstByte = exchange.pointee.firstByteAt
+        // How long two sides talk says nothing of how fast anybody answers: a tunnel is timed until it is there.
+        let answered = exchange.pointee.isTunnel ? firstByte : finished
+        let duration = answered &- exchange.pointee.receivedAt
+        if duration >= tables.pointee.limits.slowNs { logSlow(exchange, duration) }
         let pool = exchange.pointee.pool
         metrics.requestFinished(
             pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
             adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,
-            status: Int(exchange.pointee.httpStatus), durationNs: finished &- exchange.pointee.receivedAt,
+            status: Int(exchange.pointee.httpStatus), durationNs: duration,
             firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
             requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
         if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
@@ -177,7 +178,8 @@ extension Worker {
     }
 
     /// Gives back all that an exchange holds.
-    private func dispose(_ exchange: ExchangePointer) {
+    func dispose(_ exchange: ExchangePointer) {
+        if exchange.pointee.isTunnel { metrics.tunnelClosed() }
         timers.stop(exchange.timer)
         detachUpstream(exchange)
         leaveQueue(exchange)

@@ -40,6 +40,10 @@ extension Worker {
             case .forwardHead: action = forwardHead(exchange)
             case .gatherResponse: action = gatherResponse(exchange)
             case .decodeResponse: action = decodeResponse(exchange)
+            case .beginTunnel: action = beginTunnel(exchange)
+            case .endTunnel:
+                endTunnel(exchange)
+                return
             case .failConnect:
                 action = fail(
                     exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the endpoint could not be reached"), retryAfter: 1)

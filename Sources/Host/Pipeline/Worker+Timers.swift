@@ -42,6 +42,7 @@ extension Worker {
     private func stepLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         if bodyFlows(exchange) {
             let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+            if exchange.pointee.isTunnel { return exchange.pointee.progressAt &+ limits.tunnelTimeoutMs }
             // Streams of messages stand still between two of them.
             return exchange.pointee.progressAt
                 &+ (exchange.pointee.isGRPC ? max(limits.bodyTimeoutMs, limits.idleTimeoutMs) : limits.bodyTimeoutMs)
@@ -69,6 +70,12 @@ extension Worker {
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
             finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
             perform(exchange, machine.responseBegan ? .cut : .failDeadline)
+            return
+        }
+        if exchange.pointee.isTunnel {
+            metrics.timedOut(.idle)
+            exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
+            perform(exchange, .endTunnel)
             return
         }
         if bodyFlows {

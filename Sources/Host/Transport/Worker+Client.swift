@@ -20,6 +20,7 @@ extension Worker {
         var events = happened
         if let link = client.pointee.tls { events = link.meaning(events) }
         if events & UInt32(EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 {
+            if events & UInt32(EPOLLERR.rawValue) == 0, endsTunnel(client) { return }
             clientLeft(client)
             return
         }
@@ -44,7 +45,9 @@ extension Worker {
             }
             // A client that closes before its answer is there has left (a half-closed connection looks the same from
             // here, and is no use for a second request either).
-            if client.pointee.peerFinished, exchange.pointee.machine.requestBodyEnded, client.pointee.input.count == 0 {
+            if client.pointee.peerFinished, exchange.pointee.machine.requestBodyEnded, client.pointee.input.count == 0,
+                !exchange.pointee.isTunnel
+            {
                 clientLeft(client)
                 return
             }

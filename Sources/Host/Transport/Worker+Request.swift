@@ -16,6 +16,7 @@ extension Worker {
             } else {
                 noticeClose(exchange)
             }
+        case .tunnelling: perform(exchange, pumpTunnel(exchange))
         default: noticeClose(exchange)
         }
     }

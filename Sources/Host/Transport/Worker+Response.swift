@@ -41,6 +41,7 @@ extension Worker {
                 }
             }
         }
+        if exchange.pointee.asksUpgrade { framing = .none }
         if exchange.pointee.lead.size > 0, !sendFirst(exchange, exchange.pointee.lead) { return false }
         // A stream's end is no end of a connection: toward the endpoint such a body is chunked.
         if framing == .untilClose { framing = .chunked }
@@ -77,6 +78,7 @@ extension Worker {
             if exchange.pointee.isGRPC { appendTimeout(exchange, exchange.pointee.callDeadline, &writer) }
             // RFC 9110 §7.6.3: a gateway names itself in every request it sends on.
             writer.appendField("Via", receivedProtocol(exchange))
+            if exchange.pointee.asksUpgrade { writer.appendUpgradeToWebSocket() }
             writer.appendFraming(framing)
             switch writer.finish() {
             case .written(let count):

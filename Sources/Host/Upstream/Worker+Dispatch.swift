@@ -120,6 +120,11 @@ extension Worker {
                     "the model's endpoints speak HTTP/1.1, which cannot carry a call of gRPC")
             }
             exchange.pointee.passes = true
+            if request.pointee.operation == UInt32(SLUICE_OPERATION_UPGRADE),
+                let refusal = allowUpgrade(exchange, speaksHTTP2)
+            {
+                return refusal
+            }
         case SLUICE_OK:
             let isRaw = out.pointee.transport == UInt32(SLUICE_TRANSPORT_TCP)
             guard isRaw == pool.pointee.isRaw,

@@ -40,6 +40,9 @@ extension Worker {
         if wasConnecting {
             connected(upstream, exchange, broken: broken)
             guard upstream.pointee.exchange == exchange, !upstream.pointee.connecting else { return }
+        } else if exchange.pointee.isTunnel {
+            perform(exchange, pumpTunnel(exchange))
+            return
         } else if !wasWritable, upstream.pointee.writable,
             !exchange.pointee.toEndpoint.sourceEnded
                 || exchange.pointee.toEndpoint.staged.count > 0 || exchange.pointee.toEndpoint.hasPieces
@@ -121,11 +124,13 @@ extension Worker {
             if upstream.pointee.input.count > 0 {
                 let outcome = parser.parseResponse(
                     upstream.pointee.input.head, count: upstream.pointee.input.count, fields: fieldScratch,
-                    requestWasHead: exchange.pointee.askedHead, into: &responseScratch.pointee,
+                    requestWasHead: exchange.pointee.askedHead, allowsUpgrade: exchange.pointee.asksUpgrade,
+                    into: &responseScratch.pointee,
                     progress: &upstream.pointee.progress)
                 switch outcome {
                 case .complete:
                     upstream.pointee.progress = HeadProgress()
+                    if responseScratch.pointee.status == 101 { return protocolSwitched(exchange, upstream) }
                     if responseScratch.pointee.status < 200 {
                         guard interim(exchange, upstream) else { return badResponse(exchange) }
                         continue

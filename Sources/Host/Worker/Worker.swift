@@ -326,7 +326,10 @@ final class Worker: @unchecked Sendable {
     /// An old generation has had its time: what still runs on it ends now.
     private func expire(generation number: UInt64) {
         for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
-            if exchange.pointee.client == nil {
+            if exchange.pointee.isTunnel {
+                exchange.pointee.status = SLUICE_UNAVAILABLE
+                perform(exchange, .endTunnel)
+            } else if exchange.pointee.client == nil {
                 perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
             } else if exchange.pointee.machine.responseBegan {
                 perform(exchange, .cut)

@@ -4,6 +4,7 @@ import queue
 import sys
 
 import grpc
+from google.protobuf import descriptor_pb2
 
 channel = grpc.insecure_channel(
     f"127.0.0.1:{sys.argv[1]}",
@@ -124,6 +125,73 @@ def case_plain_http():
     error = error_of(lambda: unary(b"", timeout=30))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
     assert "HTTP/1.1" in error.details(), error
+
+
+def field(number, content):
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def reflection():
+    requests = queue.Queue()
+    path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    return requests, channel.stream_stream(path)(iter(requests.get, None), timeout=30)
+
+
+def case_reflection():
+    # A conversation: each request is made of the answer to the one before it.
+    requests, answers = reflection()
+    question = field(7, b"*")
+    requests.put(question)
+    assert next(answers) == field(2, question) + field(6, field(1, field(1, b"test.Echo")))
+    question = field(4, b"test.Echo")
+    requests.put(question)
+    answer = next(answers)
+    head = field(2, question)
+    assert answer.startswith(head), answer
+    # Two fields of bytes, one in the other, around the file.
+    file = descriptor_pb2.FileDescriptorProto.FromString(answer[len(head) + 4 :])
+    assert [service.name for service in file.service] == ["Echo"], file
+    requests.put(None)
+    assert list(answers) == []
+
+
+def case_no_reflection():
+    requests, answers = reflection()
+    requests.put(None)
+    error = error_of(lambda: next(answers))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
+
+
+def health(service, message=None):
+    call = channel.unary_unary("/grpc.health.v1.Health/Check")
+    return call(field(1, service) if message is None else message, timeout=30)
+
+
+def case_health():
+    for known in (b"", b"iris", b"good"):
+        assert health(known) == b"\x08\x01", known
+    # A message without a field is the gateway, too.
+    assert health(b"", message=b"") == b"\x08\x01"
+    assert health(b"tired") == b"\x08\x02"
+    statuses = {
+        b"nobody": grpc.StatusCode.NOT_FOUND,
+        b"down": grpc.StatusCode.UNAVAILABLE,
+        b"plain": grpc.StatusCode.UNIMPLEMENTED,
+    }
+    for service, status in statuses.items():
+        error = error_of(lambda: health(service))
+        assert error.code() is status, (service, error)
+    error = error_of(lambda: health(b"", message=b"\n\x05ab"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
+    error = error_of(lambda: next(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=30)))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED and "Check" in error.details(), error
+    error = error_of(lambda: channel.unary_unary("/grpc.health.v1.Health/Else")(b"", timeout=30))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
+
+
+def case_health_passes():
+    assert health(b"good") == b"\x08\x01" and health(b"tired") == b"\x08\x02"
+    assert error_of(lambda: health(b"")).code() is grpc.StatusCode.NOT_FOUND
 
 
 globals()["case_" + sys.argv[2]]()

@@ -1,6 +1,7 @@
 """A server of gRPC that shows what crosses a proxy: `serve_grpc.py PORT`.
 
-Generic handlers, so that no generated code is needed: messages are bytes. The service is `test.Echo`.
+Generic handlers, so that no generated code is needed: messages are bytes. The service is `test.Echo`; beside it there
+are gRPC's health checking, for the services "good" and "tired", and its reflection, of one file.
 """
 
 import sys
@@ -8,6 +9,7 @@ import threading
 from concurrent import futures
 
 import grpc
+from google.protobuf import descriptor_pb2
 
 cancelled = threading.Event()
 
@@ -88,11 +90,44 @@ class Echo(grpc.GenericRpcHandler):
         return None
 
 
+def check(request, context):
+    """HealthCheckRequest.service is field 1; HealthCheckResponse.status too: 1 serves, 2 does not."""
+    answers = {b"\n\x04good": b"\x08\x01", b"\n\x05tired": b"\x08\x02"}
+    if request not in answers:
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return answers[request]
+
+
+def field(number, content):
+    """A field of bytes shorter than 128."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def reflect(requests, context):
+    """Answers each request as it comes: a list of services (7) by 6, a file that has a symbol (4) by 4."""
+    file = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="test")
+    file.service.add(name="Echo")
+    for request in requests:
+        if request[0] == 7 << 3 | 2:
+            yield field(2, request) + field(6, field(1, field(1, b"test.Echo")))
+        else:
+            yield field(2, request) + field(4, field(1, file.SerializeToString()))
+
+
+class WellKnown(grpc.GenericRpcHandler):
+    def service(self, details):
+        if details.method == "/grpc.health.v1.Health/Check":
+            return grpc.unary_unary_rpc_method_handler(check)
+        if details.method == "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":
+            return grpc.stream_stream_rpc_method_handler(reflect)
+        return None
+
+
 server = grpc.server(
     futures.ThreadPoolExecutor(32),
     options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
 )
-server.add_generic_rpc_handlers((Echo(),))
+server.add_generic_rpc_handlers((Echo(), WellKnown()))
 server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
 server.start()
 print("ready", flush=True)

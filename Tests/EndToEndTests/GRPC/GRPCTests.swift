@@ -25,6 +25,44 @@ extension EndToEnd {
             try Clients.run("drive_grpc.py", ["\(unreachable.port)", "unreachable"])
         }
 
+        @Test func healthIsAnsweredForTheGatewayAndItsModels() throws {
+            let server = try PythonServer("serve_grpc.py")
+            let closed = try Clients.freePort()
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["grpc-health", "model-service", "passthrough"]
+            configuration.routes = "[ { prefix: /grpc.health.v1.Health/Else, model: plain } ]"
+            configuration.plugins = [
+                "  - { name: grpc-health, library: libGRPCHealth.so }",
+                "  - { name: model-service, library: libModelService.so }",
+            ]
+            func model(_ name: String, _ port: UInt16, _ more: String) -> String {
+                "  \(name): { versions: { \"1\": { endpoints: [ \"grpc://127.0.0.1:\(port)\" ], \(more) } } }"
+            }
+            configuration.models = [
+                "  iris: { versions: { \"1\": { backend: linear-model } } }",
+                model("good", server.port, "protocol: model-service"),
+                model("tired", server.port, "protocol: model-service"),
+                model("down", closed, "protocol: model-service"),
+                model("plain", server.port, "protocol: passthrough"),
+            ]
+            let gateway = try Gateway(configuration)
+            try Clients.run("drive_grpc.py", ["\(gateway.port)", "health"])
+        }
+
+        @Test func healthAndReflectionPassWhereARouteSaysSo() throws {
+            let server = try PythonServer("serve_grpc.py")
+            var configuration = GatewayConfiguration.calls(["grpc://127.0.0.1:\(server.port)"])
+            configuration.routes =
+                "[ { prefix: /grpc.reflection.v1.ServerReflection/, model: web }, "
+                + "{ prefix: /grpc.health.v1.Health/, model: web } ]"
+            let gateway = try Gateway(configuration)
+            try Clients.run("drive_grpc.py", ["\(gateway.port)", "reflection"])
+            try Clients.run("drive_grpc.py", ["\(gateway.port)", "health_passes"])
+            configuration.routes = "[ { prefix: /test., model: web } ]"
+            let without = try Gateway(configuration)
+            try Clients.run("drive_grpc.py", ["\(without.port)", "no_reflection"])
+        }
+
         /// grpc/doc/http-grpc-status-mapping.md.
         @Test(arguments: [
             (400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (502, 14), (503, 14), (504, 14), (500, 2), (200, 2),

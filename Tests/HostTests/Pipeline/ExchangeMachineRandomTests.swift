@@ -10,7 +10,7 @@ import Testing
     private func anyEvent(_ random: inout SeededGenerator) -> Event {
         let flag = Bool.random(using: &random)
         let failures: [ExchangeMachine.Failure] = [.connectFailed, .closedBeforeResponse, .badResponse]
-        switch Int.random(in: 0..<60, using: &random) {
+        switch Int.random(in: 0..<62, using: &random) {
         case 0...2: return .headReceived
         case 3...5: return .decodedHead(payloadNeeded: flag)
         case 6...8: return .bodyGathered
@@ -32,6 +32,8 @@ import Testing
         case 49...54: return .attemptFailed(failures[Int.random(in: 0..<3, using: &random)])
         case 55...56: return .deadlinePassed
         case 57...58: return .bodyTimedOut(byClient: flag)
+        case 59: return .switched
+        case 60: return .tunnelEnded
         default: return .clientGone
         }
     }
@@ -48,12 +50,17 @@ import Testing
         case .runModelFilters: .modelFiltersPassed(payloadNeeded: flag)
         case .dispatch, .acquireConnection, .acquireFreshConnection: .connected(reused: flag)
         case .sendRequest:
-            Bool.random(using: &random) ? .responseHead(gather: flag) : .attemptFailed(.closedBeforeResponse)
+            switch Int.random(in: 0..<8, using: &random) {
+            case 0...3: .attemptFailed(.closedBeforeResponse)
+            case 4: .switched
+            default: .responseHead(gather: flag)
+            }
+        case .beginTunnel: .tunnelEnded
         case .forwardHead: .responseSent
         case .gatherResponse: .responseGathered
         case .decodeResponse, .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout:
             .answering
-        case .none, .cut, .finish, .abandon: nil
+        case .none, .cut, .finish, .endTunnel, .abandon: nil
         }
     }
 
@@ -87,7 +94,7 @@ import Testing
                     #expect(!keepAlive || machine.clientPersists && machine.requestBodyEnded, "\(note)")
                     ended = true
                     endings += 1
-                case .cut:
+                case .cut, .endTunnel:
                     #expect(began && machine.phase == .ended, "\(note)")
                     ended = true
                     endings += 1
@@ -105,7 +112,7 @@ import Testing
                     #expect(!began && sent <= 1 + retried, "\(note)")
                 case .decodeBody:
                     #expect(!began, "\(note)")
-                case .forwardHead, .gatherResponse:
+                case .forwardHead, .gatherResponse, .beginTunnel:
                     #expect(!began, "\(note): a second response")
                     responses += 1
                 case .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout,

@@ -24,6 +24,17 @@ private struct Step {
         toDispatch + [Step(.connected(reused: true), .sendRequest), Step(.requestBodyEnded)]
     private static let toForward = toResponse + [Step(.responseHead(gather: false), .forwardHead)]
 
+    @Test func aTunnelEndsOnceAndLeavesNoConnectionToGoOnWith() {
+        let tunnel = Self.toResponse + [Step(.switched, .beginTunnel)]
+        // The client's connection is the tunnel's, whatever the machine was told of it.
+        #expect(follow(tunnel).clientPersists)
+        follow(tunnel + [Step(.tunnelEnded, .endTunnel), Step(.tunnelEnded), Step(.responseSent)])
+        follow(tunnel + [Step(.responseHead(gather: false)), Step(.responseSent), Step(.switched)])
+        follow(tunnel + [Step(.deadlinePassed), Step(.attemptFailed(.badResponse), .cut), Step(.clientGone)])
+        follow(tunnel + [Step(.clientGone, .abandon)])
+        follow(Self.toDispatch + [Step(.switched), Step(.tunnelEnded)])
+    }
+
     /// Goes through `steps` from the begin; the machine as they leave it.
     @discardableResult
     private func follow(
@@ -249,7 +260,7 @@ private struct Step {
             Self.toDispatch + [Step(.queued), Step(.connecting), Step(.connected(reused: false), .sendRequest)],
             Self.toResponse + [Step(.responseHead(gather: true), .gatherResponse)],
             [Self.toDispatch[0], Step(.decodedHead(payloadNeeded: true), .gatherBody)],
-            Self.toDispatch + [Step(.suspended)],
+            Self.toDispatch + [Step(.suspended)], Self.toResponse + [Step(.switched, .beginTunnel)],
         ]
         var machines = ways.flatMap { way in (0...way.count).map { follow(Array(way.prefix($0))) } }
         var member = follow(Self.toDispatch)
@@ -273,9 +284,11 @@ private struct Step {
     @Test func aDeadlineIsAnsweredInEveryPhaseUntilTheResponseBegan() {
         for machine in everyPhase() {
             guard !machine.responseBegan else {
-                follow(
-                    [Step(.deadlinePassed), Step(.responseSent, .finish(keepAlive: machine.requestBodyEnded))],
-                    from: machine)
+                let end =
+                    machine.phase == .tunnelling
+                    ? Step(.tunnelEnded, .endTunnel)
+                    : Step(.responseSent, .finish(keepAlive: machine.requestBodyEnded))
+                follow([Step(.deadlinePassed), end], from: machine)
                 continue
             }
             let late = follow(

@@ -16,6 +16,8 @@ public enum Operation: UInt32, Sendable {
     case chat = 8
     case completion = 9
     case embed = 10
+    /// A switch to WebSocket, which the adapter allows.
+    case upgrade = 11
 }
 
 /// A request in the gateway's own terms. What it points to lives until the exchange ends.

@@ -136,6 +136,11 @@ typedef struct sluice_message_1 {
 #define SLUICE_OPERATION_CHAT 8
 #define SLUICE_OPERATION_COMPLETION 9
 #define SLUICE_OPERATION_EMBED 10
+/* As OTHER, and the adapter lets the client switch its connection to WebSocket, for which the request asks: with
+ * SLUICE_PASS toward an endpoint of HTTP/1.1 the host asks for the same, and after a 101 bytes go both ways unread.
+ * Filters that asked for chunks see them; where one reads whole answers, the request is refused. Without this operation
+ * Upgrade is never passed on. */
+#define SLUICE_OPERATION_UPGRADE 11
 
 /* Element types of tensors: those of the Open Inference Protocol v2. */
 #define SLUICE_DATATYPE_BOOL 1 /* one byte, 0 or 1 */
