@@ -31,6 +31,7 @@ bench: build
 	python3 Benchmarks/allocations.py
 	python3 Benchmarks/memory.py
 	python3 Benchmarks/bench.py
+	python3 Benchmarks/http2_bench.py
 
 fuzz:
 	Scripts/setup.sh build
