@@ -1,6 +1,7 @@
-"""The proxies that are measured: how each is configured. `wire` says what is spoken on both sides. All get one worker, keep-alive on both sides, no
-access log, TCP on loopback, and as many upstream connections as there are requests in flight. Where a proxy has a
-switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the comparison is with its best."""
+"""The proxies that are measured: how each is configured. `wire` says what is spoken on both sides. All get one
+worker, keep-alive on both sides, no access log, TCP on loopback, and as many upstream connections as there are requests
+in flight. Where a proxy has a switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the
+comparison is with its best."""
 
 import dataclasses
 import json
@@ -40,7 +41,7 @@ def nginx(backend, directory, master=True, wire=HTTP1):
     tls = ""
     if wire.front_tls:
         chain, key = certificate(directory)
-        tls = f"ssl_certificate {chain}; ssl_certificate_key {key};"
+        tls = f"ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
     pass_on = """proxy_pass http://origin;
             proxy_http_version 1.1;
             proxy_set_header Connection "";"""
@@ -100,6 +101,7 @@ def haproxy(backend, directory, wire=HTTP1):
         listen = f" ssl crt {bundle} alpn {'h2,' if wire.front_http2 else ''}http/1.1"
     elif wire.front_http2:
         listen = " proto h2"
+    upstream = " proto h2" if wire.back_http2 else ""
     port = free_port()
     path = directory / f"haproxy-{port}.cfg"
     path.write_text(f"""\
@@ -118,7 +120,7 @@ frontend entry
     bind 127.0.0.1:{port} backlog 4096{listen}
     default_backend origin
 backend origin
-    server origin 127.0.0.1:{backend}{" proto h2" if wire.back_http2 else ""} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
+    server origin 127.0.0.1:{backend}{upstream} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
 """)
     return [program("haproxy"), "-db", "-q", "-f", path], port
 
@@ -127,8 +129,10 @@ def nghttpx(backend, directory, wire=HTTP1):
     port = free_port()
     chain, key = certificate(directory) if wire.front_tls else (None, None)
     command = [
-        program("nghttpx"), "--conf=/dev/null", f"--frontend=127.0.0.1,{port}{'' if wire.front_tls else ';no-tls'}",
-        f"--backend=127.0.0.1,{backend}{';;proto=h2' if wire.back_http2 else ''}", "--workers=1", "--single-process", "--no-via", "--no-server-rewrite",
+        program("nghttpx"), "--conf=/dev/null",
+        f"--frontend=127.0.0.1,{port}{'' if wire.front_tls else ';no-tls'}",
+        f"--backend=127.0.0.1,{backend}{';;proto=h2' if wire.back_http2 else ''}",
+        "--workers=1", "--single-process", "--no-via", "--no-server-rewrite",
         "--no-location-rewrite", "--no-add-x-forwarded-proto", "--errorlog-file=/dev/null",
         f"--frontend-keep-alive-timeout={PATIENT_SECONDS}s", f"--backend-keep-alive-timeout={PATIENT_SECONDS}s",
         f"--frontend-read-timeout={PATIENT_SECONDS}s", f"--backend-read-timeout={PATIENT_SECONDS}s", "--backlog=4096"]
