@@ -36,7 +36,10 @@ bench: build
 	python3 Benchmarks/instructions.py
 	python3 Benchmarks/allocations.py
 	python3 Benchmarks/memory.py
+	python3 Benchmarks/memory_wires.py
 	python3 Benchmarks/bench.py
+	python3 Benchmarks/http2_bench.py
+	python3 Benchmarks/tls_bench.py
 
 fuzz:
 	Scripts/setup.sh build

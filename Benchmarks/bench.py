@@ -21,6 +21,8 @@ from processes import (
 
 # A measurement that noise made invalid is taken again at once, so that its pair stays close in time.
 TRIES = 3
+# Envoy can't reach the higher rate on one core, and no target depends on it: it is not tried again.
+SPARED = frozenset({"envoy"})
 
 
 def arguments():
@@ -71,22 +73,21 @@ def start(options, names, backend, directory):
     return {name: Server(name, *commands[name](backend.port, directory), core=PROXY_CORE) for name in names}
 
 
-def measure(server, answered, request, mode, window):
+def measure(server, answered, request, mode, window, spared=SPARED):
     """One measurement that counts, or the last of several that do not."""
-    # Envoy can't reach the higher rate on one core; nothing depends on it, so it is not tried again.
-    for _ in range(1 if server.name == "envoy" else TRIES):
+    for _ in range(1 if server.name in spared else TRIES):
         measured = load.measure(server, answered, request, mode, window)
         if not measured.invalid:
             break
     return measured
 
 
-def complete(measured):
-    """Whether a round counts for every pair. Nothing is paired with Envoy."""
-    return not any(sample.invalid for proxy, sample in measured.items() if proxy != "envoy")
+def complete(measured, spared=SPARED):
+    """Whether a round counts for every proxy that must be able to do it."""
+    return not any(sample.invalid for proxy, sample in measured.items() if proxy not in spared)
 
 
-def run_rounds(options, steps, servers, answered):
+def run_rounds(options, steps, servers, answered, spared=SPARED):
     """{(scenario, mode): [{proxy: Measurement}]}, one list entry a round. Within a round a step's proxies follow one
     another directly, and each round begins with another one. A step with incomplete rounds gets up to half as many
     more, so that a disturbed machine costs time and not pairs."""
@@ -97,13 +98,14 @@ def run_rounds(options, steps, servers, answered):
         for name, mode, requests in steps:
             wanted = options.saturation_rounds if mode == load.SATURATION else options.rounds
             rounds = samples[name, mode]
-            if sum(map(complete, rounds)) >= wanted or len(rounds) >= wanted + wanted // 2:
+            if sum(complete(measured, spared) for measured in rounds) >= wanted or len(rounds) >= wanted + wanted // 2:
                 continue
             order = list(requests)
             shift = number % len(order)
             order = order[shift:] + order[:shift]
             rounds.append({
-                proxy: measure(servers[proxy], answered, requests[proxy], mode, options.window) for proxy in order})
+                proxy: measure(servers[proxy], answered, requests[proxy], mode, options.window, spared)
+                for proxy in order})
             measured_any = True
         if not measured_any:
             return samples

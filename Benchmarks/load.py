@@ -63,6 +63,8 @@ class Request:
     path: str
     headers: tuple = ()
     body: bytes = b""
+    http2: bool = False
+    tls: bool = False
 
     @property
     def method(self):
@@ -76,6 +78,9 @@ class Request:
         head = f"{self.method} {self.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields)
         return head.encode() + b"\r\n" + self.body
 
+
+# Over HTTP/2: connections of so many streams each.
+HTTP2_CONNECTIONS, HTTP2_STREAMS = 16, 8
 
 JSON = (("Content-Type", "application/json"),)
 PREDICT = Request("/v1/models/m/versions/1/predict", JSON, predict_body(POST_BYTES))
@@ -180,7 +185,7 @@ def _window(server, answered, load, window, warm_up):
 
 def _generator(port, request, mode, seconds, scratch):
     """The command of the load generator and how long it runs."""
-    url = f"http://127.0.0.1:{port}{request.path}"
+    url = f"{'https' if request.tls else 'http'}://127.0.0.1:{port}{request.path}"
     if mode == SATURATION:
         script = scratch / "request.lua"
         lines = [f"wrk.method = {_lua(request.method.encode())}"]
@@ -190,11 +195,12 @@ def _generator(port, request, mode, seconds, scratch):
         script.write_text("\n".join(lines))
         whole = max(2, round(seconds + 0.5))
         return [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{whole}s", "-s", str(script), url], whole
-    if mode % CONNECTIONS:
-        raise BenchmarkFailure(f"a rate must be a multiple of {CONNECTIONS}, h2load's number of clients: {mode}")
+    clients = HTTP2_CONNECTIONS if request.http2 else CONNECTIONS
+    if mode % clients:
+        raise BenchmarkFailure(f"a rate must be a multiple of {clients}, h2load's number of clients: {mode}")
     command = [
-        program("h2load"), "--h1", f"--rps={mode // CONNECTIONS}", f"-c{CONNECTIONS}", "-t1",
-        f"-n{int(mode * seconds) // CONNECTIONS * CONNECTIONS}"]
+        program("h2load"), f"-m{HTTP2_STREAMS}" if request.http2 else "--h1", f"--rps={mode // clients}",
+        f"-c{clients}", "-t1", f"-n{int(mode * seconds) // clients * clients}"]
     command += [f"-H{name}: {value}" for name, value in request.headers]
     if request.body:
         body = scratch / "body"

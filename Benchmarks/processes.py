@@ -78,14 +78,28 @@ def program(name):
 
 
 def compiled(source, *flags):
-    """The binary of one of the C sources beside this file, compiled if it is older than its source."""
+    """The binary of one of the C sources beside this file, compiled if it is older than its source. Flags may name
+    libraries."""
     source = HERE / source
     binary = BUILD / (source.stem + (".so" if "-shared" in flags else ""))
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
-        command = [program("cc"), "-std=gnu11", "-O2", "-Wall", "-Wextra", *flags, "-o", str(binary), str(source)]
+        command = [program("cc"), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source), *flags]
         subprocess.run(command, check=True)
     return str(binary)
+
+
+def certificate(directory):
+    """A key and a certificate for localhost that signs itself, made for this run: paths of the two files."""
+    key, chain = directory / "server.key", directory / "server.pem"
+    if not chain.exists():
+        subprocess.run(
+            [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             "-keyout", key, "-out", chain], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A worker that gave up root reads neither; the gateway refuses a key that others can read.
+        key.chmod(0o600)
+    return chain, key
 
 
 class Server:

@@ -1,10 +1,12 @@
-"""The proxies that are measured: how each is configured. All get one worker, keep-alive on both sides, no
-access log, TCP on loopback, and as many upstream connections as there are requests in flight. Where a proxy has a
-switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the comparison is with its best."""
+"""The proxies that are measured: how each is configured. `wire` says what is spoken on both sides. All get one
+worker, keep-alive on both sides, no access log, TCP on loopback, and as many upstream connections as there are requests
+in flight. Where a proxy has a switch that makes it do less (no Via, no X-Forwarded-Proto), the switch is used: the
+comparison is with its best."""
 
+import dataclasses
 import json
 
-from processes import HERE, REPOSITORY, BenchmarkFailure, Server, compiled, free_port, program
+from processes import HERE, REPOSITORY, BenchmarkFailure, Server, certificate, compiled, free_port, program
 
 # Connections of the load generator; the cap of idle upstream connections is the same.
 CONNECTIONS = 64
@@ -16,13 +18,35 @@ CLIENT_CONNECTIONS = 12000
 DEFAULT_SLUICE = REPOSITORY / ".build" / "release" / "sluice"
 
 
+@dataclasses.dataclass(frozen=True)
+class Wire:
+    """What is spoken with clients and with the backend."""
+
+    front_http2: bool = False
+    front_tls: bool = False
+    back_http2: bool = False
+
+
+HTTP1 = Wire()
+
+
 def relay(backend, directory):
     """The floor: bytes from one socket to another."""
     port = free_port()
     return [compiled("relay.c"), port, backend], port
 
 
-def nginx(backend, directory, master=True):
+def nginx(backend, directory, master=True, wire=HTTP1):
+    listen = "backlog=4096" + (" ssl" if wire.front_tls else "") + (" http2" if wire.front_http2 else "")
+    tls = ""
+    if wire.front_tls:
+        chain, key = certificate(directory)
+        tls = f"ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;"
+    pass_on = """proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";"""
+    if wire.back_http2:
+        pass_on = "grpc_pass grpc://origin;"
     port = free_port()
     home = directory / f"nginx-{port}"
     home.mkdir()
@@ -52,16 +76,13 @@ http {{
         keepalive_timeout {PATIENT_SECONDS}s;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {listen};
+        {tls}
         location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            {pass_on}
         }}
         location /stream/ {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
+            {pass_on}
             proxy_request_buffering off;
             proxy_max_temp_file_size 0;
         }}
@@ -71,7 +92,16 @@ http {{
     return [program("nginx"), "-p", home, "-e", home / "error.log", "-c", path], port
 
 
-def haproxy(backend, directory):
+def haproxy(backend, directory, wire=HTTP1):
+    listen = ""
+    if wire.front_tls:
+        # One file with both.
+        bundle = directory / "bundle.pem"
+        bundle.write_text("".join(path.read_text() for path in certificate(directory)))
+        listen = f" ssl crt {bundle} alpn {'h2,' if wire.front_http2 else ''}http/1.1"
+    elif wire.front_http2:
+        listen = " proto h2"
+    upstream = " proto h2" if wire.back_http2 else ""
     port = free_port()
     path = directory / f"haproxy-{port}.cfg"
     path.write_text(f"""\
@@ -87,22 +117,27 @@ defaults
     option http-keep-alive
     http-reuse always
 frontend entry
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{listen}
     default_backend origin
 backend origin
-    server origin 127.0.0.1:{backend} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
+    server origin 127.0.0.1:{backend}{upstream} pool-max-conn {CONNECTIONS} pool-purge-delay {PATIENT_SECONDS}s
 """)
     return [program("haproxy"), "-db", "-q", "-f", path], port
 
 
-def nghttpx(backend, directory):
+def nghttpx(backend, directory, wire=HTTP1):
     port = free_port()
+    chain, key = certificate(directory) if wire.front_tls else (None, None)
     command = [
-        program("nghttpx"), "--conf=/dev/null", f"--frontend=127.0.0.1,{port};no-tls",
-        f"--backend=127.0.0.1,{backend}", "--workers=1", "--single-process", "--no-via", "--no-server-rewrite",
+        program("nghttpx"), "--conf=/dev/null",
+        f"--frontend=127.0.0.1,{port}{'' if wire.front_tls else ';no-tls'}",
+        f"--backend=127.0.0.1,{backend}{';;proto=h2' if wire.back_http2 else ''}",
+        "--workers=1", "--single-process", "--no-via", "--no-server-rewrite",
         "--no-location-rewrite", "--no-add-x-forwarded-proto", "--errorlog-file=/dev/null",
         f"--frontend-keep-alive-timeout={PATIENT_SECONDS}s", f"--backend-keep-alive-timeout={PATIENT_SECONDS}s",
         f"--frontend-read-timeout={PATIENT_SECONDS}s", f"--backend-read-timeout={PATIENT_SECONDS}s", "--backlog=4096"]
+    if wire.front_tls:
+        command += [key, chain]
     return command, port
 
 
@@ -112,7 +147,7 @@ def envoy_binary():
     raise BenchmarkFailure("envoy is not installed: run Benchmarks/setup.sh, or leave it out with --without envoy")
 
 
-def envoy(backend, directory):
+def envoy(backend, directory, wire=HTTP1):
     port = free_port()
     path = directory / f"envoy-{port}.json"
 
@@ -123,7 +158,7 @@ def envoy(backend, directory):
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
                  "HttpConnectionManager",
         "stat_prefix": "entry",
-        "codec_type": "HTTP1",
+        "codec_type": "HTTP2" if wire.front_http2 else "HTTP1",
         "generate_request_id": False,
         "stream_idle_timeout": "0s",
         "common_http_protocol_options": {"idle_timeout": f"{PATIENT_SECONDS}s"},
@@ -134,11 +169,25 @@ def envoy(backend, directory):
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
             "suppress_envoy_headers": True}}],
     }
+    chain = {"filters": [
+        {"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}
+    if wire.front_tls:
+        certificate_path, key = certificate(directory)
+        chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2"] if wire.front_http2 else ["http/1.1"],
+                "tls_certificates": [{
+                    "certificate_chain": {"filename": str(certificate_path)},
+                    "private_key": {"filename": str(key)}}]}}}
+    options = {"typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}}}}} if wire.back_http2 else {}
     path.write_text(json.dumps({"static_resources": {
-        "listeners": [{"address": address(port), "filter_chains": [{"filters": [
-            {"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]}]}],
+        "listeners": [{"address": address(port), "filter_chains": [chain]}],
         "clusters": [{
-            "name": "origin", "type": "STATIC", "connect_timeout": "5s",
+            "name": "origin", "type": "STATIC", "connect_timeout": "5s", **options,
             "load_assignment": {"cluster_name": "origin", "endpoints": [
                 {"lb_endpoints": [{"endpoint": {"address": address(backend)}}]}]},
         }]}}))
@@ -151,17 +200,19 @@ def envoy(backend, directory):
 SLUICE_VARIANTS = {"passthrough": None, "rest-predict": "rest-predict", "open-inference": "open-inference"}
 
 
-def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_ms=1000):
+def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_ms=1000, wire=HTTP1, tls=None):
     """The YAML of one variant: the whole chain that would run in production, in front of one endpoint. The adapters
-    are all configured, whichever of them the variant's requests use."""
+    are all configured, whichever of them the variant's requests use. `tls`: paths of a certificate and its key."""
     protocol = SLUICE_VARIANTS[variant]
+    scheme = "grpc" if wire.back_http2 else "http"
+    secure = f", tls: {{ certificate: {json.dumps(str(tls[0]))}, key: {json.dumps(str(tls[1]))} }}" if tls else ""
     model = "" if protocol is None else f"""
   m:
-    versions: {{ "1": {{ endpoints: [ "http://127.0.0.1:{backend}" ], protocol: {protocol} }} }}"""
+    versions: {{ "1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: {protocol} }} }}"""
     return f"""\
 gateway:
   server: {{ worker_threads: 1, max_connections: {CLIENT_CONNECTIONS}, cpu_affinity: off }}
-  listeners: [ {{ address: "127.0.0.1:{port}" }} ]
+  listeners: [ {{ address: "127.0.0.1:{port}"{secure} }} ]
   routing: {{ default_timeout_ms: {timeout_ms} }}
   monitoring: {{ metrics_port: {metrics_port}, trace_sample_rate: 0.1 }}
   admin: {{ socket: sluice-{port}.sock }}
@@ -185,18 +236,20 @@ pipeline:
 
 models:
   web:
-    versions: {{ "1": {{ endpoints: [ "http://127.0.0.1:{backend}" ], protocol: passthrough }} }}{model}
+    versions: {{ "1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: passthrough }} }}{model}
 """
 
 
-def sluice(backend, directory, variant="passthrough", binary=DEFAULT_SLUICE, timeout_ms=1000):
+def sluice(backend, directory, variant="passthrough", binary=DEFAULT_SLUICE, timeout_ms=1000, wire=HTTP1):
     """Writes the variant's configuration and returns the command that serves it, and its port."""
     binary = binary.resolve()
     if not binary.exists():
         raise BenchmarkFailure(f"{binary} does not exist: build it with `swift build -c release`")
     port = free_port()
     path = directory / f"sluice-{variant}-{port}.yaml"
-    path.write_text(sluice_configuration(variant, port, free_port(), backend, binary.parent, timeout_ms))
+    tls = certificate(directory) if wire.front_tls else None
+    path.write_text(
+        sluice_configuration(variant, port, free_port(), backend, binary.parent, timeout_ms, wire, tls))
     return [binary, "serve", "--config", path], port
 
 
@@ -205,8 +258,10 @@ RIVALS = {"nginx": nginx, "haproxy": haproxy, "nghttpx": nghttpx}
 PEERS = {**RIVALS, "envoy": envoy, "relay": relay}
 
 
-def backend(directory, core=None):
+def backend(directory, core=None, http2=False):
     """The common origin. Returns the server and the file in which it counts answered requests."""
     port = free_port()
     counter = directory / f"answered-{port}"
+    if http2:
+        return Server("backend", [compiled("grpc_backend.c", "-lnghttp2"), port, counter], port, core), counter
     return Server("backend", [compiled("backend.c"), port, counter], port, core), counter

@@ -37,8 +37,9 @@ def cheapest(rounds, rivals):
     return min(medians, key=medians.get) if medians else None
 
 
-def summary(rounds, proxies, gateways, rivals, floor, has_target):
-    """Everything that is said about one scenario in one mode. `rounds` is a list of {proxy: Measurement}."""
+def summary(rounds, proxies, gateways, rivals, floor, has_target, targets=(TARGET_RIVAL, TARGET_RELAY)):
+    """Everything that is said about one scenario in one mode. `rounds` is a list of {proxy: Measurement}; `targets`
+    are against the cheapest of `rivals` and against `floor`."""
     result = {"proxies": {}, "ratios": []}
     for proxy in proxies:
         samples = list(valid(rounds, proxy).values())
@@ -49,7 +50,7 @@ def summary(rounds, proxies, gateways, rivals, floor, has_target):
             "rate": spread([sample.rate for sample in samples]) if samples else None}
     rival = cheapest(rounds, rivals)
     for gateway in gateways:
-        for other, target in [(rival, TARGET_RIVAL), (floor, TARGET_RELAY)]:
+        for other, target in zip((rival, floor), targets):
             if other is None:
                 continue
             ratio = paired_ratio(rounds, gateway, other)

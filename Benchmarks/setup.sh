@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 # program:package, so that a machine that has the program by other means is left as it is.
 needs=(
     nginx:nginx-light haproxy:haproxy nghttpx:nghttp2-proxy h2load:nghttp2-client wrk:wrk valgrind:valgrind
-    cc:gcc taskset:util-linux python3:python3
+    cc:gcc taskset:util-linux python3:python3 openssl:openssl
 )
 missing=()
 for need in "${needs[@]}"; do
@@ -15,6 +15,9 @@ for need in "${needs[@]}"; do
 done
 # A C compiler without the C library's headers compiles nothing.
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+# The HTTP/2 backend and the clients of TLS are built on these.
+[ -e /usr/include/nghttp2/nghttp2.h ] || missing+=(libnghttp2-dev)
+[ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then
