@@ -28,6 +28,7 @@ test:
 bench: build
 	Benchmarks/setup.sh
 	python3 Benchmarks/instructions.py
+	python3 Benchmarks/sse.py
 	python3 Benchmarks/allocations.py
 	python3 Benchmarks/memory.py
 	python3 Benchmarks/bench.py
