@@ -34,6 +34,7 @@ abuse:
 bench: build
 	Benchmarks/setup.sh
 	python3 Benchmarks/instructions.py
+	python3 Benchmarks/sse.py
 	python3 Benchmarks/allocations.py
 	python3 Benchmarks/memory.py
 	python3 Benchmarks/memory_wires.py

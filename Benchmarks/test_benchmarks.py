@@ -6,6 +6,7 @@ import unittest
 import load
 import proxies
 import report
+import sse
 from load import Measurement
 
 
@@ -61,6 +62,17 @@ class Requests(unittest.TestCase):
 
     def test_every_rate_divides_among_the_connections(self):
         self.assertEqual([rate % proxies.CONNECTIONS for rate in load.RATES], [0] * len(load.RATES))
+
+
+class Events(unittest.TestCase):
+    def test_a_chunked_body_is_read_whatever_its_chunks_are(self):
+        whole = sse.event(3, 0) + sse.event(3, 1)
+        for size in (1, 7, len(whole)):
+            chunks = b"".join(sse.chunk(whole[at:at + size]) for at in range(0, len(whole), size))
+            self.assertEqual(sse.body_of(chunks + sse.LAST_CHUNK), whole)
+
+    def test_what_has_not_come_whole_is_no_part_of_a_body(self):
+        self.assertEqual(sse.body_of(sse.chunk(b"one") + sse.chunk(b"two")[:-4]), b"one")
 
 
 class Complaints(unittest.TestCase):
