@@ -41,6 +41,7 @@ bench: build
 	python3 Benchmarks/bench.py
 	python3 Benchmarks/http2_bench.py
 	python3 Benchmarks/tls_bench.py
+	python3 Benchmarks/translation.py
 
 fuzz:
 	Scripts/setup.sh build

@@ -5,7 +5,7 @@
 //   grpc_backend PORT COUNTER_FILE
 //
 // GET /stream/BYTES   a body of that many bytes, no trailers
-// anything else       status 200, application/grpc, one message of 16 bytes, grpc-status 0 in the trailers
+// anything else       status 200, application/grpc, one message of 11 bytes, grpc-status 0 in the trailers
 //
 // Loopback only.
 
@@ -52,8 +52,9 @@ struct connection {
 static struct connection *connections[maximum_descriptors];
 static volatile uint64_t *answered;
 static int poller;
-// A length of 11 and a body of that many bytes. (gRPC over HTTP/2, Length-Prefixed-Message)
-static const uint8_t message[16] = {0, 0, 0, 0, 11, 'h', 'e', 'l', 'l', 'o', ' ', 'w', 'o', 'r', 'l', 'd'};
+// A ModelInferResponse of the V2 protocol with the model `m` and its version `1`, and no outputs: a translation reads
+// it too. (gRPC over HTTP/2, Length-Prefixed-Message)
+static const uint8_t message[11] = {0, 0, 0, 0, 6, 0x0a, 1, 'm', 0x12, 1, '1'};
 
 #define FIELD(name, value) {(uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, sizeof(value) - 1, 0}
 

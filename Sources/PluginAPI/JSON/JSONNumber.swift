@@ -79,14 +79,35 @@ public struct JSONNumber {
         return byLibrary
     }
 
+    /// 10^0 to 10^22, which are exact binary64 numbers. A switch over constants becomes a table in the program; an
+    /// array in its place would be built anew for each number.
     @inline(__always)
-    private static func smallPower(_ exponent: Int) -> Double {
-        // 10^0 to 10^22 are exact binary64 numbers.
-        let powers: InlineArray<23, Double> = [
-            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
-            1e19, 1e20, 1e21, 1e22,
-        ]
-        return powers[exponent]
+    static func smallPower(_ exponent: Int) -> Double {
+        switch exponent {
+        case 0: 1e0
+        case 1: 1e1
+        case 2: 1e2
+        case 3: 1e3
+        case 4: 1e4
+        case 5: 1e5
+        case 6: 1e6
+        case 7: 1e7
+        case 8: 1e8
+        case 9: 1e9
+        case 10: 1e10
+        case 11: 1e11
+        case 12: 1e12
+        case 13: 1e13
+        case 14: 1e14
+        case 15: 1e15
+        case 16: 1e16
+        case 17: 1e17
+        case 18: 1e18
+        case 19: 1e19
+        case 20: 1e20
+        case 21: 1e21
+        default: 1e22
+        }
     }
 
     /// The bits of the nearest positive binary64 to `significand · 10^exponent`, or nil where 128 bits of the power

@@ -85,6 +85,7 @@ extension Double: TensorElement {
 
     @inline(__always)
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> Double {
+        if let value = reader.plainDecimal() { return value }
         let number = try reader.number()
         guard let value = number.asDouble else {
             throw reader.fail("a number is out of the range of its datatype", at: number.text)
