@@ -8,6 +8,7 @@ import json
 import re
 
 import client
+import http2_client
 import proxies
 import subject
 from processes import (
@@ -16,7 +17,7 @@ from processes import (
 KEPT = HERE / "instructions.json"
 # A count that grows more than this needs a new kept number, and a commit that says why.
 TOLERANCE = 0.10
-# What the project allows the whole pipeline.
+# What the project allows the whole pipeline over HTTP/1.1.
 BUDGET = 10000
 # A server under valgrind starts some fifty times slower.
 START_PATIENCE_SECONDS = 120
@@ -26,22 +27,22 @@ STOP_PATIENCE_SECONDS = 60
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     subject.add_arguments(parser)
-    parser.add_argument("--scenario", action="append", choices=list(subject.COUNTED), help="only these")
+    parser.add_argument("--scenario", action="append", choices=[*subject.COUNTED, *subject.HTTP2_COUNTED], help="only these")
     parser.add_argument("--requests", type=int, nargs=2, default=(1000, 3000), metavar=("SHORT", "LONG"))
     parser.add_argument("--update", action="store_true", help="keep the numbers that were counted")
     return parser.parse_args()
 
 
-def collected(options, variant, request, count, directory):
+def collected(options, variant, wire, request, count, directory):
     """Instructions of one whole run of the subject that answers `count` requests one after another."""
-    backend, answered = proxies.backend(directory)
-    command, port = subject.command_of(options, variant, backend.port, directory)
+    backend, _ = proxies.backend(directory, http2=wire.back_http2)
+    command, port = subject.command_of(options, variant, backend.port, directory, wire=wire)
     server = Server(
         f"{options.subject} under valgrind",
         [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={directory}/callgrind.%p", *command],
         port, patience=START_PATIENCE_SECONDS)
-    connection = client.Connection(port)
-    message = request.message(f"127.0.0.1:{port}")
+    connection = http2_client.Connection(port) if request.http2 else client.Connection(port)
+    message = request if request.http2 else request.message(f"127.0.0.1:{port}")
     for _ in range(count):
         connection.exchange(message)
     connection.close()
@@ -62,11 +63,14 @@ def main():
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     ours = options.subject == "sluice"
     worse = 0
-    for scenario in options.scenario or subject.COUNTED:
-        variant, request = subject.COUNTED[scenario]
-        first, second = (collected(options, variant, request, count, directory) for count in (short, long))
+    counted = {name: (variant, proxies.HTTP1, request) for name, (variant, request) in subject.COUNTED.items()}
+    counted |= {name: ("passthrough", wire, request) for name, (wire, request) in subject.HTTP2_COUNTED.items()}
+    for scenario in options.scenario or counted:
+        variant, wire, request = counted[scenario]
+        first, second = (
+            collected(options, variant, wire, request, count, directory) for count in (short, long))
         count = round((second - first) / (long - short))
-        budget = f", budget {BUDGET}" if ours else ""
+        budget = f", budget {BUDGET}" if ours and not request.http2 else ""
         line = f"{scenario}: {count} instructions a request ({options.subject}{budget})"
         if not ours:
             print(line)
