@@ -27,7 +27,8 @@ STOP_PATIENCE_SECONDS = 60
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     subject.add_arguments(parser)
-    parser.add_argument("--scenario", action="append", choices=[*subject.COUNTED, *subject.HTTP2_COUNTED], help="only these")
+    parser.add_argument(
+        "--scenario", action="append", choices=[*subject.COUNTED, *subject.HTTP2_COUNTED], help="only these")
     parser.add_argument("--requests", type=int, nargs=2, default=(1000, 3000), metavar=("SHORT", "LONG"))
     parser.add_argument("--update", action="store_true", help="keep the numbers that were counted")
     return parser.parse_args()
