@@ -17,11 +17,8 @@ from processes import LOAD_CORE, PROXY_CORE, Server, raise_descriptor_limit, run
 # The project's targets, as median ratios of paired rounds.
 TARGET_CHEAPEST = 1.0
 TARGET_ENVOY = 0.4
-# A length-prefixed message of 1,024 bytes. (gRPC over HTTP/2, Length-Prefixed-Message)
-MESSAGE = bytes([0]) + (1019).to_bytes(4, "big") + b"x" * 1019
 # What can't reach every rate on one core of every machine is tried once a round: nginx with gRPC, Envoy with anything.
 SPARED = frozenset({"envoy", "nginx"})
-GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ SCENARIOS = {
         load.Request("/", http2=True, tls=True)),
     "grpc-unary": Scenario(
         "gRPC unary, 1 KB, h2c to h2c", proxies.Wire(front_http2=True, back_http2=True),
-        load.Request("/benchmark.Service/Unary", GRPC, MESSAGE, http2=True)),
+        load.Request("/benchmark.Service/Unary", load.GRPC, load.GRPC_MESSAGE, http2=True)),
 }
 
 

@@ -8,19 +8,16 @@ import json
 import re
 
 import client
-import h2c_client
+import http2_client
 import proxies
 import subject
 from processes import (
     HERE, BenchmarkFailure, Server, program, raise_descriptor_limit, run_script, temporary_directory)
 
-# The GET of passthrough-get, over HTTP/2 with prior knowledge in front of the same HTTP/1.1 backend.
-HTTP2 = "h2c-get"
-SCENARIOS = [*subject.COUNTED, HTTP2]
 KEPT = HERE / "instructions.json"
 # A count that grows more than this needs a new kept number, and a commit that says why.
 TOLERANCE = 0.10
-# What the project allows the whole pipeline over HTTP/1.1; a request over HTTP/2 is held to its kept number alone.
+# What the project allows the whole pipeline over HTTP/1.1.
 BUDGET = 10000
 # A server under valgrind starts some fifty times slower.
 START_PATIENCE_SECONDS = 120
@@ -30,23 +27,23 @@ STOP_PATIENCE_SECONDS = 60
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     subject.add_arguments(parser)
-    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only these")
+    parser.add_argument(
+        "--scenario", action="append", choices=[*subject.COUNTED, *subject.HTTP2_COUNTED], help="only these")
     parser.add_argument("--requests", type=int, nargs=2, default=(1000, 3000), metavar=("SHORT", "LONG"))
     parser.add_argument("--update", action="store_true", help="keep the numbers that were counted")
     return parser.parse_args()
 
 
-def collected(options, scenario, count, directory):
+def collected(options, variant, wire, request, count, directory):
     """Instructions of one whole run of the subject that answers `count` requests one after another."""
-    variant, request = subject.COUNTED["passthrough-get" if scenario == HTTP2 else scenario]
-    backend, answered = proxies.backend(directory)
-    command, port = subject.command_of(options, variant, backend.port, directory)
+    backend, _ = proxies.backend(directory, http2=wire.back_http2)
+    command, port = subject.command_of(options, variant, backend.port, directory, wire=wire)
     server = Server(
         f"{options.subject} under valgrind",
         [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={directory}/callgrind.%p", *command],
         port, patience=START_PATIENCE_SECONDS)
-    connection = (h2c_client if scenario == HTTP2 else client).Connection(port)
-    message = request.message(f"127.0.0.1:{port}")
+    connection = http2_client.Connection(port) if request.http2 else client.Connection(port)
+    message = request if request.http2 else request.message(f"127.0.0.1:{port}")
     for _ in range(count):
         connection.exchange(message)
     connection.close()
@@ -66,13 +63,15 @@ def main():
     directory = temporary_directory()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     ours = options.subject == "sluice"
-    if not ours and HTTP2 in (options.scenario or []):
-        raise BenchmarkFailure(f"{HTTP2} is counted of the gateway alone: the peers are configured for HTTP/1.1")
     worse = 0
-    for scenario in options.scenario or (SCENARIOS if ours else subject.COUNTED):
-        first, second = (collected(options, scenario, count, directory) for count in (short, long))
+    counted = {name: (variant, proxies.HTTP1, request) for name, (variant, request) in subject.COUNTED.items()}
+    counted |= {name: ("passthrough", wire, request) for name, (wire, request) in subject.HTTP2_COUNTED.items()}
+    for scenario in options.scenario or counted:
+        variant, wire, request = counted[scenario]
+        first, second = (
+            collected(options, variant, wire, request, count, directory) for count in (short, long))
         count = round((second - first) / (long - short))
-        budget = f", budget {BUDGET}" if ours and scenario != HTTP2 else ""
+        budget = f", budget {BUDGET}" if ours and not request.http2 else ""
         line = f"{scenario}: {count} instructions a request ({options.subject}{budget})"
         if not ours:
             print(line)

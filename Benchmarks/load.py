@@ -83,6 +83,9 @@ class Request:
 HTTP2_CONNECTIONS, HTTP2_STREAMS = 16, 8
 
 JSON = (("Content-Type", "application/json"),)
+# A length-prefixed message of 1,024 bytes, and the fields of a call. (gRPC over HTTP/2, Length-Prefixed-Message)
+GRPC_MESSAGE = bytes([0]) + (1019).to_bytes(4, "big") + b"x" * 1019
+GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 PREDICT = Request("/v1/models/m/versions/1/predict", JSON, predict_body(POST_BYTES))
 INFER = Request("/v2/models/m/infer", JSON, infer_body(POST_BYTES))
 

@@ -16,7 +16,6 @@ from processes import (
 # The project's targets.
 TARGET_HTTP2_CONNECTION = 16 * memory.KIB
 TARGET_TLS_CONNECTION = 48 * memory.KIB
-GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 
 
 class TLSConnection(client.Connection):
@@ -125,7 +124,7 @@ def main():
         f"{options.connections} idle connections of TLS", each, memory.KIB, "KiB each", TARGET_TLS_CONNECTION)
     for name, wire, headers in [
             ("h2c to HTTP/1.1", proxies.Wire(front_http2=True), ()),
-            ("gRPC", proxies.Wire(front_http2=True, back_http2=True), GRPC)]:
+            ("gRPC", proxies.Wire(front_http2=True, back_http2=True), load.GRPC)]:
         for up in (True, False):
             # With a length, since backend.c knows no chunks; gRPC sends none.
             fields = headers or ((("content-length", str(memory.STREAM_BYTES)),) if up else ())

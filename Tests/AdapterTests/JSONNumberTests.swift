@@ -28,6 +28,32 @@ import Testing
         return try writer.finishContiguous().text
     }
 
+    @Test func decimalsInAnArrayAreReadToTheNearestWhateverTheirLength() throws {
+        var random = SeededGenerator(seed: 11)
+        for length in 0...20 {
+            for whole in ["0", "7", "-0", "-3", "12"] {
+                let digits = (0..<length).map { _ in String(random.next() % 10) }.joined()
+                let text = length == 0 ? whole : "\(whole).\(digits)"
+                let test = TestArena()
+                // What follows is longer than the words that are looked at, and has digits too.
+                let list = "[\(text),\(text) ,\(text)e2,\(text)]" + String(repeating: " ", count: 32)
+                var reader = JSONReader(test.bytes(list), arena: test.arena)
+                let shape: [Int64] = [4]
+                let bytes = try shape.withUnsafeBufferPointer { shape in
+                    try TensorReader(
+                        datatype: .fp64, shape: shape, count: 4, name: sluice_bytes(), arena: test.arena
+                    ).read(&reader, .flatOrNested)
+                }
+                let values = UnsafeRawPointer(try #require(bytes.data)).assumingMemoryBound(to: Double.self)
+                for (index, written) in [text, text, text + "e2", text].enumerated() {
+                    let expected = try #require(Double(written))
+                    #expect(values[index].bitPattern == expected.bitPattern, "\(written)")
+                }
+                withExtendedLifetime(test) {}
+            }
+        }
+    }
+
     @Test func doublesOfAllKindsAreReadToTheNearest() throws {
         let texts = [
             "0", "-0", "0.0", "-0.0e7", "1", "-1", "0.1", "1e22", "1e23", "9007199254740993", "9007199254740991.5",

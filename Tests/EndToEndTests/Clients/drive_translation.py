@@ -1,4 +1,4 @@
-"""A protocol of clients against protocols of backends: drive_translation.py PORT CLIENT BACKEND...
+"""A protocol of clients against protocols of backends: drive_translation.py PORT TCP_PORT CLIENT BACKEND...
 
 The models behind the gateway are named after the protocol that is spoken toward them, and give back what they are
 given. A cell of the table holds for a row of `ROWS` and a shape when the tensor comes back the same: to the bit where
@@ -23,6 +23,7 @@ import urllib.request
 
 import grpc
 import grpc_tools
+import length_prefixed
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -38,7 +39,7 @@ with tempfile.TemporaryDirectory() as made:
     from sluice.v1 import model_service_pb2 as sluice
     from tensorflow import serving_pb2 as tf
 
-PORT = sys.argv[1]
+PORT, TCP_PORT = sys.argv[1], int(sys.argv[2])
 SHAPES = [[2, 3], [6], [], [0, 3], [1, 2, 1]]
 # The letters of `struct`; half floats are given by their bits, all of them finite.
 LETTERS = {"BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h",
@@ -68,6 +69,7 @@ LARGE = [
     ("tf-serving", "model-service", 64 << 20), ("model-service", "in-process", 64 << 20),
     ("v2-json", "v2-grpc", 8 << 20), ("v2-grpc", "v2-json", 8 << 20), ("predict", "v2-binary", 8 << 20),
     ("v2-typed", "model-service", 8 << 20), ("tf-typed", "predict", 8 << 20),
+    ("tcp", "v2-grpc", 64 << 20), ("v2-binary", "tcp", 64 << 20), ("tcp", "tcp", 8 << 20),
 ]
 TENSORFLOW = {"BOOL": 10, "UINT8": 4, "UINT16": 17, "UINT32": 22, "UINT64": 23, "INT8": 6, "INT16": 5, "INT32": 3,
               "INT64": 9, "FP16": 19, "FP32": 1, "FP64": 2, "BYTES": 7, "BF16": 14}
@@ -136,7 +138,7 @@ def post(path, body, **headers):
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
-        raise Refused(error.code in (400, 415, 422), f"{error.code} {error.read().decode()}") from None
+        raise Refused(error.code in (400, 415, 422, 501), f"{error.code} {error.read().decode()}") from None
 
 
 def json_value(datatype, value):
@@ -285,14 +287,32 @@ def model_service(model, datatype, shape, values):
     return found, list(tensor.shape), values_of(found, tensor.data)
 
 
+def over_tcp(model, datatype, shape, values):
+    if datatype not in length_prefixed.DATATYPES:
+        raise Refused(True, "the client cannot say it")
+    tensor = length_prefixed.tensor("x", datatype, shape, raw_of(datatype, values))
+    connection = length_prefixed.Connection.to(TCP_PORT)
+    try:
+        answer = connection.ask(length_prefixed.infer(model, [tensor]))
+    finally:
+        connection.socket.close()
+    if answer.kind == length_prefixed.ERROR:
+        # INVALID_ARGUMENT and UNIMPLEMENTED.
+        raise Refused(answer.status in (3, 12), f"{answer.status} {answer.reason}")
+    (found, shape, data), = answer.tensors.values()
+    return found, shape, values_of(found, data)
+
+
 CLIENTS = {"predict": predict, "predict-rows": predict_rows, "v2-json": v2_json, "v2-binary": v2_binary,
            "v2-grpc": v2_grpc, "v2-typed": v2_typed, "tf-serving": tf_serving, "tf-typed": tf_typed,
-           "model-service": model_service}
+           "model-service": model_service, "tcp": over_tcp}
 UNTYPED = {"predict", "predict-rows"}
 
 
 def refusal(client, backend, row, datatype):
     """What a protocol cannot say, or None."""
+    if datatype == "BYTES" and "tcp" in (client, backend):
+        return "the protocol over TCP has no tensors of texts"
     if client not in UNTYPED and datatype in ("FP16", "BF16"):
         if client == "v2-json":
             return "the JSON of the Open Inference Protocol has no half floats"
@@ -379,7 +399,7 @@ def cells(client, backends):
 
 failures = []
 count = 0
-for cell, examine in cells(sys.argv[2], sys.argv[3:]):
+for cell, examine in cells(sys.argv[3], sys.argv[4:]):
     count += 1
     started = time.monotonic()
     try:
@@ -388,9 +408,9 @@ for cell, examine in cells(sys.argv[2], sys.argv[3:]):
         wrong = f"{type(error).__name__}: {error}"
     if wrong is not None:
         failures.append(f"{cell}: {wrong}")
-    if sys.argv[2] == "large":
+    if sys.argv[3] == "large":
         print(f"{cell}: {time.monotonic() - started:.1f} s")
-print(f"{count} cells of {sys.argv[2]}, {len(failures)} wrong")
+print(f"{count} cells of {sys.argv[3]}, {len(failures)} wrong")
 for failure in failures:
     print(failure[:400])
 sys.exit(1 if failures else 0)

@@ -11,18 +11,22 @@ extension EndToEnd {
             ("predict", "http", "rest-predict"), ("v2-json", "http", "open-inference"),
             ("v2-binary", "http", "open-inference-binary"), ("v2-grpc", "grpc", "open-inference"),
             ("tf-serving", "grpc", "tf-serving"), ("model-service", "grpc", "model-service"),
+            ("tcp", "tcp", "length-prefixed-tcp"),
         ]
 
         @Test(arguments: [
             "predict", "predict-rows", "v2-json", "v2-binary", "v2-grpc", "v2-typed", "tf-serving", "tf-typed",
-            "model-service", "large",
+            "model-service", "tcp", "large",
         ])
         func tensorsComeBackTheSame(_ client: String) throws {
             let directory = try TemporaryDirectory()
             let identity = try CompiledPlugin.c(Self.identity, "identity.so", in: directory)
             let port = try Clients.freePort()
             var configuration = GatewayConfiguration()
-            configuration.listeners = ["127.0.0.1:\(port)"]
+            let tcpPort = try Clients.freePort()
+            configuration.listeners = [
+                "127.0.0.1:\(port)", "127.0.0.1:\(tcpPort)\n      adapter: length-prefixed-tcp",
+            ]
             configuration.workers = 1
             configuration.gateway = ["  routing: { default_timeout_ms: 60000 }"]
             configuration.adapters = ["open-inference", "rest-predict", "tf-serving", "model-service"]
@@ -31,18 +35,19 @@ extension EndToEnd {
                 "  - { name: open-inference-binary, library: libOpenInference.so, config: { binary: true } }",
                 "  - { name: tf-serving, library: libTFServing.so }",
                 "  - { name: model-service, library: libModelService.so }",
+                "  - { name: length-prefixed-tcp, library: libLengthPrefixedTCP.so }",
             ]
             configuration.models = ["  in-process: { versions: { \"1\": { backend: identity } } }"]
             for (name, scheme, adapter) in Self.backends {
                 configuration.models += [
-                    "  \(name): { versions: { \"1\": { endpoints: [ \"\(scheme)://127.0.0.1:\(port)\" ], "
+                    "  \(name): { versions: { \"1\": { endpoints: [ \"\(scheme)://127.0.0.1:\(scheme == "tcp" ? tcpPort : port)\" ], "
                         + "protocol: \(adapter), upstream: { model: in-process } } } }"
                 ]
             }
             let gateway = try Gateway(configuration)
             try Clients.run(
                 "drive_translation.py",
-                ["\(gateway.port)", client, "in-process"] + Self.backends.map(\.0))
+                ["\(gateway.port)", "\(tcpPort)", client, "in-process"] + Self.backends.map(\.0))
         }
 
         /// A backend in this process that answers with the tensors it was asked with.
