@@ -213,7 +213,7 @@ def call(path, request, response):
     try:
         return method(request, timeout=60)
     except grpc.RpcError as error:
-        blamed = error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        blamed = error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
         raise Refused(blamed, f"{error.code()} {error.details()}") from None
 
 

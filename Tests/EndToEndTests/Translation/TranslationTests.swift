@@ -39,8 +39,9 @@ extension EndToEnd {
             ]
             configuration.models = ["  in-process: { versions: { \"1\": { backend: identity } } }"]
             for (name, scheme, adapter) in Self.backends {
+                let place = "\(scheme)://127.0.0.1:\(scheme == "tcp" ? tcpPort : port)"
                 configuration.models += [
-                    "  \(name): { versions: { \"1\": { endpoints: [ \"\(scheme)://127.0.0.1:\(scheme == "tcp" ? tcpPort : port)\" ], "
+                    "  \(name): { versions: { \"1\": { endpoints: [ \"\(place)\" ], "
                         + "protocol: \(adapter), upstream: { model: in-process } } } }"
                 ]
             }
