@@ -13,31 +13,15 @@ A further protocol is a function in `CLIENTS`, its name in TranslationTests.swif
 import base64
 import json
 import math
-import pathlib
 import struct
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 
 import grpc
-import grpc_tools
 import length_prefixed
-from grpc_tools import protoc
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-SOURCES = ["inference/grpc_inference_service.proto", "tensorflow/predict.proto", "tensorflow/serving.proto",
-           "sluice/v1/model_service.proto"]
-with tempfile.TemporaryDirectory() as made:
-    wellknown = pathlib.Path(grpc_tools.__file__).parent / "_proto"
-    command = ["protoc", f"-I{ROOT / 'Protos'}", f"-I{wellknown}", f"--python_out={made}", *SOURCES]
-    if protoc.main(command) != 0:
-        sys.exit("protoc failed")
-    sys.path.insert(0, made)
-    from inference import grpc_inference_service_pb2 as v2
-    from sluice.v1 import model_service_pb2 as sluice
-    from tensorflow import serving_pb2 as tf
+from messages import sluice, tf, v2
 
 PORT, TCP_PORT = sys.argv[1], int(sys.argv[2])
 SHAPES = [[2, 3], [6], [], [0, 3], [1, 2, 1]]
