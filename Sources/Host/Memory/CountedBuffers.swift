@@ -11,6 +11,41 @@ enum CountedBuffers {
     private static let countOffset = 16
     private static let inUse = Atomic<Int>(0)
 
+    /// Blocks that were given back wait here for the next of their size. Each slot is taken and filled by one atomic
+    /// operation on its own, so that no thread can see another's half-done work. As many as a batch of each size needs
+    /// at once: 256 KiB, 2 MiB and 8 MiB.
+    private static let classes = [(size: 4_096, slots: 64), (size: 65_536, slots: 32), (size: 1_048_576, slots: 8)]
+    private static let shelves: [UnsafeMutablePointer<Atomic<UInt>>] = classes.map { each in
+        let slots = UnsafeMutablePointer<Atomic<UInt>>.allocate(capacity: each.slots)
+        for index in 0..<each.slots { (slots + index).initialize(to: Atomic(0)) }
+        return slots
+    }
+
+    /// The class of a capacity; nil for what is too large to be kept.
+    private static func shelf(_ capacity: Int) -> Int? { classes.firstIndex { capacity <= $0.size } }
+
+    private static func takeBlock(_ capacity: Int) -> UnsafeMutableRawPointer {
+        guard let shelf = shelf(capacity) else { return .allocate(byteCount: headerSize + capacity, alignment: 64) }
+        let slots = shelves[shelf]
+        for index in 0..<classes[shelf].slots where slots[index].load(ordering: .relaxed) != 0 {
+            let kept = slots[index].exchange(0, ordering: .acquiring)
+            if let block = UnsafeMutableRawPointer(bitPattern: kept) { return block }
+        }
+        return .allocate(byteCount: headerSize + classes[shelf].size, alignment: 64)
+    }
+
+    private static func giveBlock(_ block: UnsafeMutableRawPointer, _ capacity: Int) {
+        if let shelf = shelf(capacity) {
+            let slots = shelves[shelf]
+            for index in 0..<classes[shelf].slots where slots[index].load(ordering: .relaxed) == 0 {
+                let stored = slots[index].compareExchange(
+                    expected: 0, desired: UInt(bitPattern: block), ordering: .releasing)
+                if stored.exchanged { return }
+            }
+        }
+        block.deallocate()
+    }
+
     /// One reference, the caller's; nil when the bound is reached. [any]
     static func make(_ capacity: Int) -> UnsafeMutablePointer<sluice_buffer>? {
         guard capacity >= 0, capacity <= bytesAtMost else { return nil }
@@ -18,7 +53,7 @@ enum CountedBuffers {
             inUse.wrappingSubtract(capacity, ordering: .relaxed)
             return nil
         }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: headerSize + capacity, alignment: 64)
+        let block = takeBlock(capacity)
         let buffer = block.bindMemory(to: sluice_buffer.self, capacity: 1)
         buffer.initialize(
             to: sluice_buffer(
@@ -34,7 +69,7 @@ enum CountedBuffers {
     static func release(_ buffer: UnsafeMutablePointer<sluice_buffer>) {
         guard count(buffer).pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
         inUse.wrappingSubtract(buffer.pointee.capacity, ordering: .relaxed)
-        UnsafeMutableRawPointer(buffer).deallocate()
+        giveBlock(UnsafeMutableRawPointer(buffer), buffer.pointee.capacity)
     }
 
     private static func count(_ buffer: UnsafeMutablePointer<sluice_buffer>) -> UnsafeMutablePointer<Atomic<Int>> {
