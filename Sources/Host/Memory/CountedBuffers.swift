@@ -15,7 +15,8 @@ enum CountedBuffers {
     /// operation on its own, so that no thread can see another's half-done work. As many as a batch of each size needs
     /// at once: 256 KiB, 2 MiB and 8 MiB.
     private static let classes = [(size: 4_096, slots: 64), (size: 65_536, slots: 32), (size: 1_048_576, slots: 8)]
-    private static let shelves: [UnsafeMutablePointer<Atomic<UInt>>] = classes.map { each in
+    /// Made once, never freed; what lies in them is atomic.
+    nonisolated(unsafe) private static let shelves: [UnsafeMutablePointer<Atomic<UInt>>] = classes.map { each in
         let slots = UnsafeMutablePointer<Atomic<UInt>>.allocate(capacity: each.slots)
         for index in 0..<each.slots { (slots + index).initialize(to: Atomic(0)) }
         return slots

@@ -9,8 +9,8 @@ import urllib.request
 
 from length_prefixed import DATATYPES, ERROR, INFER, READY, Connection, infer, message, tensor
 
-CODES = {"invalid": 3, "deadline": 4, "not_found": 5, "precondition": 9, "range": 11, "unimplemented": 12,
-         "internal": 13, "unavailable": 14}  # fmt: skip
+CODES = {"invalid": 3, "deadline": 4, "not_found": 5, "exhausted": 8, "precondition": 9, "range": 11,
+         "unimplemented": 12, "internal": 13, "unavailable": 14}  # fmt: skip
 
 
 def every_tensor():
@@ -142,7 +142,7 @@ def hostile(port):
     """Answers of a broken endpoint are errors, and what it leaves behind reaches nobody."""
     connection = Connection.to(port)
     sent = [tensor("x", "INT32", [1], b"\1\2\3\4")]
-    for name, status in (("early", "unavailable"), ("garbage", "unavailable"), ("oversized", "range")):
+    for name, status in (("early", "unavailable"), ("garbage", "unavailable"), ("oversized", "exhausted")):
         answer = connection.ask(infer(name, sent, identity=3))
         assert answer.kind == ERROR and answer.status == CODES[status] and answer.id == 3, (name, vars(answer))
     for _ in range(3):
@@ -212,7 +212,7 @@ def kept(port):
 
 
 def batched(port, http):
-    """Three clients of this protocol and one of HTTP, in one batch of four rows."""
+    """Three clients of this protocol in one batch, and one of HTTP, which wants its outputs as text, in its own."""
     rows = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3], [5.9, 3.0, 4.2, 1.5]]
     body = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": rows[1]}],
             "outputs": [{"name": "label"}]}  # fmt: skip

@@ -22,12 +22,12 @@ extension EndToEnd {
 
         @Test func aClientOfHTTPWithEndpointsOfRawTCP() throws { try run("translated", http: true) }
 
-        /// Messages of clients of both kinds go as one, to endpoints of raw TCP and to a model in this process.
+        /// Messages of several clients go as one, to endpoints of raw TCP and to a model in this process.
         @Test func messagesShareABatch() throws {
             let server = try PythonServer("serve_tcp.py")
             var configuration = GatewayConfiguration.rawTCP(
                 port: server.port, models: Self.models,
-                gateway: ["  batching: { max_batch_size: 4, max_delay_ms: 20000 }"])
+                gateway: ["  batching: { max_batch_size: 4, max_delay_ms: 1000 }"])
             configuration.batcher = "size-or-delay"
             let gateway = try Gateway(configuration)
             try Clients.run("drive_tcp.py", ["batched", "\(gateway.ports[1])", "\(gateway.ports[0])"])
