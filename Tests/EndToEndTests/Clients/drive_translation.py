@@ -276,10 +276,8 @@ def over_tcp(model, datatype, shape, values):
         raise Refused(True, "the client cannot say it")
     tensor = length_prefixed.tensor("x", datatype, shape, raw_of(datatype, values))
     connection = length_prefixed.Connection.to(TCP_PORT)
-    try:
+    with connection.socket:
         answer = connection.ask(length_prefixed.infer(model, [tensor]))
-    finally:
-        connection.socket.close()
     if answer.kind == length_prefixed.ERROR:
         # INVALID_ARGUMENT and UNIMPLEMENTED.
         raise Refused(answer.status in (3, 12), f"{answer.status} {answer.reason}")
@@ -331,10 +329,9 @@ def same(datatype, found, wanted, exact):
 
 def check(client, backend, row, datatype, shape, values):
     """What is wrong with a cell, or None."""
-    reason = refusal(client, backend, row, datatype) if values else refusal(client, backend, "", datatype)
     # A list without elements does not tell what they would be.
-    if client in UNTYPED and backend == "tcp" and not values:
-        reason = None
+    untold = client in UNTYPED and backend == "tcp" and not values
+    reason = None if untold else refusal(client, backend, row if values else "", datatype)
     try:
         found_type, found_shape, found = CLIENTS[client](backend, datatype, shape, values)
     except Refused as error:
