@@ -25,6 +25,9 @@ enum CountedBuffers {
     /// The class of a capacity; nil for what is too large to be kept.
     private static func shelf(_ capacity: Int) -> Int? { classes.firstIndex { capacity <= $0.size } }
 
+    /// What a buffer takes, beside its header: the bound is on memory, not on what was asked for.
+    private static func blockSize(_ capacity: Int) -> Int { shelf(capacity).map { classes[$0].size } ?? capacity }
+
     private static func takeBlock(_ capacity: Int) -> UnsafeMutableRawPointer {
         guard let shelf = shelf(capacity) else { return .allocate(byteCount: headerSize + capacity, alignment: 64) }
         let slots = shelves[shelf]
@@ -50,8 +53,9 @@ enum CountedBuffers {
     /// One reference, the caller's; nil when the bound is reached. [any]
     static func make(_ capacity: Int) -> UnsafeMutablePointer<sluice_buffer>? {
         guard capacity >= 0, capacity <= bytesAtMost else { return nil }
-        guard inUse.wrappingAdd(capacity, ordering: .relaxed).newValue <= bytesAtMost else {
-            inUse.wrappingSubtract(capacity, ordering: .relaxed)
+        let size = blockSize(capacity)
+        guard inUse.wrappingAdd(size, ordering: .relaxed).newValue <= bytesAtMost else {
+            inUse.wrappingSubtract(size, ordering: .relaxed)
             return nil
         }
         let block = takeBlock(capacity)
@@ -69,7 +73,7 @@ enum CountedBuffers {
 
     static func release(_ buffer: UnsafeMutablePointer<sluice_buffer>) {
         guard count(buffer).pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
-        inUse.wrappingSubtract(buffer.pointee.capacity, ordering: .relaxed)
+        inUse.wrappingSubtract(blockSize(buffer.pointee.capacity), ordering: .relaxed)
         giveBlock(UnsafeMutableRawPointer(buffer), buffer.pointee.capacity)
     }
 

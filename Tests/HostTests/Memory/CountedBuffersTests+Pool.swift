@@ -22,6 +22,14 @@ extension CountedBuffersTests {
         #expect(CountedBuffers.make(1 << 31) == nil)
     }
 
+    /// A megabyte is taken for each byte above 64 KiB, and the bound counts it.
+    @Test func theBoundCountsWhatABufferTakes() {
+        let held = (0..<1_024).compactMap { _ in CountedBuffers.make(65_537) }
+        #expect(held.count == 1_024)
+        #expect(CountedBuffers.make(1) == nil)
+        for buffer in held { CountedBuffers.release(buffer) }
+    }
+
     @Test func threadsNeverShareABuffer() async {
         let mistakes = await withTaskGroup(of: Int.self) { group in
             for thread in 0..<8 { group.addTask { Self.churn(UInt8(thread)) } }
