@@ -44,6 +44,10 @@ extension WorkerEndpoint {
     mutating func keep(_ state: OpaquePointer, of context: OpaquePointer) {
         if let session { SSL_SESSION_free(session) }
         session = state
+        guard sessionContext != context else { return }
+        // Held, so that no other context, which may verify otherwise, can get its address.
+        SSL_CTX_up_ref(context)
+        if let sessionContext { SSL_CTX_free(sessionContext) }
         sessionContext = context
     }
 }

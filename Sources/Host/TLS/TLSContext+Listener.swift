@@ -20,7 +20,8 @@ extension TLSContext {
         guard let first = made.first else {
             throw Failure(position: settings.position, message: "a listener with TLS needs a certificate; add it")
         }
-        try first.verifyClients(settings, files)
+        // Each of them: what verifies a client is the context of the certificate that it was shown.
+        for context in made { try context.verifyClients(settings, files) }
         // Sessions are in the clients' tickets, sealed: nothing is kept here for one that may never come back.
         shim_ctx_cache_mode(first.pointer, Int(SSL_SESS_CACHE_OFF))
         var keys = ticketKeys

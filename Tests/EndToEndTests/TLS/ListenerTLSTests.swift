@@ -95,6 +95,24 @@ extension EndToEnd {
             #expect(try MessageReader(plain).response()?.status == 200)
         }
 
+        @Test func clientsAreVerifiedWhicheverCertificateTheyAreShown() throws {
+            let certificates = try Certificates()
+            try certificates.make("second", "DNS:b.test")
+            try certificates.make("client", "DNS:client", subject: "/CN=one")
+            let second = "certificate: \(certificates.file("second.pem")), key: \(certificates.file("second.key"))"
+            let gateway = try Self.gateway(
+                certificates, ", certificates: [ { \(second) } ], client_ca: \(certificates.file("ca.pem"))")
+            for name in ["localhost", "b.test"] {
+                let address = [
+                    "--cacert", certificates.file("ca.pem"), "--resolve", "\(name):\(gateway.port):127.0.0.1",
+                    "https://\(name):\(gateway.port)/v2/models",
+                ]
+                let shown = ["--cert", certificates.file("client.pem"), "--key", certificates.file("client.key")]
+                #expect(try curl(shown + address) == "{\"models\":[\"iris\"]}")
+                #expect(throws: HarnessError.self) { try curl(address) }
+            }
+        }
+
         @Test func aHandshakeHasTheTimeOfAHead() throws {
             let certificates = try Certificates()
             try certificates.make("server", "DNS:localhost")
