@@ -34,7 +34,6 @@ public enum ConfigurationSchema {
         switch shape {
         case .null: return [("type", .string("null"))]
         case .anything: return []
-        case .unavailable: return [("not", .object([]))]
         case .list(let item, let atLeast):
             return [("type", .string("array")), ("items", .object(schema(item)))]
                 + (atLeast > 0 ? [("minItems", .integer(atLeast))] : [])

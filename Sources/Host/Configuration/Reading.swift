@@ -128,7 +128,6 @@ extension Shape {
         case .section, .table: node.kind == .mapping
         case .either(let shapes): shapes.contains { $0.admits(node) }
         case .anything: true
-        case .unavailable: false
         }
     }
 }

@@ -80,9 +80,6 @@ final class Section {
         switch effect {
         case .now: break
         case .later: reading.warning(entry.keyPosition, "`\(key)` has no effect yet")
-        case .unavailable(let remedy):
-            reading.error(entry.keyPosition, "`\(key)` is not available yet in this version; \(remedy)")
-            return nil
         }
         return reading.check(entry.value, shape(), "`\(key)`") ? entry.value : nil
     }

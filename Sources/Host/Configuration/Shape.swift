@@ -15,8 +15,6 @@ indirect enum Shape {
     case either([Shape])
     /// A tree that the host does not read.
     case anything
-    /// Refused in this version.
-    case unavailable
 
     var isNullable: Bool {
         switch self {
@@ -47,7 +45,6 @@ indirect enum Shape {
                     if case .null = shape { nil } else { shape.expectation }
                 })
         case .anything: return "any value"
-        case .unavailable: return "nothing in this version"
         }
     }
 
@@ -81,8 +78,6 @@ enum Effect {
     case now
     /// Accepted and checked; a warning says that it changes nothing.
     case later
-    /// Refused, with what to do instead: acting as if it were not there would be dangerous.
-    case unavailable(String)
 }
 
 /// Which texts are allowed.
