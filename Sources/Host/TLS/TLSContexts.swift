@@ -17,8 +17,8 @@ final class TLSContexts {
 
     init() {
         var keys = [UInt8](repeating: 0, count: 80)
-        // Without randomness tickets of nobody are accepted, and no handshake would work either.
-        _ = RAND_bytes(&keys, Int32(keys.count))
+        // Keys that can be guessed would let anybody forge a session.
+        precondition(RAND_bytes(&keys, Int32(keys.count)) == 1, "OpenSSL has no random numbers")
         ticketKeys = keys
     }
 
