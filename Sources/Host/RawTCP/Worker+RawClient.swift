@@ -36,19 +36,7 @@ extension Worker {
                 case .needMore: break
                 }
             }
-            guard client.pointee.readable, makeRoomForHead(client) else {
-                settle(client)
-                return false
-            }
-            switch receive(client) {
-            case .bytes: break
-            case .drained:
-                settle(client)
-                return false
-            case .endOfStream, .broken:
-                close(client)
-                return false
-            }
+            guard readOn(client) else { return false }
         }
     }
 

@@ -99,20 +99,23 @@ extension Worker {
                 case .needMore: break
                 }
             }
-            guard client.pointee.readable, makeRoomForHead(client) else {
-                settle(client)
-                return false
-            }
-            switch receive(client) {
-            case .bytes: break
-            case .drained:
-                settle(client)
-                return false
-            case .endOfStream, .broken:
-                close(client)
-                return false
-            }
+            guard readOn(client) else { return false }
         }
+    }
+
+    /// More of what an exchange may begin with. False when there is nothing at present, or the connection was closed.
+    @inline(__always)
+    func readOn(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+        guard client.pointee.readable, makeRoomForHead(client) else {
+            settle(client)
+            return false
+        }
+        switch receive(client) {
+        case .bytes: return true
+        case .drained: settle(client)
+        case .endOfStream, .broken: close(client)
+        }
+        return false
     }
 
     /// Looks at the connection's first bytes: the preface of HTTP/2 with prior knowledge (RFC 9113 §3.3), or a request
