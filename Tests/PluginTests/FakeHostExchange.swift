@@ -117,6 +117,8 @@ final class FakeBuffer {
         all[raw.unsafelyUnwrapped].unsafelyUnwrapped
     }
 
+    static var count: Int { all.count }
+
     func retain() { references += 1 }
 
     func release() {

@@ -92,6 +92,34 @@ import Testing
         #expect(written.split(separator: ",").count == 1007)
     }
 
+    @Test func aCountedBufferIsGivenBackWithItsLastReference() throws {
+        let instance = try make()
+        let before = FakeBuffer.count
+        do {
+            let exchange = FakeExchange("GET", "/buffer")
+            #expect(try ask(instance, exchange) == SLUICE_OK)
+            #expect(text(exchange.request.pointee.session) == "shared")
+            #expect(FakeBuffer.count == before + 1, "one is the exchange's and the filter's, the other is gone")
+        }
+        #expect(FakeBuffer.count == before + 1, "the filter still holds it")
+        #expect(try ask(instance, FakeExchange("GET", "/buffer")) == SLUICE_OK)
+        #expect(FakeBuffer.count == before + 1, "it holds one, the last")
+        try filter().pointee.base.destroy(instance)
+        #expect(FakeBuffer.count == before)
+    }
+
+    @Test func aPluginIsStartedAndStopped() throws {
+        let entry = try #require(export(0, Probe.plugin, [.filter(Probe.self), .backend(Doubler.self)]))
+        let before = Probe.starts.value
+        #expect(entry.pointee.start() == SLUICE_OK)
+        #expect(Probe.starts.value == before + 1)
+        Probe.starts.value = -1
+        #expect(entry.pointee.start() == SLUICE_FAILED_PRECONDITION)
+        Probe.starts.value = 1
+        entry.pointee.stop()
+        #expect(Probe.starts.value == 0)
+    }
+
     @Test func theAuthorsValueEndsWithItsInstance() throws {
         let before = Probe.alive.value
         let instance = try make()
@@ -157,7 +185,13 @@ import Testing
 
 /// A filter that does what the path says. Not copyable, so that its end can be seen.
 struct Probe: Filter, ~Copyable {
-    static let plugin = PluginDescription(name: "probe", version: "1", vendor: "test", licence: "Apache-2.0")
+    static let plugin = PluginDescription(
+        name: "probe", version: "1", vendor: "test", licence: "Apache-2.0",
+        start: { () throws(PluginError) in
+            if starts.value < 0 { throw PluginError(.failedPrecondition, "as told") }
+            starts.value += 1
+        }, stop: { starts.value = 0 })
+    static let starts = Alive()
 
     /// Counts instances; the tests of the suite run one after the other.
     final class Alive: @unchecked Sendable {
@@ -168,6 +202,7 @@ struct Probe: Filter, ~Copyable {
     private let host: Host
     private let counters: SharedCounters
     private let gauge: Gauge
+    private var kept: CountedBuffer?
 
     init(_ context: Context) throws(PluginError) {
         if try context.config.boolean("fail", default: false) { throw context.error(.internal, "as told") }
@@ -217,6 +252,13 @@ struct Probe: Filter, ~Copyable {
             writer.append(decimal: Int64.min)
             request.session = try writer.finish()
             return .pass
+        case "/buffer":
+            let buffer = try host.buffers.make(capacity: 6)
+            buffer.memory.copy(SluicePlugin.Bytes("shared"))
+            kept = buffer.share()
+            request.session = exchange.adopt(buffer)
+            let unused = try host.buffers.make(capacity: 100)
+            return unused.capacity == 100 ? .pass : .answer
         case "/count":
             gauge.set(Double(counters.add(3)))
             return .pass

@@ -10,17 +10,26 @@ public struct PluginDescription: Sendable {
     let vendor: StaticString
     let licence: StaticString
     let build: StaticString
+    let start: (@Sendable () throws(PluginError) -> Void)?
+    let stop: (@Sendable () -> Void)?
 
-    /// `build` is free text that tells one build from the next.
+    /// - Parameters:
+    ///   - build: free text that tells one build from the next.
+    ///   - start: called before the first instance is made, for what a library does once in a process; what it throws
+    ///     refuses the configuration that names the plugin. Main thread.
+    ///   - stop: called after the last instance has ended, when the gateway leaves. Main thread.
     public init(
         name: StaticString, version: StaticString, vendor: StaticString, licence: StaticString,
-        build: StaticString = ""
+        build: StaticString = "", start: (@Sendable () throws(PluginError) -> Void)? = nil,
+        stop: (@Sendable () -> Void)? = nil
     ) {
         self.name = name
         self.version = version
         self.vendor = vendor
         self.licence = licence
         self.build = build
+        self.start = start
+        self.stop = stop
     }
 }
 
@@ -75,6 +84,15 @@ public struct Offer {
 /// The plugin's entry block, made at the first call; the host may call the entry more than once.
 private enum Entry {
     nonisolated(unsafe) static var block: UnsafePointer<sluice_plugin>?
+    /// Set with the block; C functions capture nothing.
+    nonisolated(unsafe) static var plugin: PluginDescription?
+
+    static func start() -> sluice_status {
+        do throws(PluginError) {
+            try plugin?.start?()
+            return SLUICE_OK
+        } catch { return error.code.status < 0 ? error.code.status : SLUICE_UNKNOWN }
+    }
 }
 
 /// The body of a plugin's entry with several extensions, at most one of each kind:
@@ -94,8 +112,10 @@ public func export(_ host: UInt32, _ plugin: PluginDescription, _ offers: [Offer
             struct_size: UInt32(MemoryLayout<sluice_plugin>.size), abi_version: UInt32(SLUICE_ABI_VERSION),
             name: Bytes(plugin.name).raw, version: Bytes(plugin.version).raw, vendor: Bytes(plugin.vendor).raw,
             licence: Bytes(plugin.licence).raw, build_id: Bytes(plugin.build).raw,
-            extensions: UnsafePointer(extensions), extension_count: UInt32(offers.count), reserved: 0, start: nil,
-            stop: nil))
+            extensions: UnsafePointer(extensions), extension_count: UInt32(offers.count), reserved: 0,
+            start: plugin.start == nil ? nil : { Entry.start() },
+            stop: plugin.stop == nil ? nil : { Entry.plugin?.stop?() }))
+    Entry.plugin = plugin
     Entry.block = UnsafePointer(block)
     return Entry.block
 }

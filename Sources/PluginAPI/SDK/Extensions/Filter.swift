@@ -32,13 +32,15 @@ public protocol Filter: PluginExtension, ~Copyable {
     mutating func onRequest(
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
-    /// A response, in reverse order of the chain. Its payload is there only where `needs` asks for it.
+    /// A response, in reverse order of the chain, before a byte of it has gone to the client. Its payload is there only
+    /// where `needs` asks for it. What it throws takes the answer's place.
     mutating func onResponse(
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
     /// A piece of a body that streams. What it throws cuts the exchange.
     mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError)
-    /// The exchange ended before its response was complete.
+    /// The exchange ended before its response was complete, or an error is answered in place of a call that had
+    /// suspended it: forget what you remember of it. At most once; also to filters that have not seen the request.
     mutating func onCancel(exchange: Exchange)
 }
 

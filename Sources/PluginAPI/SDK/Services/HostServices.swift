@@ -64,4 +64,6 @@ public struct Host: @unchecked Sendable {
     public var offload: Offload { Offload(services: services) }
     @inlinable @inline(__always)
     public var models: Models { Models(services: services) }
+    @inlinable @inline(__always)
+    public var buffers: Buffers { Buffers(services: services) }
 }
