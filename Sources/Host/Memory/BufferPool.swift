@@ -40,13 +40,20 @@ struct BufferPool: ~Copyable {
     private var free: (FreeList, FreeList, FreeList)
     /// Bytes handed out at present, mapped ones included.
     private(set) var bytesInUse = 0
-    private(set) var buffersInUse = 0
+    /// Those of `small`, `medium` and `large`, and those mapped for what is larger.
+    var inUse: (small: Int, medium: Int, large: Int, mapped: Int) {
+        (free.0.inUse, free.1.inUse, free.2.inUse, mappedInUse)
+    }
+    private var mappedInUse = 0
+    /// Set by each `take` and `give`; whoever reports `inUse` clears it.
+    var hasChanged = false
     /// Bytes on the free lists: what a burst leaves behind.
     var bytesKept: Int { free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size }
 
     private struct FreeList {
         var first: UnsafeMutableRawPointer?
         var count = 0
+        var inUse = 0
         let size: Int
         /// How many stay: 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
         let bound: Int
@@ -86,23 +93,26 @@ struct BufferPool: ~Copyable {
             guard size <= Int.max - 4_095 else { return .none }
             capacity = (size + 4_095) & ~4_095
             block = Self.map(capacity)
+            if block != nil { mappedInUse += 1 }
         }
         guard let block else { return .none }
         bytesInUse += capacity
-        buffersInUse += 1
+        hasChanged = true
         return Buffer(base: block.assumingMemoryBound(to: UInt8.self), capacity: capacity)
     }
 
     mutating func give(_ buffer: Buffer) {
         guard let base = buffer.base else { return }
         bytesInUse -= buffer.capacity
-        buffersInUse -= 1
+        hasChanged = true
         let block = UnsafeMutableRawPointer(base)
         switch buffer.capacity {
         case Self.small: Self.push(&free.0, block)
         case Self.medium: Self.push(&free.1, block)
         case Self.large: Self.push(&free.2, block)
-        default: munmap(block, buffer.capacity)
+        default:
+            mappedInUse -= 1
+            munmap(block, buffer.capacity)
         }
     }
 
@@ -110,17 +120,28 @@ struct BufferPool: ~Copyable {
         if let block = list.first {
             list.first = block.load(as: UnsafeMutableRawPointer?.self)
             list.count -= 1
+            list.inUse += 1
             return block
         }
-        guard list.size == small else { return map(list.size) }
+        guard list.size == small else {
+            guard let block = map(list.size) else { return nil }
+            list.inUse += 1
+            return block
+        }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
         let group = 16
         guard let region = map(small * group) else { return nil }
-        for index in 1..<group { push(&list, region + index * small) }
+        for index in 1..<group { keep(&list, region + index * small) }
+        list.inUse += 1
         return region
     }
 
     private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
+        list.inUse -= 1
+        keep(&list, block)
+    }
+
+    private static func keep(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
         if list.count >= list.bound {
             munmap(block, list.size)
             return

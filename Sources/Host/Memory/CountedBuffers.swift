@@ -10,6 +10,12 @@ enum CountedBuffers {
     private static let headerSize = 64
     private static let countOffset = 16
     private static let inUse = Atomic<Int>(0)
+    private static let refused = Atomic<Int>(0)
+
+    /// What they hold at present. [any]
+    static var bytesInUse: Int { inUse.load(ordering: .relaxed) }
+    /// How often `make` gave none. [any]
+    static var refusals: Int { refused.load(ordering: .relaxed) }
 
     /// Blocks that were given back wait here for the next of their size. Each slot is taken and filled by one atomic
     /// operation on its own, so that no thread can see another's half-done work. As many as a batch of each size needs
@@ -52,10 +58,14 @@ enum CountedBuffers {
 
     /// One reference, the caller's; nil when the bound is reached. [any]
     static func make(_ capacity: Int) -> UnsafeMutablePointer<sluice_buffer>? {
-        guard capacity >= 0, capacity <= bytesAtMost else { return nil }
+        guard capacity >= 0, capacity <= bytesAtMost else {
+            refused.wrappingAdd(1, ordering: .relaxed)
+            return nil
+        }
         let size = blockSize(capacity)
         guard inUse.wrappingAdd(size, ordering: .relaxed).newValue <= bytesAtMost else {
             inUse.wrappingSubtract(size, ordering: .relaxed)
+            refused.wrappingAdd(1, ordering: .relaxed)
             return nil
         }
         let block = takeBlock(capacity)

@@ -43,27 +43,24 @@ enum HandshakeKind: Int, MetricLabel {
 
 /// Which limit in time was reached.
 enum TimeoutKind: Int, MetricLabel {
-    static let count = 8
-    case header, body, idle, connect, response, deadline, queue, healthCheck
-    var label: String { self == .healthCheck ? "health_check" : "\(self)" }
+    static let count = 7
+    /// `response` is the time that the configuration allows, `deadline` what the client said itself.
+    case header, body, idle, connect, response, deadline, queue
+    var label: String { "\(self)" }
 }
 
 /// Why the gateway itself said no.
 enum RejectReason: Int, MetricLabel {
-    static let count = 13
-    case maxConnections, queueFull, queueDropped, deadlinePassed, unknownModel, noEndpoint, breakerOpen
-    case bodyTooLarge, draining, filter, memory, flood, other
+    static let count = 10
+    case maxConnections, queueFull, queueDropped, unknownModel, noEndpoint, bodyTooLarge, filter, memory, flood, other
     var label: String {
         switch self {
         case .maxConnections: "max_connections"
         case .queueFull: "queue_full"
         case .queueDropped: "queue_dropped"
-        case .deadlinePassed: "deadline_passed"
         case .unknownModel: "unknown_model"
         case .noEndpoint: "no_endpoint"
-        case .breakerOpen: "breaker_open"
         case .bodyTooLarge: "body_too_large"
-        case .draining: "draining"
         case .filter: "filter"
         case .memory: "memory"
         case .flood: "flood"

@@ -25,9 +25,7 @@ enum MetricLayout {
     static let timeouts = handshakes + ConnectionSide.count * HandshakeKind.count
     static let rejected = timeouts + TimeoutKind.count
     static let buffers = rejected + RejectReason.count
-    static let bufferRefusals = buffers + BufferClass.count
-    static let arenaBytes = bufferRefusals + 1
-    static let exchangesBegun = arenaBytes + 1
+    static let exchangesBegun = buffers + BufferClass.count
     static let exchangesEnded = exchangesBegun + 1
     static let tunnels = exchangesEnded + 1
     static let hostEnd = tunnels + 1

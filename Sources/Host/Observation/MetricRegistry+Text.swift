@@ -58,10 +58,10 @@ extension MetricRegistry {
             let count = sum(MetricLayout.buffers + bufferClass.rawValue)
             text.sample([("class", bufferClass.label)], Self.gauge(count))
         }
-        text.begin("sluice_buffers_refused_total", .counter, "Buffers refused since a pool's bound was reached.")
-        text.sample([], sum(MetricLayout.bufferRefusals))
-        text.begin("sluice_arena_bytes", .gauge, "Bytes that the arenas of exchanges hold.")
-        text.sample([], Self.gauge(sum(MetricLayout.arenaBytes)))
+        text.begin("sluice_counted_buffer_bytes", .gauge, "Bytes in counted buffers, which plugins and batches share.")
+        text.sample([], Self.gauge(UInt64(CountedBuffers.bytesInUse)))
+        text.begin("sluice_buffers_refused_total", .counter, "Counted buffers refused since their bound was reached.")
+        text.sample([], UInt64(CountedBuffers.refusals))
         text.begin("sluice_reloads_total", .counter, "Reloads of the configuration.")
         for result in ReloadResult.allCases {
             text.sample([("outcome", result.label)], names.reloads[result.rawValue])

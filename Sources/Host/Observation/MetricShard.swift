@@ -61,10 +61,10 @@ struct MetricShard: Sendable {
         cells.add(1, at: offset(adapter) + MetricLayout.adapterRequests)
     }
 
-    /// One more try of an exchange that failed before.
+    /// An exchange took `count` attempts after its first.
     @inline(__always)
-    func retried(pool: PoolMetricsID) {
-        cells.add(1, at: offset(pool) + MetricLayout.retries)
+    func retried(pool: PoolMetricsID, _ count: Int) {
+        cells.add(UInt64(count), at: offset(pool) + MetricLayout.retries)
     }
 
     /// The gateway itself said no. The exchange, if there is one, is counted by `requestFinished` as well.
@@ -177,22 +177,10 @@ struct MetricShard: Sendable {
         if sent != 0 { cells.add(sent, at: MetricLayout.sent + side.rawValue) }
     }
 
-    /// `count` buffers of a class were taken (positive) or given back (negative).
+    /// So many buffers of a class are in use.
     @inline(__always)
-    func buffers(_ bufferClass: BufferClass, by count: Int) {
-        cells.add(UInt64(bitPattern: Int64(count)), at: MetricLayout.buffers + bufferClass.rawValue)
-    }
-
-    /// A buffer was refused since its pool's bound was reached.
-    @inline(__always)
-    func bufferRefused() {
-        cells.add(1, at: MetricLayout.bufferRefusals)
-    }
-
-    /// Bytes that arenas hold grew or shrank.
-    @inline(__always)
-    func arenas(by bytes: Int) {
-        cells.add(UInt64(bitPattern: Int64(bytes)), at: MetricLayout.arenaBytes)
+    func buffers(_ bufferClass: BufferClass, inUse count: Int) {
+        cells.set(UInt64(bitPattern: Int64(count)), at: MetricLayout.buffers + bufferClass.rawValue)
     }
 
     // MARK: Plugins

@@ -66,7 +66,7 @@ extension Worker {
             return
         }
         if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
-            metrics.timedOut(.response)
+            metrics.timedOut(.deadline)
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
             finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
             perform(exchange, machine.responseBegan ? .cut : .failDeadline)

@@ -40,6 +40,7 @@ extension EndToEnd {
             let gateway = try Gateway(configuration)
             #expect(try gateway.get("/a").status == 200)
             #expect(try gateway.get("/b").status == 200)
+            #expect(try gateway.metric("sluice_retries_total", ["model=\"web\""]) == 1)
             // What is not idempotent must not be sent twice once it was sent (RFC 9110, section 9.2.2).
             #expect(try gateway.post("/c", "x").status == 502)
         }

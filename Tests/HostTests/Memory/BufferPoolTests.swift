@@ -7,7 +7,8 @@ final class PoolUnderTest {
     var pool = BufferPool()
 
     var bytesInUse: Int { pool.bytesInUse }
-    var buffersInUse: Int { pool.buffersInUse }
+    var inUse: (small: Int, medium: Int, large: Int, mapped: Int) { pool.inUse }
+    var buffersInUse: Int { inUse.small + inUse.medium + inUse.large + inUse.mapped }
     var bytesKept: Int { pool.bytesKept }
     func take(_ size: Int) -> Buffer { pool.take(size) }
     func give(_ buffer: Buffer) { pool.give(buffer) }
@@ -38,6 +39,14 @@ final class PoolUnderTest {
             #expect(pool.take(size).isAbsent, "\(size)")
         }
         #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0)
+    }
+
+    @Test func eachClassIsCountedForItself() {
+        let pool = PoolUnderTest()
+        let taken = [1, 2, 5_000, 70_000, 70_001, 70_002, 2_000_000].map { pool.take($0) }
+        #expect(pool.inUse == (2, 1, 3, 1))
+        for buffer in taken { pool.give(buffer) }
+        #expect(pool.inUse == (0, 0, 0, 0))
     }
 
     @Test func givingAnAbsentBufferChangesNothing() {

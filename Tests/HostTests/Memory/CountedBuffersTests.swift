@@ -35,6 +35,18 @@ private final class Finished: Sendable {
         #expect(CountedBuffers.make(Self.bound + 1) == nil)
     }
 
+    @Test func whatIsHeldAndWhatWasRefusedIsCounted() throws {
+        let held = CountedBuffers.bytesInUse
+        let refusals = CountedBuffers.refusals
+        let buffer = try #require(CountedBuffers.make(5_000))
+        #expect(CountedBuffers.bytesInUse == held + 65_536)
+        #expect(CountedBuffers.make(Self.bound) == nil)
+        #expect(CountedBuffers.make(-1) == nil)
+        #expect(CountedBuffers.refusals == refusals + 2)
+        CountedBuffers.release(buffer)
+        #expect(CountedBuffers.bytesInUse == held)
+    }
+
     @Test func theBoundCountsWhatIsHeldUntilTheLastReleaseAndNoLonger() throws {
         let half = try #require(CountedBuffers.make(Self.bound / 2))
         let other = try #require(CountedBuffers.make(Self.bound / 2))
