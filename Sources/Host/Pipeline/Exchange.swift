@@ -38,6 +38,9 @@ struct Exchange: SlabElement {
     var endpointIndex: UInt32 = 0
     /// Where in a chain the next call goes, for filters and routers.
     var link: UInt8 = 0
+    /// How many filters have yet to see the answer that one of them suspended; `allLinks`: it was not suspended.
+    var answerLink: Int16 = Self.allLinks
+    static let allLinks: Int16 = -1
     var minorVersion: UInt8 = 1
     var methodIsHead = false
     /// The endpoint is asked to switch to WebSocket; and it has, so that the exchange is a tunnel.
@@ -71,6 +74,8 @@ struct Exchange: SlabElement {
     var replaySize: UInt64 = 0
     /// Buffers of the host that plugins gave to the exchange; in the arena.
     var adopted: UnsafeMutablePointer<AdoptedBuffer>?
+    /// Filters were told that no complete answer will come.
+    var filtersCancelled = false
     /// Counted in `Endpoint.inFlight`.
     var attemptOpen = false
     /// This one in 64 has its plugin calls timed.

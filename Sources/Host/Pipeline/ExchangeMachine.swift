@@ -22,6 +22,8 @@ struct ExchangeMachine: Equatable {
         case connecting
         /// The request is being sent, or was; no response yet.
         case awaitingResponse
+        /// An answer in unified form is shown to filters once more, after one of them had suspended it.
+        case filteringAnswer
         /// The response is being gathered for somebody who reads it whole.
         case gatheringResponse
         /// The head of the response went to the client; its body follows.
@@ -57,6 +59,9 @@ struct ExchangeMachine: Equatable {
         case payloadNeeded
         case modelFiltersPassed(payloadNeeded: Bool)
         case suspended
+        /// A filter suspended an answer in unified form, wherever that came from, or the head of a response.
+        case answerSuspended
+        case headSuspended
         case resumed
         case queued
         case connecting
@@ -93,6 +98,9 @@ struct ExchangeMachine: Equatable {
         /// The same as `acquireConnection`, on a connection that is opened for it.
         case acquireFreshConnection
         case sendRequest
+        /// The head of the response lies where it was read from.
+        case readHeadAgain
+        case filterAnswer
         case forwardHead
         case gatherResponse
         case decodeResponse
@@ -177,6 +185,16 @@ struct ExchangeMachine: Equatable {
             return payloadNeeded ? gather(for: .dispatching) : enter(.dispatching)
         case .suspended:
             guard isInPipeline else { return .none }
+            suspendedIn = phase
+            phase = .suspended
+            return .none
+        case .answerSuspended:
+            guard !responseBegan, phase != .suspended, phase != .idle else { return .none }
+            suspendedIn = .filteringAnswer
+            phase = .suspended
+            return .none
+        case .headSuspended:
+            guard phase == .awaitingResponse else { return .none }
             suspendedIn = phase
             phase = .suspended
             return .none
@@ -266,6 +284,8 @@ struct ExchangeMachine: Equatable {
         case .routing: return .route
         case .filteringModel: return .runModelFilters
         case .dispatching: return .dispatch
+        case .awaitingResponse: return .readHeadAgain
+        case .filteringAnswer: return .filterAnswer
         default: return .none
         }
     }

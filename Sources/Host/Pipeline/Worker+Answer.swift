@@ -40,7 +40,7 @@ extension Worker {
         guard let adapter = exchange.pointee.adapter, let response = exchange.pointee.response else {
             return fail(exchange, SLUICE_INTERNAL, 500, "an answer was made for a request without a protocol")
         }
-        if let action = runResponseFilters(exchange) { return action }
+        if let action = runResponseFilters(exchange, suspending: .answerSuspended) { return action }
         var out = sluice_message()
         if exchange.pointee.isGRPC { out.transport = UInt32(SLUICE_TRANSPORT_GRPC) }
         let start = beginCall(exchange)
@@ -53,29 +53,38 @@ extension Worker {
         return send(exchange, out)
     }
 
-    /// The filters' second turn, last link first: those of the model, then the gateway's.
-    func runResponseFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+    /// The filters' second turn, last link first: those of the model, then the gateway's. Nil when all have passed;
+    /// after a suspension it goes on with the filter that asked for it.
+    func runResponseFilters(
+        _ exchange: ExchangePointer, suspending: ExchangeMachine.Event
+    ) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
-        if let pool = exchange.pointee.pool {
-            let chain = tables.pointee.models[Int(pool.pointee.model)].filters
-            if let action = runResponseChain(exchange, chain) { return action }
-        }
-        return runResponseChain(exchange, tables.pointee.filters)
-    }
-
-    private func runResponseChain(_ exchange: ExchangePointer, _ chain: FilterChain) -> ExchangeMachine.Action? {
-        var position = chain.count
-        while position > 0 {
-            position &-= 1
-            let filter = chain.links + position
-            guard let function = filter.pointee.table.pointee.on_response, let response = exchange.pointee.response
-            else { continue }
+        let own = tables.pointee.filters
+        var ofModel = FilterChain.empty
+        if let pool = exchange.pointee.pool { ofModel = tables.pointee.models[Int(pool.pointee.model)].filters }
+        let begins = exchange.pointee.answerLink == Exchange.allLinks
+        var position = begins ? own.count &+ ofModel.count : Int(exchange.pointee.answerLink)
+        while position > 0, let response = exchange.pointee.response {
+            let ofOwn = position <= own.count
+            let filter = ofOwn ? own.links + (position &- 1) : ofModel.links + (position &- own.count &- 1)
+            guard let function = filter.pointee.table.pointee.on_response else {
+                position &-= 1
+                continue
+            }
             let start = beginCall(exchange)
             let status = function(
                 filter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, response)
             endCall(exchange, filter.pointee.plugin, start)
-            if status < 0 { return failPlugin(exchange, status, filter.pointee.plugin) }
+            exchange.pointee.isResumed = false
+            switch status {
+            case SLUICE_OK: position &-= 1
+            case SLUICE_PENDING:
+                exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
+                return exchange.pointee.machine.handle(suspending)
+            default: return failPlugin(exchange, status, filter.pointee.plugin)
+            }
         }
+        exchange.pointee.answerLink = Exchange.allLinks
         return nil
     }
 

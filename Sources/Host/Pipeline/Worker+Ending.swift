@@ -66,7 +66,10 @@ extension Worker {
         }
     }
 
+    /// Once for each exchange: what a filter remembers of it is gone after the first time.
     func cancelFilters(_ exchange: ExchangePointer) {
+        if exchange.pointee.filtersCancelled { return }
+        exchange.pointee.filtersCancelled = true
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         cancel(exchange, tables.pointee.filters)
         if let pool = exchange.pointee.pool {
@@ -92,6 +95,10 @@ extension Worker {
         let duration = answered &- exchange.pointee.receivedAt
         if duration >= tables.pointee.limits.slowNs { logSlow(exchange, duration) }
         let pool = exchange.pointee.pool
+        let attempts = exchange.pointee.machine.attempts
+        if attempts > 1, let pool {
+            metrics.retried(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), Int(attempts) - 1)
+        }
         metrics.requestFinished(
             pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
             adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,

@@ -17,6 +17,8 @@ extension Worker {
         retryAfter: UInt32 = 0
     ) -> ExchangeMachine.Action {
         exchange.pointee.status = status
+        // Whoever suspended the exchange is not asked again.
+        if exchange.pointee.machine.phase == .suspended { cancelFilters(exchange) }
         endAttempt(exchange, failed: true)
         detachUpstream(exchange)
         leaveQueue(exchange)

@@ -216,7 +216,8 @@ extension Worker {
 
     // MARK: Filters that see bodies
 
-    /// Filters' `on_response` for a response that streams: they see its head, and may change fields or refuse it.
+    /// Filters' `on_response` for a response that streams: they see its head, and may change fields, refuse
+    /// or suspend it. An action when it cannot go on; the machine is suspended when it may later.
     func showHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         var hears = hearsResponses(tables.pointee.filters)
@@ -230,7 +231,7 @@ extension Worker {
         if !exchange.pointee.toClient.sourceEnded { message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING) }
         response.pointee.message = UnsafePointer(message)
         response.pointee.http_status = message.pointee.status
-        return runResponseFilters(exchange)
+        return runResponseFilters(exchange, suspending: .headSuspended)
     }
 
     private func hearsResponses(_ chain: FilterChain) -> Bool {

@@ -37,6 +37,8 @@ extension Worker {
             case .acquireConnection: action = acquire(exchange, fresh: false)
             case .acquireFreshConnection: action = acquire(exchange, fresh: true)
             case .sendRequest: action = sendRequest(exchange)
+            case .readHeadAgain: action = readHeadAgain(exchange)
+            case .filterAnswer: action = answerUnified(exchange)
             case .forwardHead: action = forwardHead(exchange)
             case .gatherResponse: action = gatherResponse(exchange)
             case .decodeResponse: action = decodeResponse(exchange)

@@ -48,7 +48,10 @@ extension Worker {
         exchange.pointee.firstByteAt = clinux_monotonic_ns()
         exchange.pointee.httpStatus = 101
         upstream.pointee.input.start &+= head.pointee.headSize
-        if let action = showHead(exchange) { return action }
+        if let action = showHead(exchange) {
+            keepHeadIfSuspended(exchange, upstream)
+            return action
+        }
         return exchange.pointee.machine.handle(.switched)
     }
 

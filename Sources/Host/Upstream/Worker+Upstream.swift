@@ -264,9 +264,26 @@ extension Worker {
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
         } else if let action = showHead(exchange) {
+            keepHeadIfSuspended(exchange, upstream)
             return action
         }
         return exchange.pointee.machine.handle(.responseHead(gather: gather))
+    }
+
+    /// A head that a filter suspended is read again when it resumes: meanwhile `responseScratch` serves others.
+    func keepHeadIfSuspended(_ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>) {
+        guard exchange.pointee.machine.phase == .suspended else { return }
+        upstream.pointee.input.start &-= responseScratch.pointee.headSize
+    }
+
+    /// The filter that had suspended a response's head has resumed it.
+    func readHeadAgain(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        // Of the request's body nothing was taken meanwhile, and nobody will tell again that there is more.
+        if exchange.pointee.toEndpoint.begun, !exchange.pointee.toEndpoint.sourceEnded {
+            let action = pumpRequest(exchange)
+            guard action == .none, exchange.pointee.machine.phase == .awaitingResponse else { return action }
+        }
+        return readResponseHead(exchange)
     }
 
     // MARK: Giving connections back

@@ -179,6 +179,30 @@ private struct Step {
             [Step(.bodyTimedOut(byClient: true), .failBodyTimeout), Step(.answering), Step(.resumed)], from: suspended)
     }
 
+    @Test func aSuspendedHeadIsReadAgain() {
+        let suspended = follow(Self.toResponse + [Step(.headSuspended)])
+        #expect(suspended.phase == .suspended)
+        let again = follow(
+            [Step(.headSuspended), Step(.responseHead(gather: false)), Step(.resumed, .readHeadAgain)], from: suspended)
+        follow([Step(.headSuspended), Step(.resumed, .readHeadAgain)], from: again)
+        follow([Step(.responseHead(gather: false), .forwardHead), Step(.headSuspended), Step(.resumed)], from: again)
+        follow([Step(.deadlinePassed, .failDeadline), Step(.answering), Step(.resumed)], from: suspended)
+        let broken = Step(.attemptFailed(.badResponse), .failBadResponse)
+        follow([broken, Step(.answering), Step(.resumed)], from: suspended)
+    }
+
+    /// Filters see an answer wherever it was made.
+    @Test(arguments: 3...5)
+    func aSuspendedAnswerIsFilteredOn(count: Int) {
+        let suspended = follow(Self.toDispatch.prefix(count) + [Step(.answerSuspended)])
+        #expect(suspended.phase == .suspended)
+        let again = follow([Step(.answerSuspended), Step(.resumed, .filterAnswer), Step(.resumed)], from: suspended)
+        follow([Step(.answerSuspended), Step(.resumed, .filterAnswer), Step(.answering)], from: again)
+        follow([Step(.answering), Step(.answerSuspended), Step(.resumed)], from: again)
+        follow([Step(.clientGone, .abandon), Step(.resumed)], from: suspended)
+        follow([Step(.deadlinePassed, .failDeadline), Step(.answering), Step(.resumed)], from: suspended)
+    }
+
     @Test func onlyStepsThatCallPluginsAreSuspended() {
         follow([Step(.suspended), Step(.resumed), Step(.headReceived, .decodeHead), Step(.suspended), Step(.resumed)])
         follow(Self.toResponse + [Step(.suspended), Step(.resumed), Step(.responseHead(gather: false), .forwardHead)])
@@ -260,7 +284,8 @@ private struct Step {
             Self.toDispatch + [Step(.queued), Step(.connecting), Step(.connected(reused: false), .sendRequest)],
             Self.toResponse + [Step(.responseHead(gather: true), .gatherResponse)],
             [Self.toDispatch[0], Step(.decodedHead(payloadNeeded: true), .gatherBody)],
-            Self.toDispatch + [Step(.suspended)], Self.toResponse + [Step(.switched, .beginTunnel)],
+            Self.toDispatch + [Step(.suspended)], Self.toDispatch + [Step(.answerSuspended), Step(.resumed, .filterAnswer)],
+            Self.toResponse + [Step(.switched, .beginTunnel)],
         ]
         var machines = ways.flatMap { way in (0...way.count).map { follow(Array(way.prefix($0))) } }
         var member = follow(Self.toDispatch)

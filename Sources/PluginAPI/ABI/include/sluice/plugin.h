@@ -739,12 +739,15 @@ typedef struct sluice_filter_1 {
   /* SLUICE_OK: pass, changed or not. SLUICE_ANSWER: `answer` goes to the client. PENDING. An error. [worker] */
   sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
                               sluice_response *answer);
-  /* Optional; in reverse order of the chain. `response->payload` is there only where it was asked for. [worker] */
+  /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client. `response->payload` is
+   * there only where it was asked for. SLUICE_OK, changed or not. PENDING. An error takes the answer's place. [worker] */
   sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                sluice_response *response);
   /* Optional: a piece of a body that streams, `side` SLUICE_SIDE_*. An error cuts the exchange. [worker] */
   sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
-  /* Optional: the exchange ended before its response was complete. [worker] */
+  /* Optional, at most once an exchange: it ended before its response was complete, or an error is answered in place of
+   * a call that had suspended it; `resume` no longer has an effect. Also to filters that have not seen the request.
+   * [worker] */
   void (*on_cancel)(void *instance, sluice_exchange *exchange);
 } sluice_filter;
 #define SLUICE_FILTER "sluice.filter/1"
