@@ -5,11 +5,11 @@ import SluicePlugin
 
 /// A protocol of one's own over raw TCP, as an example: messages of tensors, each behind its length. What it speaks
 /// stands in `LengthPrefixedProtocol`; this is its face toward the host. It has no configuration.
-struct LengthPrefixedTCP: ProtocolAdapter {
+struct LengthPrefixedTCP: CodecAdapter {
     static let plugin = PluginDescription(
         name: "length-prefixed-tcp", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    private let codec = LengthPrefixedProtocol()
+    let codec = LengthPrefixedProtocol()
 
     init(_ context: Context) throws(PluginError) {
         try context.config.allow([])
@@ -25,72 +25,11 @@ struct LengthPrefixedTCP: ProtocolAdapter {
         }
     }
 
-    func decode(
-        _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
-    ) throws(PluginError) -> DecodeVerdict {
-        do throws(CodecFailure) {
-            if stage == .body {
-                try codec.decodeBody(&request.pointer.pointee, arena: exchange.arena)
-            } else {
-                try codec.decodeHead(&request.pointer.pointee, arena: exchange.arena)
-            }
-            return .decoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encode(
-        _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encode(
-                response.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeError(
-        _ error: ErrorAnswer, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encodeError(
-                error.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeRequest(
-        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try codec.encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .encoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func decodeResponse(
-        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
-    ) throws(PluginError) {
-        let refusal: BackendRefusal?
-        do throws(CodecFailure) {
-            refusal = try codec.decodeResponse(
-                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-        if let refusal {
-            throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text))
-        }
+    func decodeHead(
+        _ request: MutableRequest, match: RouteMatch, exchange: Exchange
+    ) throws(CodecFailure) -> DecodeVerdict {
+        try codec.decodeHead(&request.pointer.pointee, arena: exchange.arena)
+        return .decoded
     }
 }
 

@@ -7,7 +7,7 @@ import SluicePlugin
 ///
 /// Configuration: `models`, the names that `/v1/models` is about, `other_paths_model`, the model that gets the paths
 /// under `/v1/` which nobody here knows, and `usage_models`, which is the filter's.
-struct OpenAI: ProtocolAdapter, ~Copyable {
+struct OpenAI: CodecAdapter, ~Copyable {
     static let plugin = PluginDescription(
         name: "openai", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
@@ -17,7 +17,7 @@ struct OpenAI: ProtocolAdapter, ~Copyable {
     /// More than an operator writes by hand; a request for `/v1/models` compares as many names.
     private static let maximumModels = 1024
 
-    private let codec: OpenAIProtocol
+    let codec: OpenAIProtocol
     private let host: Host
 
     init(_ context: Context) throws(PluginError) {
@@ -51,69 +51,15 @@ struct OpenAI: ProtocolAdapter, ~Copyable {
         codec.routes.map { Route("\($0.method)", "\($0.path)") }
     }
 
-    func decode(
-        _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
-    ) throws(PluginError) -> DecodeVerdict {
-        do throws(CodecFailure) {
-            if stage == .body {
-                try codec.decodeBody(&request.pointer.pointee, arena: exchange.arena)
-                return .decoded
-            }
-            let verdict = try codec.decodeHead(
-                match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
-            switch verdict {
-            case .decoded: return .decoded
-            case .needsBody: return .needsBody
-            case .declined: return .declined
-            case .decodedIfKnown: return host.models.find(request.model) == nil ? .declined : .decoded
-            }
-        } catch {
-            throw PluginError(error, exchange)
+    func decodeHead(
+        _ request: MutableRequest, match: RouteMatch, exchange: Exchange
+    ) throws(CodecFailure) -> DecodeVerdict {
+        switch try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena) {
+        case .decoded: .decoded
+        case .needsBody: .needsBody
+        case .declined: .declined
+        case .decodedIfKnown: host.models.find(request.model) == nil ? .declined : .decoded
         }
-    }
-
-    func encode(
-        _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encode(
-                response.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeError(
-        _ error: ErrorAnswer, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encodeError(
-                error.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeRequest(
-        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try codec.encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .pass
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func decodeResponse(
-        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
-    ) throws(PluginError) {
-        codec.decodeResponse(
-            message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee)
     }
 }
 

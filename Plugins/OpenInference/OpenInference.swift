@@ -9,11 +9,11 @@ import SluicePlugin
 /// Configuration: `binary: true` sends tensors to backends as binary data where a request is encoded anew over HTTP.
 /// False unless said, for MLServer reads JSON only there. `server_model` names the model whose backend gets gRPC calls
 /// that name none.
-struct OpenInference: ProtocolAdapter {
+struct OpenInference: CodecAdapter {
     static let plugin = PluginDescription(
         name: "open-inference", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    private let codec: OpenInferenceProtocol
+    let codec: OpenInferenceProtocol
 
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(["binary", "server_model"])
@@ -32,77 +32,16 @@ struct OpenInference: ProtocolAdapter {
     /// The routes of gRPC follow those of HTTP.
     private static let firstCall = OpenInferenceProtocol.Route.allCases.count
 
-    func decode(
-        _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
-    ) throws(PluginError) -> DecodeVerdict {
-        do throws(CodecFailure) {
-            if stage == .body {
-                try codec.decodeBody(&request.pointer.pointee, arena: exchange.arena)
-                return .decoded
-            }
-            if match.route >= Self.firstCall {
-                let verdict = try codec.decodeCall(
-                    match.route - Self.firstCall, &request.pointer.pointee, arena: exchange.arena)
-                return DecodeVerdict(rawValue: verdict) ?? .declined
-            }
-            return try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
-                ? .decoded : .declined
-        } catch {
-            throw PluginError(error, exchange)
+    func decodeHead(
+        _ request: MutableRequest, match: RouteMatch, exchange: Exchange
+    ) throws(CodecFailure) -> DecodeVerdict {
+        if match.route >= Self.firstCall {
+            let verdict = try codec.decodeCall(
+                match.route - Self.firstCall, &request.pointer.pointee, arena: exchange.arena)
+            return DecodeVerdict(rawValue: verdict) ?? .declined
         }
-    }
-
-    func encode(
-        _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encode(
-                response.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeError(
-        _ error: ErrorAnswer, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encodeError(
-                error.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeRequest(
-        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try codec.encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .encoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func decodeResponse(
-        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
-    ) throws(PluginError) {
-        let refusal: BackendRefusal?
-        do throws(CodecFailure) {
-            refusal = try codec.decodeResponse(
-                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-        if let refusal {
-            throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text))
-        }
+        return try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
+            ? .decoded : .declined
     }
 }
 

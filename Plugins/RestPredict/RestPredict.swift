@@ -8,11 +8,11 @@ import SluicePlugin
 ///
 /// Configuration: `float` (fp64 or fp32), `backend_path` (tfserving, kserve or versioned), `input_name`, `output_name`,
 /// and `inputs`, a mapping from names of inputs to datatypes.
-struct RestPredict: ProtocolAdapter, ~Copyable {
+struct RestPredict: CodecAdapter, ~Copyable {
     static let plugin = PluginDescription(
         name: "rest-predict", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    private let codec: RestPredictProtocol
+    let codec: RestPredictProtocol
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
@@ -68,72 +68,11 @@ struct RestPredict: ProtocolAdapter, ~Copyable {
         PredictRoute.all.map { Route("\($0.method)", "\($0.path)") }
     }
 
-    func decode(
-        _ request: MutableRequest, stage: DecodeStage, match: RouteMatch, exchange: Exchange
-    ) throws(PluginError) -> DecodeVerdict {
-        do throws(CodecFailure) {
-            if stage == .body {
-                try codec.decodeBody(&request.pointer.pointee, arena: exchange.arena)
-                return .decoded
-            }
-            return try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
-                ? .decoded : .declined
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encode(
-        _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encode(
-                response.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeError(
-        _ error: ErrorAnswer, to request: Request, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) {
-        do throws(CodecFailure) {
-            try codec.encodeError(
-                error.pointer.pointee, to: request.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func encodeRequest(
-        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
-    ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try codec.encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .encoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
-    }
-
-    func decodeResponse(
-        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
-    ) throws(PluginError) {
-        let refusal: BackendRefusal?
-        do throws(CodecFailure) {
-            refusal = try codec.decodeResponse(
-                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-        if let refusal {
-            throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text))
-        }
+    func decodeHead(
+        _ request: MutableRequest, match: RouteMatch, exchange: Exchange
+    ) throws(CodecFailure) -> DecodeVerdict {
+        try codec.decodeHead(match.pointer.pointee, &request.pointer.pointee, arena: exchange.arena)
+            ? .decoded : .declined
     }
 }
 

@@ -127,7 +127,7 @@ private func send(
             try codec.encode(response, to: request, into: &message, arena: test.arena)
             #expect(message.joinedBody == body)
             var answer = sluice_response()
-            try codec.decodeResponse(
+            _ = try codec.decodeResponse(
                 test.call("", message.joinedBody).pointee, to: request, into: &answer, arena: test.arena)
             #expect(answer.model.text == "m" && answer.version.text == "3" && answer.id.text == "id")
             #expect(answer.payload.tensors[0].description == request.payload.tensors[0].description)
@@ -218,7 +218,7 @@ private func send(
             as [([UInt8], UInt32)]
         {
             var response = sluice_response()
-            try codec.decodeResponse(test.call("", body).pointee, to: request, into: &response, arena: test.arena)
+            _ = try codec.decodeResponse(test.call("", body).pointee, to: request, into: &response, arena: test.arena)
             #expect(response.ready == ready)
         }
         request.operation = UInt32(SLUICE_OPERATION_MODEL_METADATA)
@@ -250,7 +250,7 @@ struct ModelServiceExampleTests {
             request.operation = UInt32(SLUICE_OPERATION_INFER)
             var response = sluice_response()
             let received = test.call("", answer).pointee
-            try codec.decodeResponse(received, to: request, into: &response, arena: test.arena)
+            _ = try codec.decodeResponse(received, to: request, into: &response, arena: test.arena)
             return "\(response.id.text) \(response.payload.tensors[0].description)"
         }
         let two = try request([2, 2], [1, 2, 3, 4])

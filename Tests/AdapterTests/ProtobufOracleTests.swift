@@ -36,9 +36,9 @@ private enum TensorProtocol: String, CaseIterable {
             let refusal = try OpenInferenceProtocol(isBinary: false).decodeResponse(
                 message, to: request, into: &response, arena: test.arena)
             #expect(refusal == nil)
-        case .tf: try TFServingProtocol().decodeResponse(message, to: request, into: &response, arena: test.arena)
+        case .tf: _ = try TFServingProtocol().decodeResponse(message, to: request, into: &response, arena: test.arena)
         case .sluice:
-            try ModelServiceProtocol().decodeResponse(message, to: request, into: &response, arena: test.arena)
+            _ = try ModelServiceProtocol().decodeResponse(message, to: request, into: &response, arena: test.arena)
         }
     }
 

@@ -11,7 +11,7 @@ import Testing
 
         /// - Parameter test: to be kept by a caller that reads the failure, which points into it.
         init(
-            _ body: String, _ options: consuming PredictOptions = PredictOptions(), in test: TestArena = TestArena()
+            _ body: String, _ options: PredictOptions = PredictOptions(), in test: TestArena = TestArena()
         ) throws(CodecFailure) {
             self.test = test
             request.message = test.array([test.message(body)])

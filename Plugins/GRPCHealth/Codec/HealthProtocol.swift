@@ -73,7 +73,7 @@ public struct HealthProtocol: GRPCCodec {
     public func decodeResponse(
         _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
         arena: ExchangeArena
-    ) throws(CodecFailure) {
+    ) throws(CodecFailure) -> BackendRefusal? {
         throw CodecFailure("nobody was asked in the health checking protocol", status: SLUICE_INTERNAL)
     }
 }

@@ -3,7 +3,7 @@ import SluiceJSON
 
 /// A protocol of tensors over raw TCP: messages to unified requests and responses, and back. Pure: it sees memory only.
 /// Docs/adapters.md has its format.
-public struct LengthPrefixedProtocol: Sendable {
+public struct LengthPrefixedProtocol: MessageCodec, Sendable {
     /// Of an error's text; the host keeps no longer ones.
     private static let maximumTextSize = 1024
 

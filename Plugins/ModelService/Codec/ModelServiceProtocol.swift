@@ -198,7 +198,7 @@ public struct ModelServiceProtocol: GRPCCodec {
     public func decodeResponse(
         _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
         arena: ExchangeArena
-    ) throws(CodecFailure) {
+    ) throws(CodecFailure) -> BackendRefusal? {
         response.operation = request.operation
         do throws(CodecFailure) {
             switch Int32(bitPattern: request.operation) {
@@ -231,5 +231,6 @@ public struct ModelServiceProtocol: GRPCCodec {
         } catch {
             throw error.ofBackend(&response)
         }
+        return nil
     }
 }

@@ -5,7 +5,7 @@ import SluiceJSON
 enum ModelText {
     /// `{"object":"list","data":[…]}` of those names that `options` counts as the API's.
     static func writeList(
-        _ metadata: sluice_metadata, _ options: borrowing OpenAIOptions, into message: inout sluice_message,
+        _ metadata: sluice_metadata, _ options: OpenAIOptions, into message: inout sluice_message,
         arena: ExchangeArena
     ) throws(CodecFailure) {
         var json = JSONWriter(arena: arena)

@@ -2,24 +2,17 @@ import SluiceABI
 import SluiceJSON
 
 /// The configuration of an instance.
-public struct OpenAIOptions: ~Copyable {
+public struct OpenAIOptions {
     /// Takes paths that the adapter does not know; empty: they are declined.
     let otherPathsModel: sluice_bytes
-    private let models: UnsafeMutableBufferPointer<sluice_bytes>
+    private let models: [sluice_bytes]
 
     /// - Parameters:
     ///   - models: those that `/v1/models` is about; empty: all of the gateway.
     ///   - otherPathsModel: empty for none.
     public init(models names: [String] = [], otherPathsModel: String = "") {
         self.otherPathsModel = StaticText.keep(otherPathsModel)
-        models = .allocate(capacity: names.count)
-        for index in names.indices {
-            models.initializeElement(at: index, to: StaticText.keep(names[index]))
-        }
-    }
-
-    deinit {
-        models.deallocate()
+        models = names.map { StaticText.keep($0) }
     }
 
     /// The routes for the host.

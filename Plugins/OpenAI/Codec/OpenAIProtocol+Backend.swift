@@ -34,10 +34,12 @@ extension OpenAIProtocol {
 
     /// A backend's answer, errors included, as it is: nobody here knows better than it.
     public func decodeResponse(
-        _ message: sluice_message, to request: sluice_request, into response: inout sluice_response
-    ) {
+        _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
+        arena: ExchangeArena
+    ) throws(CodecFailure) -> BackendRefusal? {
         response.operation = request.operation
         response.http_status = message.status
         response.payload = Self.raw(message)
+        return nil
     }
 }

@@ -2,10 +2,10 @@ import SluiceABI
 import SluiceJSON
 
 /// OpenAI's HTTP API, as vLLM, llama.cpp, Ollama and others serve it too. Pure: it sees memory only.
-public struct OpenAIProtocol: ~Copyable {
+public struct OpenAIProtocol: MessageCodec {
     let options: OpenAIOptions
 
-    public init(_ options: consuming OpenAIOptions) {
+    public init(_ options: OpenAIOptions) {
         self.options = options
         PowersOfTen.prepare()
         MessageFields.prepare()

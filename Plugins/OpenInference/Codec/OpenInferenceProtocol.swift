@@ -3,7 +3,7 @@ import SluiceJSON
 
 /// The Open Inference Protocol (KServe v2), as KServe, Triton and MLServer speak it: messages to unified requests and
 /// responses, and back. Pure: it sees memory only. HTTP stands here, gRPC in `OpenInferenceProtocol+GRPC`.
-public struct OpenInferenceProtocol {
+public struct OpenInferenceProtocol: MessageCodec {
     /// Sends tensors to backends of this protocol as binary data (MLServer knows JSON only).
     public var isBinary: Bool
     /// The model whose backend gets gRPC calls that name none; empty: they are left to the next adapter.

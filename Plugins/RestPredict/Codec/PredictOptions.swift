@@ -12,7 +12,7 @@ public enum BackendPath: String, CaseIterable {
 }
 
 /// The configuration of an instance.
-public struct PredictOptions: ~Copyable {
+public struct PredictOptions {
     /// The datatype of numbers with a fraction: FP64, which keeps them as they are, or FP32.
     public let float: Datatype
     /// The form of the path toward backends; nil keeps the client's, and is `tfserving` for other protocols.
@@ -20,7 +20,7 @@ public struct PredictOptions: ~Copyable {
     /// The name of the one tensor of a request, or answer, that does not name it.
     let inputName: sluice_bytes
     let outputName: sluice_bytes
-    private let named: UnsafeMutableBufferPointer<NamedDatatype>
+    private let named: [NamedDatatype]
 
     private struct NamedDatatype: BitwiseCopyable {
         var name: sluice_bytes
@@ -36,17 +36,7 @@ public struct PredictOptions: ~Copyable {
         self.backendPath = backendPath
         self.inputName = StaticText.keep(inputName)
         self.outputName = StaticText.keep(outputName)
-        named = .allocate(capacity: datatypes.count)
-        for index in datatypes.indices {
-            named.initializeElement(
-                at: index,
-                to: NamedDatatype(
-                    name: StaticText.keep(datatypes[index].name), datatype: datatypes[index].datatype))
-        }
-    }
-
-    deinit {
-        named.deallocate()
+        named = datatypes.map { NamedDatatype(name: StaticText.keep($0.name), datatype: $0.datatype) }
     }
 
     func datatype(of input: sluice_bytes) -> Datatype? {

@@ -13,7 +13,7 @@ struct PredictReader {
     private let float: Datatype
     private let singleName: sluice_bytes
 
-    init(_ options: borrowing PredictOptions, isRequest: Bool, arena: ExchangeArena) {
+    init(_ options: PredictOptions, isRequest: Bool, arena: ExchangeArena) {
         self.arena = arena
         self.isRequest = isRequest
         float = options.float
@@ -22,7 +22,7 @@ struct PredictReader {
 
     /// Reads a body into a payload of tensors.
     func read(
-        _ body: sluice_bytes, _ options: borrowing PredictOptions
+        _ body: sluice_bytes, _ options: PredictOptions
     ) throws(CodecFailure) -> sluice_payload {
         var json = JSONReader(body, arena: arena)
         var payload = sluice_payload()
@@ -68,7 +68,7 @@ struct PredictReader {
     // MARK: - One value
 
     private func readValue(
-        _ json: inout JSONReader, _ name: sluice_bytes, _ options: borrowing PredictOptions
+        _ json: inout JSONReader, _ name: sluice_bytes, _ options: PredictOptions
     ) throws(CodecFailure) -> sluice_tensor {
         let begin = json.position
         var profile = ValueProfile()
@@ -82,7 +82,7 @@ struct PredictReader {
     }
 
     private func datatype(
-        _ profile: ValueProfile, _ name: sluice_bytes, _ options: borrowing PredictOptions
+        _ profile: ValueProfile, _ name: sluice_bytes, _ options: PredictOptions
     ) throws(CodecFailure) -> Datatype {
         if isRequest, let configured = options.datatype(of: name) {
             return configured
@@ -124,7 +124,7 @@ struct PredictReader {
     // MARK: - Column format
 
     private func readColumns(
-        _ json: inout JSONReader, _ options: borrowing PredictOptions
+        _ json: inout JSONReader, _ options: PredictOptions
     ) throws(CodecFailure) -> ArenaList<sluice_tensor> {
         var tensors = ArenaList<sluice_tensor>(arena: arena, limit: Self.maximumColumns)
         guard try peekNames(&json) else {
@@ -153,7 +153,7 @@ struct PredictReader {
     }
 
     private func readRows(
-        _ json: inout JSONReader, _ options: borrowing PredictOptions
+        _ json: inout JSONReader, _ options: PredictOptions
     ) throws(CodecFailure) -> ArenaList<sluice_tensor> {
         let begin = json.position
         try json.beginArray()

@@ -3,10 +3,10 @@ import SluiceJSON
 
 /// The predict protocols over HTTP that came before the Open Inference Protocol and look alike: TensorFlow Serving's
 /// REST API, KServe v1, and the plain `…/versions/{version}/predict`. Pure: it sees memory only.
-public struct RestPredictProtocol: ~Copyable {
+public struct RestPredictProtocol: MessageCodec {
     let options: PredictOptions
 
-    public init(_ options: consuming PredictOptions) {
+    public init(_ options: PredictOptions) {
         self.options = options
         PowersOfTen.prepare()
         MessageFields.prepare()

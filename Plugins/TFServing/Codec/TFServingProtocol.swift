@@ -205,7 +205,7 @@ public struct TFServingProtocol: GRPCCodec {
     public func decodeResponse(
         _ message: sluice_message, to request: sluice_request, into response: inout sluice_response,
         arena: ExchangeArena
-    ) throws(CodecFailure) {
+    ) throws(CodecFailure) -> BackendRefusal? {
         response.operation = request.operation
         do throws(CodecFailure) {
             switch Int32(bitPattern: request.operation) {
@@ -233,5 +233,6 @@ public struct TFServingProtocol: GRPCCodec {
         } catch {
             throw error.ofBackend(&response)
         }
+        return nil
     }
 }

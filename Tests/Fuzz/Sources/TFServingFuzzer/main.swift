@@ -31,7 +31,7 @@ func answer(
     var response = sluice_response()
     return withCall(path, bytes) { message in
         succeeds { () throws(CodecFailure) in
-            try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
+            _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
         } ? response : nil
     }
 }
