@@ -284,8 +284,8 @@ private struct Step {
             Self.toDispatch + [Step(.queued), Step(.connecting), Step(.connected(reused: false), .sendRequest)],
             Self.toResponse + [Step(.responseHead(gather: true), .gatherResponse)],
             [Self.toDispatch[0], Step(.decodedHead(payloadNeeded: true), .gatherBody)],
-            Self.toDispatch + [Step(.suspended)], Self.toDispatch + [Step(.answerSuspended), Step(.resumed, .filterAnswer)],
-            Self.toResponse + [Step(.switched, .beginTunnel)],
+            Self.toDispatch + [Step(.suspended)], Self.toResponse + [Step(.switched, .beginTunnel)],
+            Self.toDispatch + [Step(.answerSuspended), Step(.resumed, .filterAnswer)],
         ]
         var machines = ways.flatMap { way in (0...way.count).map { follow(Array(way.prefix($0))) } }
         var member = follow(Self.toDispatch)
