@@ -142,7 +142,10 @@ extension Worker {
     func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         exchange.pointee.toEndpoint.sourceEnded = true
         exchange.pointee.progressAt = nowMs
-        if exchange.pointee.gathersFirst { return firstMessageGathered(exchange) }
+        if exchange.pointee.gathersFirst {
+            takeTrailers(exchange)
+            return firstMessageGathered(exchange)
+        }
         exchange.pointee.toEndpoint.bodyBytes = UInt64(exchange.pointee.gathered.count)
         let gathered = exchange.pointee.gathered
         exchange.pointee.gathered = .none
