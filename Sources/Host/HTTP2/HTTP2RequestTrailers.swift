@@ -70,9 +70,12 @@ extension Worker {
     /// One field of a trailer section, from within libnghttp2.
     func trailer(_ stream: UnsafeMutablePointer<HTTP2Stream>, _ name: sluice_bytes, _ value: sluice_bytes) {
         let limits = generation.pointee.limits
-        let refusal = stream.pointee.requestTrailers.add(
+        var fault = stream.pointee.requestTrailers.add(
             name, value, limits: (limits.headerBytes, limits.headerCount), &buffers)
-        guard let fault = refusal else { return }
+        if fault == nil, !stream.pointee.requestTrailers.isRefused, isOwnField(name) {
+            fault = stream.pointee.requestTrailers.refuse(.malformed)
+        }
+        guard let fault else { return }
         let code: nghttp2_error_code
         switch fault {
         case .malformed: code = NGHTTP2_PROTOCOL_ERROR

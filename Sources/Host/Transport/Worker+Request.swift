@@ -142,7 +142,7 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         let isDirect = exchange.pointee.toEndpoint.isDirect
         if !isDirect {
-            let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
+            let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input, fromClient: true)
             if let fault {
                 exchange.pointee.machine.clientPersists = false
                 metrics.parseFailed(.client, ParseErrorKind(fault))
