@@ -163,7 +163,7 @@ public struct ChunkedDecoder {
             var field = sluice_field()
             switch scanFieldLineOutOfLine(&cursor, window.end, ByteClass.table, &field) {
             case .field:
-                if Self.isForbidden(field.name) { return failed(.forbiddenTrailer) }
+                if Self.isForbiddenTrailer(field.name) { return failed(.forbiddenTrailer) }
                 continue
             case .endOfSection:
                 state = .ended
@@ -183,7 +183,7 @@ public struct ChunkedDecoder {
 
     /// Fields that frame, route or authorise a message or belong to one hop come too late in a trailer (RFC 9110
     /// §6.5.1); some recipients merge trailers into the header, so these are refused rather than passed on.
-    private static func isForbidden(_ name: sluice_bytes) -> Bool {
+    public static func isForbiddenTrailer(_ name: sluice_bytes) -> Bool {
         isHopByHopOrFraming(name) || name.equalsIgnoringCase("host") || name.equalsIgnoringCase("authorization")
             || name.equalsIgnoringCase("trailer") || name.equalsIgnoringCase("content-type")
             || name.equalsIgnoringCase("content-encoding") || name.equalsIgnoringCase("expect")

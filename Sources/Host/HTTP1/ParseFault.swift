@@ -49,7 +49,7 @@ public enum ParseFault: UInt8, Sendable, CaseIterable {
         case .badVersion: "the HTTP version is malformed"
         case .versionNotSupported: "the HTTP version is not supported; use HTTP/1.1"
         case .asteriskNotOptions: "the target '*' goes with OPTIONS only"
-        case .connectNotSupported: "CONNECT is not supported: this gateway opens no tunnels"
+        case .connectNotSupported: "CONNECT is not supported: tunnels are opened by 'Upgrade: websocket' alone"
         case .tooManyFields: "too many header fields"
         case .foldedField: "a header field is folded over several lines"
         case .spaceBeforeColon: "a header field has a space before its colon"

@@ -130,7 +130,7 @@ enum HTTP2Callbacks {
     }
 }
 
-/// Trailer fields on their way from an endpoint that speaks HTTP/1.1.
+/// Trailer fields on their way to a peer that speaks HTTP/2.
 enum HTTP2Trailers {
     /// As many as a head may have fields.
     private static let fieldsAtMost = 128

@@ -69,6 +69,8 @@ struct HTTP2Stream: SlabElement {
     var output = Buffer.none
     /// Lines of trailer fields, sent when `output` is.
     var trailers = Buffer.none
+    /// What the request's trailer section has said.
+    var requestTrailers = HTTP2RequestTrailers()
     /// The client has sent END_STREAM.
     var requestEnded = false
     /// Nothing follows `output` and `trailers`.

@@ -69,7 +69,9 @@ struct HTTP2Call: SlabElement {
     var hasForgotten = false
     /// Lines of the response's trailer fields.
     var trailers = Buffer.none
-    /// Nothing follows `output`.
+    /// Lines of the request's trailer fields, sent when `output` is.
+    var requestTrailers = Buffer.none
+    /// Nothing follows `output` and `requestTrailers`.
     var requestEnded = false
     /// END_STREAM has gone out.
     var requestSent = false

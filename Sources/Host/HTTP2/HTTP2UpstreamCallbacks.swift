@@ -64,7 +64,7 @@ enum HTTP2UpstreamCallbacks {
     }()
 
     /// Takes bytes of a request's body out of the call's buffer.
-    static let read: nghttp2_data_source_read_callback = { _, _, destination, room, flags, source, _ in
+    static let read: nghttp2_data_source_read_callback = { session, id, destination, room, flags, source, _ in
         guard let source, let place = source.pointee.ptr, let destination, let flags else { return 0 }
         let call = place.assumingMemoryBound(to: HTTP2Call.self)
         let count = min(room, call.pointee.output.count)
@@ -75,6 +75,10 @@ enum HTTP2UpstreamCallbacks {
         if call.pointee.output.count == 0 {
             if call.pointee.requestEnded {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+                if call.pointee.requestTrailers.count > 0 {
+                    flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                    HTTP2Trailers.submit(session, id, call.pointee.requestTrailers)
+                }
             } else {
                 worker(of: call.pointee.connection).noteDrained(call)
                 if count == 0 {

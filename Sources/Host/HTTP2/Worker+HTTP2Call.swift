@@ -12,7 +12,8 @@ extension Worker {
     func submit(_ exchange: ExchangePointer, on call: UnsafeMutablePointer<HTTP2Call>) -> Bool {
         let connection = call.pointee.connection
         let flow = exchange.pointee.toEndpoint
-        let hasBody = !flow.sourceEnded && exchange.pointee.passes || flow.hasPieces
+        let hasTrailers = flow.trailers.count > 0 && carriesTrailers(exchange)
+        let hasBody = !flow.sourceEnded && exchange.pointee.passes || flow.hasPieces || hasTrailers
         guard !connection.pointee.isLeaving else { return false }
         var provider = nghttp2_data_provider(
             source: nghttp2_data_source(ptr: UnsafeMutableRawPointer(call)),
@@ -344,6 +345,7 @@ extension Worker {
         buffers.give(call.pointee.pending)
         buffers.give(call.pointee.output)
         buffers.give(call.pointee.trailers)
+        buffers.give(call.pointee.requestTrailers)
         calls.give(call)
     }
 

@@ -53,9 +53,11 @@ extension Worker {
         _ connection: UnsafeMutablePointer<HTTP2Connection>, _ frame: UnsafePointer<nghttp2_frame>,
         _ name: sluice_bytes, _ value: sluice_bytes
     ) {
-        // Trailers of a request are read over, as for every request whose body is gathered.
-        guard frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return }
-        connection.pointee.head.add(name, value, &buffers)
+        if frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
+            connection.pointee.head.add(name, value, &buffers)
+        } else if let stream = stream(connection, frame.pointee.hd.stream_id) {
+            trailer(stream, name, value)
+        }
     }
 
     /// A frame is whole. Non-zero ends the session.
@@ -71,7 +73,7 @@ extension Worker {
             if frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
                 stream.pointee.requestEnded = ends
                 begin(stream, connection)
-            } else if ends {
+            } else if ends, !stream.pointee.requestTrailers.isRefused {
                 requestEnds(stream)
             }
         case HTTP2Callbacks.data:
@@ -253,6 +255,7 @@ extension Worker {
         buffers.give(stream.pointee.pending)
         buffers.give(stream.pointee.output)
         buffers.give(stream.pointee.trailers)
+        stream.pointee.requestTrailers.release(&buffers)
         streams.give(stream)
     }
 }

@@ -193,6 +193,7 @@ extension Worker {
         leaveBatch(exchange)
         buffers.give(exchange.pointee.toEndpoint.staged)
         buffers.give(exchange.pointee.toClient.staged)
+        buffers.give(exchange.pointee.toEndpoint.trailers)
         buffers.give(exchange.pointee.toClient.trailers)
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.ownedBuffers.release(to: &buffers)

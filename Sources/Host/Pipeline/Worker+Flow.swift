@@ -119,7 +119,7 @@ extension Worker {
 
     /// Moves bytes of a body that is not sent as it lies from `input` into `staged`, framed for the sink. A fault of
     /// the source's framing, or nil.
-    func stageChunks(_ flow: inout BodyFlow, _ input: inout Buffer) -> ParseFault? {
+    func stageChunks(_ flow: inout BodyFlow, _ input: inout Buffer, fromClient: Bool = false) -> ParseFault? {
         // What is staged goes out first: the buffer is then used from its begin.
         guard flow.staged.count == 0, !flow.sourceEnded, input.count > 0 else { return nil }
         guard prepareStaged(&flow) else { return nil }
@@ -141,6 +141,9 @@ extension Worker {
                 input.start &+= step.consumed
                 if step.consumed == 0 { return nil }
             case .end(let offset, let count):
+                if fromClient, count > 0, claimsOwnField(trailers: input.head + offset, count) {
+                    return .forbiddenTrailer
+                }
                 appendEnd(&flow, trailers: input.head + offset, count)
                 if flow.keepsTrailers, count > 0, reserve(count, in: &flow.trailers) {
                     flow.trailers.append(input.head + offset, count)

@@ -74,11 +74,42 @@ extension Worker {
     @inline(never)
     func claimsOwnField(_ head: UnsafeMutablePointer<RequestHead>) -> Bool {
         let fields = head.pointee.fields
-        for index in 0..<fields.count {
-            for own in 0..<generation.pointee.ownFieldCount
-            where fields[index].name.equalsIgnoringCase(generation.pointee.ownFields[own]) { return true }
+        for index in 0..<fields.count where isOwnField(fields[index].name) { return true }
+        return false
+    }
+
+    /// The same of the lines of a trailer section: some recipients merge it into the header (RFC 9110 §6.5.1).
+    @inline(never)
+    func claimsOwnField(trailers: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        guard generation.pointee.ownFieldCount > 0 else { return false }
+        var cursor = trailers
+        let end = trailers + count
+        while cursor < end {
+            let rest = end - cursor
+            let colon = memchr(cursor, 0x3A, rest).map { UnsafeRawPointer($0) - UnsafeRawPointer(cursor) } ?? rest
+            if isOwnField(sluice_bytes(cursor, colon)) { return true }
+            guard let lineEnd = memchr(cursor, 0x0A, rest) else { return false }
+            cursor += UnsafeRawPointer(lineEnd) - UnsafeRawPointer(cursor) + 1
         }
         return false
+    }
+
+    /// Whether only the gateway says this of a client. Names are compared as those do who make variables of them (CGI,
+    /// RFC 3875 §4.1.18, and WSGI): for them `_` and `-` are one, and so are both cases.
+    func isOwnField(_ name: sluice_bytes) -> Bool {
+        for index in 0..<generation.pointee.ownFieldCount {
+            let own = generation.pointee.ownFields[index]
+            guard own.size == name.size, let data = name.data, let ownData = own.data else { continue }
+            var same = 0
+            while same < own.size, Self.asVariable(data[same]) == Self.asVariable(ownData[same]) { same &+= 1 }
+            if same == own.size { return true }
+        }
+        return false
+    }
+
+    private static func asVariable(_ byte: UInt8) -> UInt8 {
+        if byte == UInt8(ascii: "-") { return UInt8(ascii: "_") }
+        return byte &- 0x61 < 26 ? byte & 0xDF : byte
     }
 
     /// The field that tells of the client's verified certificate; nil when it has shown none.

@@ -36,6 +36,7 @@ struct ClientConnection: SlabElement {
     /// What a connection that speaks TLS has beside its socket.
     var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
+    var share = TurnShare()
     /// Bytes of `input` before this belong to the head that the exchange in progress looks at.
     var floor = 0
     var progress = HeadProgress()

@@ -169,10 +169,12 @@ extension Worker {
     @inline(__always)
     func receive(_ client: UnsafeMutablePointer<ClientConnection>) -> Received {
         if client.pointee.isStream { return receive(from: client.asStream) }
+        guard mayRead(client) else { return .drained }
         let space = client.pointee.input.space
         let received = read(client, client.pointee.input.tail, space)
         if case .bytes(let count) = received {
             client.pointee.input.end &+= count
+            client.pointee.share.take(count, in: turn)
             metrics.bytes(.client, received: UInt64(count), sent: 0)
             // Less than asked for means that the socket is empty, unless its end is still to be read.
             if count < space, !client.pointee.peerFinished, client.pointee.tls == nil {

@@ -51,12 +51,14 @@ extension Worker {
             if exchange.pointee.toEndpoint.source == .length, client.pointee.input.count == 0,
                 !client.pointee.isStream
             {
+                guard mayRead(client) else { return .none }
                 // Straight into its place, and no byte of the next request with it.
                 let space = Int(exchange.pointee.toEndpoint.remaining)
                 switch read(client, exchange.pointee.gathered.tail, space) {
                 case .bytes(let count):
                     exchange.pointee.gathered.end &+= count
                     exchange.pointee.toEndpoint.remaining &-= UInt64(count)
+                    client.pointee.share.take(count, in: turn)
                     metrics.bytes(.client, received: UInt64(count), sent: 0)
                 case .drained:
                     client.pointee.readable = false
@@ -142,7 +144,10 @@ extension Worker {
     func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         exchange.pointee.toEndpoint.sourceEnded = true
         exchange.pointee.progressAt = nowMs
-        if exchange.pointee.gathersFirst { return firstMessageGathered(exchange) }
+        if exchange.pointee.gathersFirst {
+            takeTrailers(exchange)
+            return firstMessageGathered(exchange)
+        }
         exchange.pointee.toEndpoint.bodyBytes = UInt64(exchange.pointee.gathered.count)
         let gathered = exchange.pointee.gathered
         exchange.pointee.gathered = .none

@@ -80,7 +80,10 @@ extension Worker {
             let count = collect(&exchange.pointee.toEndpoint, input)
             if count == 0 {
                 if exchange.pointee.toEndpoint.sourceEnded || !exchange.pointee.passes {
-                    if upstream.pointee.isStream { endRequest(upstream.asCall) }
+                    if upstream.pointee.isStream {
+                        giveTrailers(exchange, to: upstream.asCall)
+                        endRequest(upstream.asCall)
+                    }
                     buffers.give(exchange.pointee.toEndpoint.staged)
                     exchange.pointee.toEndpoint.staged = .none
                     // A message made here leaves a body that nobody asked for in the client's connection.
@@ -101,7 +104,9 @@ extension Worker {
                     continue
                 case .drained: return .none
                 case .endOfStream where exchange.pointee.toEndpoint.source == .untilClose:
-                    stageClose(&exchange.pointee.toEndpoint)
+                    takeTrailers(exchange)
+                    let trailers = exchange.pointee.toEndpoint.trailers
+                    stageClose(&exchange.pointee.toEndpoint, trailers: trailers)
                     continue
                 case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
                 }
@@ -137,7 +142,7 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         let isDirect = exchange.pointee.toEndpoint.isDirect
         if !isDirect {
-            let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input)
+            let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input, fromClient: true)
             if let fault {
                 exchange.pointee.machine.clientPersists = false
                 metrics.parseFailed(.client, ParseErrorKind(fault))

@@ -51,6 +51,7 @@ extension Worker {
         exchange.pointee.askedHead =
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)
+        if exchange.pointee.upstream?.pointee.isStream == true { expectTrailers(exchange) }
         if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
         while true {
             var buffer = buffers.take(capacity)
@@ -94,6 +95,16 @@ extension Worker {
                 return false
             }
         }
+    }
+
+    /// Toward an endpoint that speaks HTTP/2 trailers go whatever frames the body: so a stream's body is over with the
+    /// stream, and not with the last byte of its length, which libnghttp2 compares with what comes.
+    private func expectTrailers(_ exchange: ExchangePointer) {
+        exchange.pointee.toEndpoint.keepsTrailers = true
+        guard exchange.pointee.client?.pointee.isStream == true, exchange.pointee.toEndpoint.source == .length,
+            !exchange.pointee.toEndpoint.sourceEnded, exchange.pointee.replaySize == 0
+        else { return }
+        exchange.pointee.toEndpoint.setSource(.untilClose)
     }
 
     /// Bytes of the body that were gathered go before those that stream.

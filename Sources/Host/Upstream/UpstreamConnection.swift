@@ -20,6 +20,7 @@ struct UpstreamConnection: SlabElement {
     /// What a connection that speaks TLS has beside its socket.
     var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
+    var share = TurnShare()
     var progress = HeadProgress()
     var exchange: UnsafeMutablePointer<Exchange>?
     var endpoint: UnsafeMutablePointer<WorkerEndpoint>

@@ -103,10 +103,12 @@ extension Worker {
     @inline(__always)
     func receive(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Received {
         if upstream.pointee.isStream { return receive(from: upstream.asCall) }
+        guard mayRead(upstream) else { return .drained }
         let space = upstream.pointee.input.space
         let received = read(upstream, upstream.pointee.input.tail, space)
         if case .bytes(let count) = received {
             upstream.pointee.input.end &+= count
+            upstream.pointee.share.take(count, in: turn)
             metrics.bytes(.upstream, received: UInt64(count), sent: 0)
             if count < space, !upstream.pointee.peerFinished, upstream.pointee.tls == nil {
                 upstream.pointee.readable = false

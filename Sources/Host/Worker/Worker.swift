@@ -67,6 +67,9 @@ final class Worker: @unchecked Sendable {
     /// Runs while no connections are accepted for lack of descriptors.
     let acceptTimer: UnsafeMutablePointer<TimerNode>
     var date = DateCache()
+    /// Counts the turns of the loop.
+    private(set) var turn: UInt32 = 0
+    private let putOffPlace: UnsafeMutablePointer<PutOff>
 
     /// As many as one turn of the loop handles; more wait for the next.
     private static let eventsAtMost = 256
@@ -117,6 +120,8 @@ final class Worker: @unchecked Sendable {
         responseScratch.initialize(to: ResponseHead(fields: fieldScratch))
         captureScratch = .allocate(capacity: CompiledRoute.capturesAtMost)
         eligible = .allocate(capacity: Self.endpointsAtMost / 64)
+        putOffPlace = .allocate(capacity: 1)
+        putOffPlace.initialize(to: PutOff())
         pieces = .allocate(capacity: Self.piecesAtMost)
         events = .allocate(capacity: Self.eventsAtMost)
         recordScratch = .allocate(capacity: TLSLink.recordBytes)
@@ -130,6 +135,10 @@ final class Worker: @unchecked Sendable {
     var buffers: BufferPool {
         @inline(__always) _read { yield bufferPlace.pointee }
         @inline(__always) _modify { yield &bufferPlace.pointee }
+    }
+    var putOffs: PutOff {
+        @inline(__always) _read { yield putOffPlace.pointee }
+        @inline(__always) _modify { yield &putOffPlace.pointee }
     }
     var timers: TimerWheel {
         @inline(__always) _read { yield timerPlace.pointee }
@@ -175,13 +184,20 @@ final class Worker: @unchecked Sendable {
         while !stopped {
             // The turn's own clock will do: it is late by what the turn took, and the timers by as much.
             let earliest = timers.earliest
-            let timeout = earliest == .max ? -1 : Int32(clamping: min(earliest &- min(earliest, nowMs), 60_000))
+            var timeout = earliest == .max ? -1 : Int32(clamping: min(earliest &- min(earliest, nowMs), 60_000))
+            var waiting = putOffs.count
+            if waiting > 0 { timeout = 0 }
             let count = clinux_epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
             now = clinux_monotonic_ns()
+            turn &+= 1
             var position = 0
             while position < Int(count) {
                 handle(events[position].events, events[position].data.u64)
                 position &+= 1
+            }
+            while waiting > 0, let token = putOffs.next() {
+                handle(UInt32(EPOLLIN.rawValue), token)
+                waiting &-= 1
             }
             let millisecond = nowMs
             while let timer = timers.expire(at: millisecond) { expired(timer) }

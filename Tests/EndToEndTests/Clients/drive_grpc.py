@@ -4,7 +4,10 @@ import queue
 import sys
 
 import grpc
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 channel = grpc.insecure_channel(
     f"127.0.0.1:{sys.argv[1]}",
@@ -127,71 +130,87 @@ def case_plain_http():
     assert "HTTP/1.1" in error.details(), error
 
 
-def field(number, content):
-    return bytes([number << 3 | 2, len(content)]) + content
-
-
-def reflection():
-    requests = queue.Queue()
-    path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-    return requests, channel.stream_stream(path)(iter(requests.get, None), timeout=30)
+def reflection(requests):
+    return reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(requests.get, None), timeout=30)
 
 
 def case_reflection():
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert set(database.get_services()) >= {"test.Echo", "grpc.health.v1.Health"}, database.get_services()
+    pool = descriptor_pool.DescriptorPool(database)
+    service = pool.FindServiceByName("grpc.health.v1.Health")
+    assert [method.name for method in service.methods][:2] == ["Check", "Watch"], service
+    assert pool.FindServiceByName("test.Echo").file.name == "echo.proto"
     # A conversation: each request is made of the answer to the one before it.
-    requests, answers = reflection()
-    question = field(7, b"*")
-    requests.put(question)
-    assert next(answers) == field(2, question) + field(6, field(1, field(1, b"test.Echo")))
-    question = field(4, b"test.Echo")
-    requests.put(question)
-    answer = next(answers)
-    head = field(2, question)
-    assert answer.startswith(head), answer
-    # Two fields of bytes, one in the other, around the file.
-    file = descriptor_pb2.FileDescriptorProto.FromString(answer[len(head) + 4 :])
-    assert [service.name for service in file.service] == ["Echo"], file
+    requests = queue.Queue()
+    answers = reflection(requests)
+    requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    for named in next(answers).list_services_response.service:
+        requests.put(reflection_pb2.ServerReflectionRequest(file_containing_symbol=named.name))
+        answer = next(answers)
+        assert answer.file_descriptor_response.file_descriptor_proto, answer
+    requests.put(reflection_pb2.ServerReflectionRequest(file_containing_symbol="no.Such"))
+    assert next(answers).error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
     requests.put(None)
     assert list(answers) == []
 
 
 def case_no_reflection():
-    requests, answers = reflection()
+    requests = queue.Queue()
     requests.put(None)
-    error = error_of(lambda: next(answers))
+    error = error_of(lambda: next(reflection(requests)))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
 
 
-def health(service, message=None):
-    call = channel.unary_unary("/grpc.health.v1.Health/Check")
-    return call(field(1, service) if message is None else message, timeout=30)
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+checker = health_pb2_grpc.HealthStub(channel)
+
+
+def health(service):
+    return checker.Check(health_pb2.HealthCheckRequest(service=service), timeout=30).status
+
+
+def watch(service):
+    return checker.Watch(health_pb2.HealthCheckRequest(service=service), timeout=30)
 
 
 def case_health():
-    for known in (b"", b"iris", b"good"):
-        assert health(known) == b"\x08\x01", known
-    # A message without a field is the gateway, too.
-    assert health(b"", message=b"") == b"\x08\x01"
-    assert health(b"tired") == b"\x08\x02"
+    for known in ("", "iris", "good"):
+        assert health(known) == SERVING, known
+    assert health("tired") == NOT_SERVING
     statuses = {
-        b"nobody": grpc.StatusCode.NOT_FOUND,
-        b"down": grpc.StatusCode.UNAVAILABLE,
-        b"plain": grpc.StatusCode.UNIMPLEMENTED,
+        "nobody": grpc.StatusCode.NOT_FOUND,
+        "down": grpc.StatusCode.UNAVAILABLE,
+        "plain": grpc.StatusCode.UNIMPLEMENTED,
     }
     for service, status in statuses.items():
         error = error_of(lambda: health(service))
         assert error.code() is status, (service, error)
-    error = error_of(lambda: health(b"", message=b"\n\x05ab"))
+    # Bytes that are no message.
+    error = error_of(lambda: channel.unary_unary("/grpc.health.v1.Health/Check")(b"\n\x05ab", timeout=30))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
-    error = error_of(lambda: next(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=30)))
+    error = error_of(lambda: next(watch("")))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED and "Check" in error.details(), error
     error = error_of(lambda: channel.unary_unary("/grpc.health.v1.Health/Else")(b"", timeout=30))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED, error
 
 
 def case_health_passes():
-    assert health(b"good") == b"\x08\x01" and health(b"tired") == b"\x08\x02"
-    assert error_of(lambda: health(b"")).code() is grpc.StatusCode.NOT_FOUND
+    # Of the server as a whole it is the server that speaks, which says other than the gateway would.
+    assert health("good") == SERVING and health("tired") == NOT_SERVING and health("") == NOT_SERVING
+    assert error_of(lambda: health("nobody")).code() is grpc.StatusCode.NOT_FOUND
+    # What is watched is told of at once, and when it changes; what is not known may come to be.
+    turn = channel.unary_unary("/test.Echo/Turn")
+    good, late = watch("good"), watch("late")
+    assert next(good).status == SERVING and next(late).status == SERVICE_UNKNOWN
+    turn(b"good=NOT_SERVING", timeout=30)
+    assert next(good).status == NOT_SERVING
+    turn(b"late=SERVING", timeout=30)
+    assert next(late).status == SERVING
+    for call in (good, late):
+        call.cancel()
+    turn(b"good=SERVING", timeout=30)
 
 
 globals()["case_" + sys.argv[2]]()

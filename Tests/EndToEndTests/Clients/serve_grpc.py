@@ -1,7 +1,7 @@
 """A server of gRPC that shows what crosses a proxy: `serve_grpc.py PORT`.
 
 Generic handlers, so that no generated code is needed: messages are bytes. The service is `test.Echo`; beside it there
-are gRPC's health checking, for the services "good" and "tired", and its reflection, of one file.
+are gRPC's own health checking, for the services "good" and "tired", and its own reflection.
 """
 
 import sys
@@ -9,7 +9,9 @@ import threading
 from concurrent import futures
 
 import grpc
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 cancelled = threading.Event()
 
@@ -71,8 +73,15 @@ def was_cancelled(request, context):
     return answer
 
 
+def turn(request, context):
+    """Sets the health of a service: `name=STATUS`."""
+    name, _, status = request.decode().partition("=")
+    checker.set(name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
+    return b""
+
+
 class Echo(grpc.GenericRpcHandler):
-    unary = {"Unary": unary, "Fail": fail, "Hang": hang, "WasCancelled": was_cancelled}
+    unary = {"Unary": unary, "Fail": fail, "Hang": hang, "WasCancelled": was_cancelled, "Turn": turn}
     server = {"Count": count, "FailLater": fail_later, "HangStream": hang_stream}
 
     def service(self, details):
@@ -90,44 +99,25 @@ class Echo(grpc.GenericRpcHandler):
         return None
 
 
-def check(request, context):
-    """HealthCheckRequest.service is field 1; HealthCheckResponse.status too: 1 serves, 2 does not."""
-    answers = {b"\n\x04good": b"\x08\x01", b"\n\x05tired": b"\x08\x02"}
-    if request not in answers:
-        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-    return answers[request]
+checker = health.HealthServicer()
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+checker.set("good", SERVING)
+checker.set("tired", NOT_SERVING)
+# The server as a whole says other than a gateway in front of it.
+checker.set("", NOT_SERVING)
 
-
-def field(number, content):
-    """A field of bytes shorter than 128."""
-    return bytes([number << 3 | 2, len(content)]) + content
-
-
-def reflect(requests, context):
-    """Answers each request as it comes: a list of services (7) by 6, a file that has a symbol (4) by 4."""
-    file = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="test")
-    file.service.add(name="Echo")
-    for request in requests:
-        if request[0] == 7 << 3 | 2:
-            yield field(2, request) + field(6, field(1, field(1, b"test.Echo")))
-        else:
-            yield field(2, request) + field(4, field(1, file.SerializeToString()))
-
-
-class WellKnown(grpc.GenericRpcHandler):
-    def service(self, details):
-        if details.method == "/grpc.health.v1.Health/Check":
-            return grpc.unary_unary_rpc_method_handler(check)
-        if details.method == "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":
-            return grpc.stream_stream_rpc_method_handler(reflect)
-        return None
-
+# What reflection tells of: messages are bytes here, so the file names none.
+echo = descriptor_pb2.FileDescriptorProto(name="echo.proto", package="test")
+echo.service.add(name="Echo")
+descriptor_pool.Default().AddSerializedFile(echo.SerializeToString())
 
 server = grpc.server(
     futures.ThreadPoolExecutor(32),
     options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
 )
-server.add_generic_rpc_handlers((Echo(), WellKnown()))
+server.add_generic_rpc_handlers((Echo(),))
+health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+reflection.enable_server_reflection(("test.Echo", health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
 server.start()
 print("ready", flush=True)

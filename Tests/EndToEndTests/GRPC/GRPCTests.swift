@@ -53,8 +53,8 @@ extension EndToEnd {
             let server = try PythonServer("serve_grpc.py")
             var configuration = GatewayConfiguration.calls(["grpc://127.0.0.1:\(server.port)"])
             configuration.routes =
-                "[ { prefix: /grpc.reflection.v1.ServerReflection/, model: web }, "
-                + "{ prefix: /grpc.health.v1.Health/, model: web } ]"
+                "[ { prefix: /grpc.reflection.v1alpha.ServerReflection/, model: web }, "
+                + "{ prefix: /grpc.health.v1.Health/, model: web }, { prefix: /test., model: web } ]"
             let gateway = try Gateway(configuration)
             try Clients.run("drive_grpc.py", ["\(gateway.port)", "reflection"])
             try Clients.run("drive_grpc.py", ["\(gateway.port)", "health_passes"])
