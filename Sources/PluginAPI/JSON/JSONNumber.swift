@@ -19,10 +19,10 @@ public struct JSONNumber {
     @inline(__always)
     public var asInt64: Int64? {
         guard isInteger, !isTruncated else { return nil }
-        if isNegative {
-            return significand <= UInt64(Int64.max) + 1 ? Int64(truncatingIfNeeded: 0 &- significand) : nil
-        }
-        return Int64(exactly: significand)
+        // Without a jump: whether a number is negative, a processor can't guess.
+        let sign: UInt64 = isNegative ? 1 : 0
+        guard significand <= UInt64(Int64.max) + sign else { return nil }
+        return Int64(truncatingIfNeeded: (significand ^ (0 &- sign)) &+ sign)
     }
 
     /// As `asInt64`, for the range of `UInt64`.
@@ -53,13 +53,14 @@ public struct JSONNumber {
     public var asDouble: Double? {
         // Clinger's case (PLDI 1990): both are exact as doubles, so that the one operation rounds correctly.
         if significand < 1 << 53, !isTruncated, exponent >= -22, exponent <= 22 {
-            var value = Double(significand)
+            // A signed number is converted by one instruction, and the sign is set without a jump.
+            var value = Double(Int64(bitPattern: significand))
             if exponent < 0 {
                 value /= Self.smallPower(-exponent)
             } else {
                 value *= Self.smallPower(exponent)
             }
-            return isNegative ? -value : value
+            return Double(bitPattern: value.bitPattern | (isNegative ? 1 << 63 : 0))
         }
         return slowDouble
     }

@@ -3,6 +3,11 @@ import SluiceABI
 /// An element type that JSON has a form of.
 protocol TensorElement: BitwiseCopyable {
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> Self
+    /// What a number is as this type; nil when it is not one, or too large.
+    static func value(of number: JSONNumber) -> Self?
+    static func value(of decimal: PlainDecimal) -> Self?
+    /// Whether numbers with a point can be one; `value` is not asked for them else.
+    static var canHaveFraction: Bool { get }
     static func write(_ value: Self, _ writer: inout JSONWriter) throws(CodecFailure)
     /// For the datatypes that have one.
     static var notANumber: Self? { get }
@@ -10,24 +15,40 @@ protocol TensorElement: BitwiseCopyable {
 
 extension TensorElement {
     static var notANumber: Self? { nil }
+    @inline(__always)
+    static var canHaveFraction: Bool { true }
 }
 
 extension FixedWidthInteger where Self: SignedInteger {
     @inline(__always)
-    static func readInteger(_ reader: inout JSONReader) throws(CodecFailure) -> Self {
-        let number = try reader.number()
-        guard let wide = number.asInt64, let value = Self(exactly: wide) else {
-            throw reader.fail("a number is no integer, or out of the range of its datatype", at: number.text)
-        }
-        return value
+    static func value(of number: JSONNumber) -> Self? {
+        guard let wide = number.asInt64 else { return nil }
+        return Self(exactly: wide)
     }
+
+    @inline(__always)
+    static func value(of decimal: PlainDecimal) -> Self? { Self(exactly: decimal.asInt64) }
 }
 
 extension FixedWidthInteger where Self: UnsignedInteger {
     @inline(__always)
+    static func value(of number: JSONNumber) -> Self? {
+        guard let wide = number.asUInt64 else { return nil }
+        return Self(exactly: wide)
+    }
+
+    @inline(__always)
+    static func value(of decimal: PlainDecimal) -> Self? { Self(exactly: decimal.asInt64) }
+}
+
+extension TensorElement where Self: FixedWidthInteger {
+    @inline(__always)
+    static var canHaveFraction: Bool { false }
+
+    @inline(__always)
     static func readInteger(_ reader: inout JSONReader) throws(CodecFailure) -> Self {
         let number = try reader.number()
-        guard let wide = number.asUInt64, let value = Self(exactly: wide) else {
+        guard let value = value(of: number) else {
             throw reader.fail("a number is no integer, or out of the range of its datatype", at: number.text)
         }
         return value
@@ -85,7 +106,6 @@ extension Double: TensorElement {
 
     @inline(__always)
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> Double {
-        if let value = reader.plainDecimal() { return value }
         let number = try reader.number()
         guard let value = number.asDouble else {
             throw reader.fail("a number is out of the range of its datatype", at: number.text)
@@ -93,20 +113,35 @@ extension Double: TensorElement {
         return value
     }
     @inline(__always)
+    static func value(of number: JSONNumber) -> Double? { number.asDouble }
+    @inline(__always)
+    static func value(of decimal: PlainDecimal) -> Double? { decimal.asDouble }
+    @inline(__always)
     static func write(_ value: Double, _ writer: inout JSONWriter) throws(CodecFailure) { try writer.number(value) }
 }
 
 extension Float: TensorElement {
     static var notANumber: Float? { nan }
 
-    /// Rounded by way of binary64, as Triton and NumPy do: a client gets what it gets without the gateway.
     @inline(__always)
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> Float {
-        let position = reader.cursor
-        let value = Float(try Double.read(&reader))
-        guard value.isFinite else { throw reader.fail("a number is out of the range of its datatype", at: position) }
+        let number = try reader.number()
+        guard let value = value(of: number) else {
+            throw reader.fail("a number is out of the range of its datatype", at: number.text)
+        }
         return value
     }
+
+    /// Rounded by way of binary64, as Triton and NumPy do: a client gets what it gets without the gateway.
+    @inline(__always)
+    static func value(of number: JSONNumber) -> Float? {
+        guard let wide = number.asDouble else { return nil }
+        let value = Float(wide)
+        return value.isFinite ? value : nil
+    }
+    /// Never too large.
+    @inline(__always)
+    static func value(of decimal: PlainDecimal) -> Float? { Float(decimal.asDouble) }
     @inline(__always)
     static func write(_ value: Float, _ writer: inout JSONWriter) throws(CodecFailure) { try writer.number(value) }
 }
@@ -118,11 +153,21 @@ struct BoolElement: TensorElement {
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> BoolElement {
         guard try reader.peek() == .number else { return BoolElement(byte: try reader.boolean() ? 1 : 0) }
         let number = try reader.number()
-        guard let value = number.asInt64, value == 0 || value == 1 else {
-            throw reader.fail("expected true or false", at: number.text)
-        }
+        guard let value = value(of: number) else { throw reader.fail("expected true or false", at: number.text) }
+        return value
+    }
+
+    static func value(of number: JSONNumber) -> BoolElement? {
+        guard let value = number.asInt64, value == 0 || value == 1 else { return nil }
         return BoolElement(byte: UInt8(value))
     }
+
+    static func value(of decimal: PlainDecimal) -> BoolElement? {
+        let value = decimal.asInt64
+        return value == 0 || value == 1 ? BoolElement(byte: UInt8(value)) : nil
+    }
+
+    static var canHaveFraction: Bool { false }
 
     static func write(_ value: BoolElement, _ writer: inout JSONWriter) throws(CodecFailure) {
         try writer.boolean(value.byte != 0)
@@ -136,10 +181,24 @@ struct HalfElement: TensorElement {
     static var notANumber: HalfElement? { HalfElement(bits: 0x7E00) }
 
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> HalfElement {
-        let position = reader.cursor
-        let value = Float16(try Double.read(&reader))
-        guard value.isFinite else { throw reader.fail("a number is out of the range of its datatype", at: position) }
-        return HalfElement(bits: value.bitPattern)
+        let number = try reader.number()
+        guard let value = value(of: number) else {
+            throw reader.fail("a number is out of the range of its datatype", at: number.text)
+        }
+        return value
+    }
+
+    static func value(of number: JSONNumber) -> HalfElement? {
+        number.asDouble.flatMap(rounded)
+    }
+
+    static func value(of decimal: PlainDecimal) -> HalfElement? {
+        rounded(decimal.asDouble)
+    }
+
+    private static func rounded(_ wide: Double) -> HalfElement? {
+        let value = Float16(wide)
+        return value.isFinite ? HalfElement(bits: value.bitPattern) : nil
     }
 
     static func write(_ value: HalfElement, _ writer: inout JSONWriter) throws(CodecFailure) {
@@ -154,12 +213,25 @@ struct BrainElement: TensorElement {
     static var notANumber: BrainElement? { BrainElement(bits: 0x7FC0) }
 
     static func read(_ reader: inout JSONReader) throws(CodecFailure) -> BrainElement {
-        let bits = try Float.read(&reader).bitPattern
-        // To the nearest, ties to even. A carry may run into the exponent, which is what rounding up means there.
+        let single = try Float.read(&reader)
+        guard let value = rounded(single) else { throw reader.fail("a number is out of the range of its datatype") }
+        return value
+    }
+
+    static func value(of number: JSONNumber) -> BrainElement? {
+        Float.value(of: number).flatMap(rounded)
+    }
+
+    static func value(of decimal: PlainDecimal) -> BrainElement? {
+        Float.value(of: decimal).flatMap(rounded)
+    }
+
+    /// To the nearest, ties to even; nil when that is infinite.
+    private static func rounded(_ single: Float) -> BrainElement? {
+        let bits = single.bitPattern
+        // A carry may run into the exponent, which is what rounding up means there.
         let rounded = bits &+ 0x7FFF &+ (bits >> 16 & 1)
-        guard rounded & 0x7F80_0000 != 0x7F80_0000 else {
-            throw reader.fail("a number is out of the range of its datatype")
-        }
+        guard rounded & 0x7F80_0000 != 0x7F80_0000 else { return nil }
         return BrainElement(bits: UInt16(truncatingIfNeeded: rounded >> 16))
     }
 

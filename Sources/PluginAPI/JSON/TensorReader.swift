@@ -144,11 +144,12 @@ public struct TensorReader: BitwiseCopyable {
     ) throws(CodecFailure) {
         try reader.beginArray()
         var isFirst = true
-        var index = 0
+        var index = sink.takeRun(&reader, count, &isFirst)
         while try reader.nextElement(&isFirst) {
             guard index < count else { throw mismatch(reader, count, index + 1) }
             try sink.take(&reader)
             index += 1
+            index += sink.takeRun(&reader, count - index, &isFirst)
         }
         guard index == count else { throw mismatch(reader, count, index) }
     }
@@ -169,6 +170,9 @@ public struct TensorReader: BitwiseCopyable {
 /// Takes one element after the other; the caller has counted that there is room.
 private protocol ElementSink {
     mutating func take(_ reader: inout JSONReader) throws(CodecFailure)
+    /// Takes as many elements of an array as can be read fast, `count` at most, and returns their number. The reader
+    /// stands before the array's first element, or behind the last one that was taken.
+    mutating func takeRun(_ reader: inout JSONReader, _ count: Int, _ isFirst: inout Bool) -> Int
 }
 
 private struct FixedSink<Element: TensorElement>: ElementSink {
@@ -184,6 +188,14 @@ private struct FixedSink<Element: TensorElement>: ElementSink {
             next.pointee = try Element.read(&reader)
         }
         next += 1
+    }
+
+    @inline(__always)
+    mutating func takeRun(_ reader: inout JSONReader, _ count: Int, _ isFirst: inout Bool) -> Int {
+        let taken = reader.readRun(into: next, count: count, isFirst: isFirst)
+        next += taken
+        isFirst = isFirst && taken == 0
+        return taken
     }
 }
 
@@ -207,6 +219,8 @@ private struct BytesSink: ElementSink {
         UnsafeMutableRawPointer(start + size).storeBytes(of: stored.littleEndian, as: UInt32.self)
         size += 4 + length
     }
+
+    mutating func takeRun(_ reader: inout JSONReader, _ count: Int, _ isFirst: inout Bool) -> Int { 0 }
 
     private static func base64(
         _ reader: inout JSONReader, _ target: UnsafeMutablePointer<UInt8>, _ room: Int
