@@ -143,5 +143,22 @@ extension EndToEnd {
             let response = try #require(try MessageReader(staying).response(to: "POST"))
             #expect(try JSON(response.bodyText)["outputs"][0]["data"].integers == [20])
         }
+
+        /// Two requests that are not alike, with parameters chosen so that whatever is summed up of them is the same.
+        @Test func requestsMadeToLookAlikeNeverShareACall() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 8, delay: 300))
+            let sockets = try (0..<2).map { _ in try gateway.connect() }
+            for (socket, (name, number)) in zip(sockets, [("x", 7), ("y", -1_787_471_600_677_623_350)]) {
+                let body =
+                    "{\"inputs\":[{\"name\":\"\(name)\",\"datatype\":\"INT64\",\"shape\":[1,1],\"data\":[1]}],"
+                    + "\"parameters\":{\"p\":\(number)}}"
+                socket.send(
+                    "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            }
+            for socket in sockets { #expect(try MessageReader(socket).response(to: "POST")?.status == 200) }
+            let names = try backend.requests.map { try JSON($0.bodyText)["inputs"][0]["name"].text }
+            #expect(names.count == 2 && Set(names) == ["x", "y"])
+        }
     }
 }
