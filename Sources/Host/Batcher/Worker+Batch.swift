@@ -50,7 +50,7 @@ extension Worker {
             to: BatchMember(
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
-                deadline: request.pointee.deadline_ns, enqueued: now, block: block,
+                deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation))
         exchange.pointee.machine.joinBatch()
         exchange.pointee.isBatchMember = true

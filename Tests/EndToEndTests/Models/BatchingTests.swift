@@ -160,5 +160,32 @@ extension EndToEnd {
             let names = try backend.requests.map { try JSON($0.bodyText)["inputs"][0]["name"].text }
             #expect(names.count == 2 && Set(names) == ["x", "y"])
         }
+
+        /// The time of a request counts from its last byte: a slow upload must not use it up.
+        @Test func aRequestWhoseBodyCameLateIsServed() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 8, delay: 10)
+            configuration.gateway = ["  routing: { default_timeout_ms: 1000 }"]
+            configuration.routes = "[ { prefix: /silent, model: silent } ]"
+            configuration.adapters.append("passthrough")
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                _ = connection.socket.closedByPeer()
+            }
+            configuration.models += [
+                "  silent:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(silent.endpoint)\" ], protocol: passthrough }",
+            ]
+            let gateway = try Gateway(configuration)
+            let slow = try gateway.connect()
+            let request = Self.request([4], id: 1)
+            slow.send(String(request.dropLast(1)))
+            try waitUntil("the head is there") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            // One with the same limit that nobody answers: when its time is over, so is that of the head.
+            #expect(try gateway.get("/silent").status == 504)
+            slow.send(String(request.suffix(1)))
+            let response = try #require(try MessageReader(slow).response(to: "POST"))
+            #expect(response.status == 200, "\(response.bodyText)")
+        }
     }
 }
