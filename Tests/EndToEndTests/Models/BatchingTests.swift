@@ -187,5 +187,22 @@ extension EndToEnd {
             let response = try #require(try MessageReader(slow).response(to: "POST"))
             #expect(response.status == 200, "\(response.bodyText)")
         }
+
+        /// The worker that gathers the batches may have no client of its own.
+        @Test func aMemberOfAnotherWorkerIsServedWhileTheGatewayStops() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 100, delay: 1_000)
+            // So many that the client is most likely not with the worker that gathers.
+            configuration.workers = 8
+            configuration.gateway = ["  routing: { default_timeout_ms: 20000 }"]
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            socket.send(Self.request([3], id: 1))
+            try waitUntil("the request has begun") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            gateway.process.signal(SIGTERM)
+            let response = try #require(try MessageReader(socket).response(to: "POST"))
+            #expect(response.status == 200, "\(response.bodyText)")
+            #expect(try gateway.process.wait() == 0)
+        }
     }
 }
