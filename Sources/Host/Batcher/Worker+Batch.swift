@@ -50,7 +50,7 @@ extension Worker {
             to: BatchMember(
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
-                deadline: request.pointee.deadline_ns, enqueued: now, block: block,
+                deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation))
         exchange.pointee.machine.joinBatch()
         exchange.pointee.isBatchMember = true
@@ -135,6 +135,13 @@ extension Worker {
         let pool = member.pointee.pool
         guard let batching = pool.pointee.batching else { return }
         var position = batching.pointee.groups.firstIndex { $0.key == member.pointee.key }
+        // A key is a sum of what clients send, which they can choose to be equal: what is merged has to be alike.
+        if let position, let first = batching.pointee.groups[position].queue.entries.first?.member,
+            !PayloadLikeness.areAlike(first.pointee.block.payload.pointee, member.pointee.block.payload.pointee)
+        {
+            startBatch(pool, [member])
+            return
+        }
         if position == nil {
             guard batching.pointee.groups.count < PoolBatching.groupsAtMost else {
                 startBatch(pool, [member])

@@ -125,8 +125,8 @@ extension Settings.Queue {
         section.integer("max_size", into: &maxSize, 1...1_000_000, "Requests that may wait for one pool.")
         section.choice(
             "when_full", into: &whenFull,
-            "`reject` refuses the new request, `drop_oldest` the one that waited longest. `drop_lowest` (the least "
-                + "urgent) has no effect yet: it rejects.")
+            "`reject` refuses the new request, `drop_oldest` the one of this worker that waited longest. `drop_lowest` "
+                + "(the least urgent) has no effect yet: it rejects.")
         if whenFull == .dropLowest, let position = section.keyPosition("when_full") {
             section.reading.warning(position, "`when_full: drop_lowest` has no effect yet: a full queue rejects")
         }

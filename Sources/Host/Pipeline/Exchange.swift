@@ -93,6 +93,8 @@ struct Exchange: SlabElement {
     var nextWaiting: UnsafeMutablePointer<Exchange>?
     var previousWaiting: UnsafeMutablePointer<Exchange>?
     var isWaiting = false
+    /// A newer one has its place in the queue; its timer is about to have it answered.
+    var isDropped = false
     /// The response's head as received, when it is gathered; in the arena.
     var responseMessage: UnsafeMutablePointer<sluice_message>?
     // Times in nanoseconds of the monotonic clock.

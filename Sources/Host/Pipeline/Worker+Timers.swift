@@ -54,10 +54,17 @@ extension Worker {
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
     }
 
+    /// The same in nanoseconds, for whoever is to give up no earlier than we do.
+    func limitNs(_ exchange: ExchangePointer) -> UInt64 {
+        let limit = limitMs(exchange).multipliedReportingOverflow(by: 1_000_000)
+        return limit.overflow ? .max : limit.partialValue
+    }
+
     /// Starts the exchange's timer for the limit that applies now.
     func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
 
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
+        if exchange.pointee.isDropped { return answerDropped(exchange) }
         let machine = exchange.pointee.machine
         let bodyFlows = bodyFlows(exchange)
         let limit = limitMs(exchange)

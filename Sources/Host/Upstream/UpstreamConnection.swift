@@ -54,6 +54,17 @@ struct WorkerEndpoint {
     var session: OpaquePointer?
     var sessionContext: OpaquePointer?
 
+    /// The most recently used one of those that were opened under `context`, an `SSL_CTX`; nil: without TLS. Pools that
+    /// name the same endpoint may trust differently, and none may use what another one has verified. The walk is as
+    /// long as one pool's idle connections, which its bound limits; mostly the first one fits.
+    func idle(under context: OpaquePointer?) -> UnsafeMutablePointer<UpstreamConnection>? {
+        var link = firstIdle
+        while let connection = link, connection.pointee.tls?.pointee.context != context {
+            link = connection.pointee.nextIdle
+        }
+        return link
+    }
+
     mutating func push(_ connection: UnsafeMutablePointer<UpstreamConnection>) {
         connection.pointee.isIdle = true
         connection.pointee.nextIdle = firstIdle

@@ -213,11 +213,7 @@ extension Worker {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
-        // What was opened under other settings of TLS is of no use any more.
-        while let idle = endpoint.pointee.firstIdle, idle.pointee.tls?.pointee.context != pool.pointee.tls {
-            close(idle)
-        }
-        if !fresh, let idle = endpoint.pointee.firstIdle {
+        if !fresh, let idle = endpoint.pointee.idle(under: pool.pointee.tls) {
             endpoint.pointee.remove(idle)
             idle.pointee.reused = true
             attach(exchange, idle, index)
@@ -227,6 +223,12 @@ extension Worker {
             }
             leaveQueue(exchange)
             return exchange.pointee.machine.handle(.connected(reused: true))
+        }
+        // One that stands idle under other settings of TLS, another pool's or those before a reload, gives way.
+        if endpoint.pointee.open >= pool.pointee.maxConnections, let oldest = endpoint.pointee.lastIdle,
+            oldest.pointee.tls?.pointee.context != pool.pointee.tls
+        {
+            close(oldest)
         }
         guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
         return connect(exchange, pool, endpoint, index)

@@ -18,11 +18,7 @@ extension Worker {
                 return fail(
                     exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the model's queue is full"), retryAfter: 1)
             }
-            metrics.rejected(.queueDropped)
-            let action = fail(
-                oldest, SLUICE_RESOURCE_EXHAUSTED, 503,
-                sluice_bytes("the model's queue is full, and newer requests took its place"), retryAfter: 1)
-            perform(oldest, action)
+            drop(oldest)
             waiting.pointee.wrappingAdd(1, ordering: .relaxed)
         }
         exchange.pointee.isWaiting = true
@@ -42,6 +38,24 @@ extension Worker {
             firstWaitingPool = pool
         }
         return exchange.pointee.machine.handle(.queued)
+    }
+
+    /// Takes the exchange out of the queue; the next turn of the loop answers it. Behind it on its connection the next
+    /// request may wait, which would want a place in this queue before the one that this one was dropped for has it.
+    private func drop(_ exchange: ExchangePointer) {
+        metrics.rejected(.queueDropped)
+        leaveQueue(exchange)
+        exchange.pointee.isDropped = true
+        timers.start(exchange.timer, at: nowMs &+ 1)
+    }
+
+    /// The turn of one that was dropped has come.
+    func answerDropped(_ exchange: ExchangePointer) {
+        exchange.pointee.isDropped = false
+        let action = fail(
+            exchange, SLUICE_RESOURCE_EXHAUSTED, 503,
+            sluice_bytes("the model's queue is full, and newer requests took its place"), retryAfter: 1)
+        perform(exchange, action)
     }
 
     func leaveQueue(_ exchange: ExchangePointer) {

@@ -368,7 +368,11 @@ final class Worker: @unchecked Sendable {
 
     private func leaveIfDrained() {
         guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
+        // A client of another worker may have a request in a batch that is gathered here. Who sees the last one off
+        // wakes the others.
+        guard settings.connections.isEmpty else { return }
         stopped = true
+        for peer in peers where peer !== self { peer.mailbox.send(.drain) }
     }
 
     private func snapshot() -> WorkerSnapshot {

@@ -26,6 +26,9 @@ final class ConnectionCount: Sendable {
         return false
     }
 
+    /// No client is left at any worker.
+    var isEmpty: Bool { open.load(ordering: .relaxed) == 0 }
+
     func give() { open.wrappingSubtract(1, ordering: .relaxed) }
 }
 

@@ -143,5 +143,66 @@ extension EndToEnd {
             let response = try #require(try MessageReader(staying).response(to: "POST"))
             #expect(try JSON(response.bodyText)["outputs"][0]["data"].integers == [20])
         }
+
+        /// Two requests that are not alike, with parameters chosen so that whatever is summed up of them is the same.
+        @Test func requestsMadeToLookAlikeNeverShareACall() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 8, delay: 300))
+            let sockets = try (0..<2).map { _ in try gateway.connect() }
+            for (socket, (name, number)) in zip(sockets, [("x", 7), ("y", -1_787_471_600_677_623_350)]) {
+                let body =
+                    "{\"inputs\":[{\"name\":\"\(name)\",\"datatype\":\"INT64\",\"shape\":[1,1],\"data\":[1]}],"
+                    + "\"parameters\":{\"p\":\(number)}}"
+                socket.send(
+                    "POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            }
+            for socket in sockets { #expect(try MessageReader(socket).response(to: "POST")?.status == 200) }
+            let names = try backend.requests.map { try JSON($0.bodyText)["inputs"][0]["name"].text }
+            #expect(names.count == 2 && Set(names) == ["x", "y"])
+        }
+
+        /// The time of a request counts from its last byte: a slow upload must not use it up.
+        @Test func aRequestWhoseBodyCameLateIsServed() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 8, delay: 10)
+            configuration.gateway = ["  routing: { default_timeout_ms: 1000 }"]
+            configuration.routes = "[ { prefix: /silent, model: silent } ]"
+            configuration.adapters.append("passthrough")
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                _ = connection.socket.closedByPeer()
+            }
+            configuration.models += [
+                "  silent:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(silent.endpoint)\" ], protocol: passthrough }",
+            ]
+            let gateway = try Gateway(configuration)
+            let slow = try gateway.connect()
+            let request = Self.request([4], id: 1)
+            slow.send(String(request.dropLast(1)))
+            try waitUntil("the head is there") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            // One with the same limit that nobody answers: when its time is over, so is that of the head.
+            #expect(try gateway.get("/silent").status == 504)
+            slow.send(String(request.suffix(1)))
+            let response = try #require(try MessageReader(slow).response(to: "POST"))
+            #expect(response.status == 200, "\(response.bodyText)")
+        }
+
+        /// The worker that gathers the batches may have no client of its own.
+        @Test func aMemberOfAnotherWorkerIsServedWhileTheGatewayStops() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 100, delay: 1_000)
+            // So many that the client is most likely not with the worker that gathers.
+            configuration.workers = 8
+            configuration.gateway = ["  routing: { default_timeout_ms: 20000 }"]
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            socket.send(Self.request([3], id: 1))
+            try waitUntil("the request has begun") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            gateway.process.signal(SIGTERM)
+            let response = try #require(try MessageReader(socket).response(to: "POST"))
+            #expect(response.status == 200, "\(response.bodyText)")
+            #expect(try gateway.process.wait() == 0)
+        }
     }
 }

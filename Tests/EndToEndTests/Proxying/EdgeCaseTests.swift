@@ -116,6 +116,32 @@ extension EndToEnd {
             #expect(backend.requests.map(\.target) == ["/0", "/4", "/5"])
         }
 
+        @Test func requestsThatWaitBehindDroppedOnesTakeTheirTurn() throws {
+            let release = Counter()
+            let backend = try ScriptedBackend { connection, _ in
+                try? waitUntil("the test lets the backend answer") { release.value > 0 }
+                connection.answer()
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint], version: ", max_connections: 1")
+            configuration.workers = 1
+            configuration.gateway = ["  queue: { max_size: 1, when_full: drop_oldest }"]
+            let gateway = try Gateway(configuration)
+            let first = try gateway.connect()
+            first.send("GET /0 HTTP/1.1\r\nHost: a\r\n\r\n")
+            try waitUntil("the first is under way") { backend.requests.count == 1 }
+            // Each one that is dropped makes room for the next of its own client, which drops the other client's.
+            let sockets = try (0..<2).map { _ in try gateway.connect() }
+            for socket in sockets {
+                socket.send(String(repeating: "GET /p HTTP/1.1\r\nHost: a\r\n\r\n", count: 40))
+            }
+            try waitUntil("all but the last were dropped") {
+                try gateway.metric("sluice_rejected_total", ["queue_dropped"]) == 79
+            }
+            #expect(try gateway.metric("sluice_queue_depth", ["web"]) == 1)
+            release.add(1)
+            #expect(try MessageReader(first).response()?.status == 200)
+        }
+
         @Test func rowsBeyondAllMeasureAreNobodysProblem() throws {
             let backend = try ScriptedBackend.ordinary()
             var configuration = GatewayConfiguration()
