@@ -10,7 +10,7 @@ FILTER ?=
 
 sanitizer_arguments = $(if $(SANITIZE),--sanitize=$(SANITIZE) --scratch-path .build-$(SANITIZE))
 
-.PHONY: run build test abuse bench fuzz lint scan clean
+.PHONY: run build test abuse abi bench fuzz lint scan clean
 
 run: build
 	exec .build/release/sluice serve --config plugins.yaml
@@ -50,6 +50,11 @@ fuzz:
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Plugins Tests
 	python3 Scripts/tidy.py
+
+# What of the plugin ABI differs from the newest release, or from SINCE.
+abi:
+	Scripts/setup.sh abi
+	Scripts/abi-diff.sh $(SINCE)
 
 # What scanners of TLS say of a listener.
 scan:

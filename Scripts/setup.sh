@@ -2,6 +2,7 @@
 # Installs what is missing on a Debian 12 machine that has a Swift toolchain, and only that:
 #
 #     Scripts/setup.sh build     what the gateway is compiled and linked with
+#     Scripts/setup.sh abi       what compares two versions of the plugin ABI
 #     Scripts/setup.sh test      what its tests run: a load generator, and a Python environment in .venv-test with the
 #                                model servers and clients of Tests/EndToEndTests/Clients/requirements.txt
 #
@@ -40,7 +41,11 @@ for purpose in "$@"; do
         command -v python3 >/dev/null || want[python3]=1
         python3 -c 'import ensurepip, venv' 2>/dev/null || want[python3-venv]=1
         ;;
-    *) fail "unknown purpose \"$purpose\"; build and test are known" ;;
+    abi)
+        command -v gcc >/dev/null || want[gcc]=1
+        command -v abidiff >/dev/null || want[abigail-tools]=1
+        ;;
+    *) fail "unknown purpose \"$purpose\"; build, test and abi are known" ;;
     esac
 done
 
