@@ -42,13 +42,15 @@ struct BufferPool: ~Copyable {
     private(set) var bytesInUse = 0
     /// Those of `small`, `medium` and `large`, and those mapped for what is larger.
     var inUse: (small: Int, medium: Int, large: Int, mapped: Int) {
-        (free.0.inUse, free.1.inUse, free.2.inUse, mappedInUse)
+        (free.0.inUse, free.1.inUse, free.2.inUse, mapped.inUse)
     }
-    private var mappedInUse = 0
+    private var mapped = MappedBlocks()
     /// Set by each `take` and `give`; whoever reports `inUse` clears it.
     var hasChanged = false
-    /// Bytes on the free lists: what a burst leaves behind.
-    var bytesKept: Int { free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size }
+    /// Bytes that nobody uses: what a burst leaves behind.
+    var bytesKept: Int {
+        free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size + mapped.bytesKept
+    }
 
     private struct FreeList {
         var first: UnsafeMutableRawPointer?
@@ -90,10 +92,8 @@ struct BufferPool: ~Copyable {
             capacity = Self.large
             block = Self.pop(&free.2)
         } else {
-            guard size <= Int.max - 4_095 else { return .none }
-            capacity = (size + 4_095) & ~4_095
-            block = Self.map(capacity)
-            if block != nil { mappedInUse += 1 }
+            guard let taken = mapped.take(size) else { return .none }
+            (block, capacity) = (taken.base, taken.capacity)
         }
         guard let block else { return .none }
         bytesInUse += capacity
@@ -110,9 +110,7 @@ struct BufferPool: ~Copyable {
         case Self.small: Self.push(&free.0, block)
         case Self.medium: Self.push(&free.1, block)
         case Self.large: Self.push(&free.2, block)
-        default:
-            mappedInUse -= 1
-            munmap(block, buffer.capacity)
+        default: mapped.give(block, buffer.capacity)
         }
     }
 
@@ -124,13 +122,13 @@ struct BufferPool: ~Copyable {
             return block
         }
         guard list.size == small else {
-            guard let block = map(list.size) else { return nil }
+            guard let block = MappedBlocks.map(list.size) else { return nil }
             list.inUse += 1
             return block
         }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
         let group = 16
-        guard let region = map(small * group) else { return nil }
+        guard let region = MappedBlocks.map(small * group) else { return nil }
         for index in 1..<group { keep(&list, region + index * small) }
         list.inUse += 1
         return region
@@ -149,10 +147,5 @@ struct BufferPool: ~Copyable {
         block.storeBytes(of: list.first, as: UnsafeMutableRawPointer?.self)
         list.first = block
         list.count += 1
-    }
-
-    private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
-        let region = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        return region == MAP_FAILED ? nil : region
     }
 }

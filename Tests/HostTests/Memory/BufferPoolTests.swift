@@ -49,6 +49,25 @@ final class PoolUnderTest {
         #expect(pool.inUse == (0, 0, 0, 0))
     }
 
+    @Test func theLastLargeBlocksAreTakenAgainByThoseOfTheirSize() {
+        let pool = PoolUnderTest()
+        let first = pool.take(3_000_000)
+        pool.give(first)
+        #expect(pool.bytesKept == first.capacity)
+        let unlike = [2_000_000, 4_000_000].map { pool.take($0) }
+        #expect(!unlike.map(\.base).contains(first.base), "one is too large for it, the other too small")
+        let alike = pool.take(2_900_000)
+        #expect(alike.base == first.base && alike.capacity == first.capacity)
+        for buffer in unlike + [alike] { pool.give(buffer) }
+        // What is more than a few, or very large, goes back to the system.
+        let many = (0..<9).map { pool.take(2_000_000 + $0 * 600_000) }
+        let giant = pool.take(9 << 20)
+        for buffer in many + [giant] { pool.give(buffer) }
+        #expect(pool.bytesKept <= 4 * 8 << 20)
+        #expect(pool.bytesKept >= many.suffix(4).reduce(0) { $0 + $1.capacity })
+        #expect(pool.inUse == (0, 0, 0, 0) && pool.bytesInUse == 0)
+    }
+
     @Test func givingAnAbsentBufferChangesNothing() {
         let pool = PoolUnderTest()
         pool.give(.none)
