@@ -179,8 +179,11 @@ extension Worker {
             let ask = byTimer ? table.pointee.on_timer : table.pointee.enqueue
             ask.unsafelyUnwrapped(batching.pointee.batcher.instance, &view, &decision)
             guard decision.flush > 0 else {
-                // Rounded up: a timer never fires early. Whatever the plugin says, the sum must not wrap.
-                if decision.timer_ns != .max { timers.start(timer, at: decision.timer_ns / 1_000_000 + 1) }
+                // Rounded up: a timer never fires early. Whatever the plugin says, the sum must not wrap, nor may a
+                // time that has passed bring it back in the same turn: that turn would not end.
+                if decision.timer_ns != .max {
+                    timers.start(timer, at: max(decision.timer_ns / 1_000_000 + 1, nowMs + 1))
+                }
                 return
             }
             let flushed = batching.pointee.groups[position].queue.flush(

@@ -32,11 +32,16 @@ extension Worker {
             link = connection.pointee.next
         }
         if link == nil {
+            // One without calls that this pool may not use gives way.
+            if endpoint.pointee.open >= pool.pointee.maxConnections, let unused = unusedHTTP2(pool, endpoint) {
+                close(unused.pointee.socket)
+            }
             guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
             link = openHTTP2(exchange, pool, endpoint)
         }
         leaveQueue(exchange)
         guard let connection = link, let call = calls.take() else {
+            if let link, link.pointee.isCondemned, link.pointee.callCount == 0 { close(link.pointee.socket) }
             metrics.rejected(.memory)
             return fail(
                 exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
@@ -68,6 +73,19 @@ extension Worker {
             metrics.upstreamReused(pool: PoolMetricsID(index: opener.pointee.metrics))
         }
         return exchange.pointee.machine.handle(.connected(reused: true))
+    }
+
+    /// A connection without calls that was opened under other settings of TLS than the pool's.
+    private func unusedHTTP2(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
+    ) -> UnsafeMutablePointer<HTTP2Upstream>? {
+        var link = endpoint.pointee.firstHTTP2
+        while let connection = link {
+            let context = connection.pointee.socket.pointee.tls?.pointee.context
+            if connection.pointee.callCount == 0, context != pool.pointee.tls { return connection }
+            link = connection.pointee.next
+        }
+        return nil
     }
 
     /// Nil when there is no socket or memory; condemned when the endpoint refused at once.

@@ -103,6 +103,7 @@ extension Worker {
     /// The request as it is before an adapter has looked at it.
     func resetRequest(_ exchange: ExchangePointer) {
         let message = exchange.pointee.message.unsafelyUnwrapped
+        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         var value = sluice_request()
         value.message = UnsafePointer(message)
         value.model_id = SLUICE_NONE
@@ -110,7 +111,7 @@ extension Worker {
         value.attempt = 1
         value.received_ns = exchange.pointee.receivedAt
         value.deadline_ns = min(
-            exchange.pointee.receivedAt &+ generation.pointee.limits.defaultTimeoutNs, exchange.pointee.callDeadline)
+            exchange.pointee.receivedAt &+ limits.defaultTimeoutNs, exchange.pointee.callDeadline)
         if message.pointee.body_state != UInt32(SLUICE_BODY_NONE) {
             value.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
         }

@@ -36,8 +36,17 @@ extension Worker {
                 return gatherMore(exchange)
             }
             let text: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
-            // 25 bytes into an empty socket: what does not fit tells of a connection that is broken anyway.
-            _ = send(client, text.utf8Start, text.utf8CodeUnitCount)
+            let size = text.utf8CodeUnitCount
+            let sent = send(client, text.utf8Start, size)
+            if sent >= 0, sent < size {
+                // The socket is full of answers to requests before this one. The rest goes in front of this one's: over
+                // TLS a record that was begun must be the next one. A client goes on without it after a while.
+                var rest = buffers.take(BufferPool.small)
+                guard !rest.isAbsent else { return failWithoutMemory(exchange) }
+                rest.append(text.utf8Start + sent, size - sent)
+                client.pointee.writable = false
+                exchange.pointee.toClient.staged = rest
+            }
         }
         return gatherMore(exchange)
     }

@@ -165,7 +165,8 @@ extension Worker {
             if isCall {
                 writer.appendField("content-type", sluice_bytes("application/grpc"))
                 writer.appendField("te", sluice_bytes("trailers"))
-                appendTimeout(exchange, exchange.pointee.request?.pointee.deadline_ns ?? .max, &writer)
+                // Of a request whose body was slow the deadline counts from its last byte, as it does here.
+                appendTimeout(exchange, limitNs(exchange), &writer)
             } else if saysLength {
                 writer.appendFraming(.length(size))
             }
