@@ -74,6 +74,8 @@ struct Exchange: SlabElement {
     var replaySize: UInt64 = 0
     /// Buffers of the host that plugins gave to the exchange; in the arena.
     var adopted: UnsafeMutablePointer<AdoptedBuffer>?
+    /// The plugin whose call answered PENDING last.
+    var suspendedBy: Int32 = -1
     /// Filters were told that no complete answer will come.
     var filtersCancelled = false
     /// Counted in `Endpoint.inFlight`.

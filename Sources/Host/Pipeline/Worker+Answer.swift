@@ -80,7 +80,7 @@ extension Worker {
             case SLUICE_OK: position &-= 1
             case SLUICE_PENDING:
                 exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
-                return exchange.pointee.machine.handle(suspending)
+                return suspend(exchange, filter.pointee.plugin, suspending)
             default: return failPlugin(exchange, status, filter.pointee.plugin)
             }
         }

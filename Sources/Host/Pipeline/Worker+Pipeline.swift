@@ -241,7 +241,7 @@ extension Worker {
             switch status {
             case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_ANSWER: return answerUnified(exchange)
-            case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+            case SLUICE_PENDING: return suspend(exchange, filter.pointee.plugin, .suspended)
             default:
                 metrics.rejected(.filter)
                 return failPlugin(exchange, status, filter.pointee.plugin)
@@ -285,15 +285,22 @@ extension Worker {
         }
     }
 
-    /// A suspension has ended: the plugin that asked for it is called again.
-    func resume(token: UInt64) {
+    /// A call answered PENDING.
+    func suspend(
+        _ exchange: ExchangePointer, _ plugin: Int32, _ event: ExchangeMachine.Event
+    ) -> ExchangeMachine.Action {
+        exchange.pointee.suspendedBy = plugin
+        return exchange.pointee.machine.handle(event)
+    }
+
+    /// A suspension has ended: the plugin that asked for it is called again. What another one resumes, which has had its
+    /// own suspension before and resumes it a second time, is not meant.
+    func resume(token: UInt64, by plugin: Int32) {
         let index = UInt32(truncatingIfNeeded: token & 0xFF_FFFF)
         let generation = UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask
         guard let exchange = exchanges.find(index: index, generation: generation) else { return }
-        guard exchange.pointee.machine.phase == .suspended else {
-            // Resumed before the call that suspends has returned cannot be: the mailbox is read between events.
-            return
-        }
+        // Resumed before the call that suspends has returned cannot be: the mailbox is read between events.
+        guard exchange.pointee.machine.phase == .suspended, exchange.pointee.suspendedBy == plugin else { return }
         exchange.pointee.isResumed = true
         perform(exchange, exchange.pointee.machine.handle(.resumed))
     }

@@ -33,7 +33,7 @@ extension Worker {
             case SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
                 return exchange.pointee.machine.handle(.payloadNeeded)
-            case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+            case SLUICE_PENDING: return suspend(exchange, router.pointee.plugin, .suspended)
             default: return failPlugin(exchange, status, router.pointee.plugin)
             }
         }

@@ -121,7 +121,8 @@ enum HostServices {
             guard let context = InstanceContext.from(context) else { return }
             let worker = Int(token >> 52)
             guard worker < context.environment.workers.count else { return }
-            context.environment.workers[worker].mailbox.send(.resume, value: token)
+            context.environment.workers[worker].mailbox.send(
+                .resume, value: token, pointer: UnsafeMutableRawPointer(bitPattern: UInt(context.pluginID) + 1))
         },
         resumed: { _, handle in handle.map { ExchangePointer($0).pointee.isResumed } ?? false },
         peer: { _, handle in

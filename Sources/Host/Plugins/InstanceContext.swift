@@ -9,6 +9,8 @@ final class InstanceContext: @unchecked Sendable {
     let plugin: String
     /// `plugin` for C callbacks; freed with the context.
     let source: UnsafeMutableBufferPointer<UInt8>
+    /// The plugin as metrics and the tables of workers number it.
+    let pluginID: Int32
     /// Nil for a shared instance.
     let workerIndex: Int?
     let environment: HostEnvironment
@@ -43,6 +45,7 @@ final class InstanceContext: @unchecked Sendable {
         self.models = models
         self.modelCount = modelCount
         self.modelNames = modelNames
+        pluginID = environment.registry.plugin(plugin).index
         metrics = environment.registry.writer(worker: workerIndex)
         source = .allocate(capacity: plugin.utf8.count)
         _ = source.initialize(from: plugin.utf8)

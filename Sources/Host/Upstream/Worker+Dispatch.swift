@@ -52,7 +52,7 @@ extension Worker {
         exchange.pointee.isResumed = false
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
-        case SLUICE_PENDING: return exchange.pointee.machine.handle(.suspended)
+        case SLUICE_PENDING: return suspend(exchange, backend.plugin, .suspended)
         default: return failPlugin(exchange, status, backend.plugin)
         }
     }

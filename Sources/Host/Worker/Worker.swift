@@ -268,7 +268,7 @@ final class Worker: @unchecked Sendable {
         switch message.kind {
         case .generation:
             if let pointer = message.pointer { take(pointer.assumingMemoryBound(to: WorkerGeneration.self)) }
-        case .resume: resume(token: message.value)
+        case .resume: resume(token: message.value, by: Int32(truncatingIfNeeded: Int(bitPattern: message.pointer)) - 1)
         case .batchMember: if let pointer = message.pointer { receiveMember(pointer) }
         case .batchReply: if let pointer = message.pointer { receiveReply(pointer) }
         case .batchCancel:

@@ -93,6 +93,23 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"response\""]) == 2)
         }
 
+        /// Two plugins, each of which resumes twice: the second word of the first must not end the wait of the second,
+        /// which would let the request pass before its turn.
+        @Test func whoeverResumesTwiceEndsNobodyElsesSuspension() throws {
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.workers = 1
+            configuration.plugins = ["eager", "patient"].map {
+                "  - { name: \($0), library: \(directory.file("pause.so")) }"
+            }
+            configuration.filters = ["eager", "patient"]
+            configuration.gateway = ["  routing: { default_timeout_ms: 300 }"]
+            let both = try Gateway(configuration)
+            #expect(try both.get("/twice-request").status == 504)
+            #expect(try both.metric("sluice_plugin_eager_resumed_total") == 1)
+            #expect(try both.metric("sluice_plugin_patient_suspended_total") == 1)
+            #expect(try both.metric("sluice_plugin_patient_resumed_total") == 0)
+        }
+
         @Test func aClientThatLeavesCancels() throws {
             let socket = try gateway.connect()
             socket.send("GET /never-request HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -119,6 +136,7 @@ extension EndToEnd {
               const sluice_timer *timer;
               const sluice_metrics *metrics;
               uint32_t suspended, resumed, cancelled;
+              int is_patient;
             };
             struct waiting {
               struct pause *pause;
@@ -151,8 +169,8 @@ extension EndToEnd {
             }
 
             static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)arguments;
               struct pause *pause = calloc(1, sizeof *pause);
+              pause->is_patient = begins(arguments->name, "patient");
               pause->context = host->context;
               pause->exchange = host->service(host->context, text(SLUICE_EXCHANGE));
               pause->timer = host->service(host->context, text(SLUICE_TIMER));
@@ -186,7 +204,15 @@ extension EndToEnd {
                 waiting->pause = pause;
                 waiting->token = pause->exchange->token(pause->context, exchange);
                 pause->timer->start(pause->context, 5000000, fire, waiting);
-              } else if (!begins(path, "never")) {
+              } else if (begins(path, "twice") && !pause->is_patient) {
+                // The second word comes when the other one has suspended the exchange.
+                for (uint64_t delay = 5000000; delay <= 50000000; delay += 45000000) {
+                  struct waiting *waiting = malloc(sizeof *waiting);
+                  waiting->pause = pause;
+                  waiting->token = pause->exchange->token(pause->context, exchange);
+                  pause->timer->start(pause->context, delay, fire, waiting);
+                }
+              } else if (!begins(path, "never") && !begins(path, "twice")) {
                 return SLUICE_OK;
               }
               pause->metrics->add(pause->context, pause->suspended, 1);

@@ -426,8 +426,8 @@ typedef struct sluice_exchange_service_1 {
   /* A token of the exchange for `resume`. Never reused while the process lives. [worker] */
   uint64_t (*token)(void *context, sluice_exchange *exchange);
   /* Ends the suspension of a call that returned SLUICE_PENDING: the host calls the same function of the same instance
-   * again, on the exchange's worker, with `resumed` in the exchange set. A token whose exchange is gone is dropped
-   * without harm. [any] */
+   * again, on the exchange's worker, with `resumed` in the exchange set. A token whose exchange is gone, or which
+   * another plugin has suspended meanwhile, is dropped without harm. [any] */
   void (*resume)(void *context, uint64_t token);
   /* True when the present call repeats one that returned SLUICE_PENDING. [worker] */
   bool (*resumed)(void *context, sluice_exchange *exchange);
