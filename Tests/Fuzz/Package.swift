@@ -2,7 +2,8 @@
 import PackageDescription
 
 /// Fuzzers, each one file `Sources/NAME/main.swift` with a corpus in `Corpus/` (run.sh says how that is named), and the
-/// module it feeds. To add one, add a line here and, for a new module, a link in `Sources/` and a target below.
+/// module it feeds. To add one, add a line here and, for a new module, a link in `Sources/` and a target below; one of
+/// what a module keeps to itself is a line of `hostFuzzers`.
 ///
 /// A package of its own, since libFuzzer's coverage has to be compiled into the modules under test, and a package
 /// may set such flags only for its own targets: hence the links in place of a dependency.
@@ -20,8 +21,24 @@ let fuzzers = [
     "YAMLFuzzer": "Configuration",
 ]
 
+/// Fuzzers of what the host keeps to itself. The files under test are links too, one by one in `Sources/NAME/Host`: as
+/// part of the executable they are open to it, and what they need stays visible.
+let hostFuzzers: [String: [Target.Dependency]] = [
+    "HTTP2HeadFuzzer": ["HTTP1", "SluiceABI", "CLinux", "CNGHTTP2"],
+    "HTTP2RequestTextFuzzer": ["HTTP1", "SluiceABI", "CLinux", "CNGHTTP2"],
+    "HTTP2FrameWalkFuzzer": [],
+    "GRPCFuzzer": ["HTTP1", "SluiceABI", "CLinux"],
+]
+
 /// libFuzzer hands each input over in memory of its exact size, so AddressSanitizer sees any read beyond it.
 let instrumented: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address"])]
+
+func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: ["FuzzDriver"] + dependencies, swiftSettings: instrumented,
+        // gold, the default, has an internal error on the coverage sections.
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
+}
 
 let package = Package(
     name: "sluice-fuzzers",
@@ -33,6 +50,9 @@ let package = Package(
 
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: instrumented),
+
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"]),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),
@@ -59,13 +79,8 @@ let package = Package(
             name: "FuzzArena", dependencies: ["FuzzDriver", "SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
     ]
         + fuzzers.sorted { $0.key < $1.key }.map { name, module in
-            .executableTarget(
-                name: name,
-                dependencies: ["FuzzDriver", .init(stringLiteral: module)]
-                    + (module.hasSuffix("Codec") ? ["FuzzArena"] : []),
-                swiftSettings: instrumented,
-                // gold, the default, has an internal error on the coverage sections.
-                linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
-        },
+            fuzzer(name, [.init(stringLiteral: module)] + (module.hasSuffix("Codec") ? ["FuzzArena"] : []))
+        }
+        + hostFuzzers.sorted { $0.key < $1.key }.map { fuzzer($0, $1) },
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,1 @@
+../../../../../Sources/Host/GRPC/GRPCTimeout.swift

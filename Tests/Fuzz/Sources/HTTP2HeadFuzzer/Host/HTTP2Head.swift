@@ -1,0 +1,1 @@
+../../../../../Sources/Host/HTTP2/HTTP2Head.swift
