@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// A block of bytes of one worker, with the received or staged part between `start` and `end`.
 ///
@@ -38,15 +39,16 @@ struct BufferPool: ~Copyable {
     static let large = 1_048_576
 
     private var free: (FreeList, FreeList, FreeList)
-    /// Bytes handed out at present, mapped ones included.
-    private(set) var bytesInUse = 0
-    /// Those of `small`, `medium` and `large`, and those mapped for what is larger.
-    var inUse: (small: Int, medium: Int, large: Int, mapped: Int) {
-        (free.0.inUse, free.1.inUse, free.2.inUse, mapped.inUse)
-    }
     private var mapped = MappedBlocks()
-    /// Set by each `take` and `give`; whoever reports `inUse` clears it.
-    var hasChanged = false
+    /// How many are in use of `small`, `medium` and `large`, and of those mapped for what is larger: four cells that
+    /// other threads may read, as those of metrics are.
+    private let counts: UnsafeMutablePointer<Atomic<UInt64>>
+    private let ownsCounts: Bool
+    var inUse: (small: Int, medium: Int, large: Int, mapped: Int) { (count(0), count(1), count(2), count(3)) }
+    /// Bytes handed out at present, mapped ones included.
+    var bytesInUse: Int {
+        count(0) * Self.small + count(1) * Self.medium + count(2) * Self.large + mapped.bytesInUse
+    }
     /// Bytes that nobody uses: what a burst leaves behind.
     var bytesKept: Int {
         free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size + mapped.bytesKept
@@ -55,13 +57,18 @@ struct BufferPool: ~Copyable {
     private struct FreeList {
         var first: UnsafeMutableRawPointer?
         var count = 0
-        var inUse = 0
         let size: Int
         /// How many stay: 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
         let bound: Int
     }
 
-    init() {
+    /// `counts`: four cells for `inUse`, which outlive the pool; its own unless said.
+    init(counts given: UnsafeMutablePointer<Atomic<UInt64>>? = nil) {
+        ownsCounts = given == nil
+        counts = given ?? .allocate(capacity: 4)
+        if ownsCounts {
+            for index in 0..<4 { (counts + index).initialize(to: Atomic(0)) }
+        }
         free = (
             FreeList(first: nil, size: Self.small, bound: 1_024), FreeList(first: nil, size: Self.medium, bound: 128),
             FreeList(first: nil, size: Self.large, bound: 8)
@@ -76,70 +83,78 @@ struct BufferPool: ~Copyable {
                 munmap(block, list.size)
             }
         }
+        if ownsCounts { counts.deallocate() }
+    }
+
+    private func count(_ index: Int) -> Int { Int(truncatingIfNeeded: counts[index].load(ordering: .relaxed)) }
+
+    /// One thread writes, so that no lock prefix is needed.
+    @inline(__always)
+    private func change(_ index: Int, by step: Int) {
+        let count = counts[index].load(ordering: .relaxed)
+        counts[index].store(count &+ UInt64(bitPattern: Int64(step)), ordering: .relaxed)
     }
 
     /// A buffer of at least `size` bytes, or none when the system has no memory left.
     mutating func take(_ size: Int) -> Buffer {
         let block: UnsafeMutableRawPointer?
         let capacity: Int
+        let index: Int
         if size <= Self.small {
-            capacity = Self.small
+            (capacity, index) = (Self.small, 0)
             block = Self.pop(&free.0)
         } else if size <= Self.medium {
-            capacity = Self.medium
+            (capacity, index) = (Self.medium, 1)
             block = Self.pop(&free.1)
         } else if size <= Self.large {
-            capacity = Self.large
+            (capacity, index) = (Self.large, 2)
             block = Self.pop(&free.2)
         } else {
             guard let taken = mapped.take(size) else { return .none }
             (block, capacity) = (taken.base, taken.capacity)
+            index = 3
         }
         guard let block else { return .none }
-        bytesInUse += capacity
-        hasChanged = true
+        change(index, by: 1)
         return Buffer(base: block.assumingMemoryBound(to: UInt8.self), capacity: capacity)
     }
 
     mutating func give(_ buffer: Buffer) {
         guard let base = buffer.base else { return }
-        bytesInUse -= buffer.capacity
-        hasChanged = true
         let block = UnsafeMutableRawPointer(base)
+        let index: Int
         switch buffer.capacity {
-        case Self.small: Self.push(&free.0, block)
-        case Self.medium: Self.push(&free.1, block)
-        case Self.large: Self.push(&free.2, block)
-        default: mapped.give(block, buffer.capacity)
+        case Self.small:
+            index = 0
+            Self.push(&free.0, block)
+        case Self.medium:
+            index = 1
+            Self.push(&free.1, block)
+        case Self.large:
+            index = 2
+            Self.push(&free.2, block)
+        default:
+            index = 3
+            mapped.give(block, buffer.capacity)
         }
+        change(index, by: -1)
     }
 
     private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
         if let block = list.first {
             list.first = block.load(as: UnsafeMutableRawPointer?.self)
             list.count -= 1
-            list.inUse += 1
             return block
         }
-        guard list.size == small else {
-            guard let block = MappedBlocks.map(list.size) else { return nil }
-            list.inUse += 1
-            return block
-        }
+        guard list.size == small else { return MappedBlocks.map(list.size) }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
         let group = 16
         guard let region = MappedBlocks.map(small * group) else { return nil }
-        for index in 1..<group { keep(&list, region + index * small) }
-        list.inUse += 1
+        for index in 1..<group { push(&list, region + index * small) }
         return region
     }
 
     private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
-        list.inUse -= 1
-        keep(&list, block)
-    }
-
-    private static func keep(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
         if list.count >= list.bound {
             munmap(block, list.size)
             return

@@ -18,7 +18,8 @@ struct MappedBlocks: ~Copyable {
 
     private var kept: InlineArray<4, Block?> = .init(repeating: nil)
     private var next = 0
-    private(set) var inUse = 0
+    /// Of all blocks that were taken and not given back.
+    private(set) var bytesInUse = 0
 
     /// Bytes that stay mapped though nobody uses them.
     var bytesKept: Int {
@@ -42,16 +43,16 @@ struct MappedBlocks: ~Copyable {
                 continue
             }
             kept[index] = nil
-            inUse += 1
+            bytesInUse += block.capacity
             return (block.base, block.capacity)
         }
         guard let base = Self.map(capacity) else { return nil }
-        inUse += 1
+        bytesInUse += capacity
         return (base, capacity)
     }
 
     mutating func give(_ base: UnsafeMutableRawPointer, _ capacity: Int) {
-        inUse -= 1
+        bytesInUse -= capacity
         guard capacity <= Self.keptSize else {
             munmap(base, capacity)
             return

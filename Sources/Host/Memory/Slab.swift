@@ -24,12 +24,20 @@ struct Slab<Element: SlabElement>: ~Copyable {
     private var free: [UInt32] = []
     private(set) var inUse = 0
     private let bound: Int
+    /// What an element is when it is taken: copied, since setting a hundred fields one by one costs more.
+    private let pristine: UnsafeMutablePointer<Element>
 
     private static var blockSize: Int { 64 }
 
-    init(bound: Int) { self.bound = bound }
+    init(bound: Int) {
+        self.bound = bound
+        pristine = .allocate(capacity: 1)
+        pristine.initialize(to: Element(slot: SlabSlot(index: 0)))
+    }
 
     deinit {
+        pristine.deinitialize(count: 1)
+        pristine.deallocate()
         for block in blocks {
             block.deinitialize(count: Self.blockSize)
             block.deallocate()
@@ -54,7 +62,8 @@ struct Slab<Element: SlabElement>: ~Copyable {
         let element = pointer(index)
         var slot = element.pointee.slot
         slot.generation = (slot.generation &+ 1) & SlabSlot.generationMask
-        element.pointee = Element(slot: slot)
+        element.update(from: pristine, count: 1)
+        element.pointee.slot = slot
         inUse += 1
         return element
     }

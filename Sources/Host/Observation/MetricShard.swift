@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The series of one model version, the same in every generation. [any]
 struct PoolMetricsID: Hashable, Sendable {
     let index: Int32
@@ -177,11 +179,8 @@ struct MetricShard: Sendable {
         if sent != 0 { cells.add(sent, at: MetricLayout.sent + side.rawValue) }
     }
 
-    /// So many buffers of a class are in use.
-    @inline(__always)
-    func buffers(_ bufferClass: BufferClass, inUse count: Int) {
-        cells.set(UInt64(bitPattern: Int64(count)), at: MetricLayout.buffers + bufferClass.rawValue)
-    }
+    /// Where the worker's pool counts the buffers in use, in the order of `BufferClass`.
+    var buffersInUse: UnsafeMutablePointer<Atomic<UInt64>> { cells.base + MetricLayout.buffers }
 
     // MARK: Plugins
 

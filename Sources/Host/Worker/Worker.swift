@@ -93,7 +93,7 @@ final class Worker: @unchecked Sendable {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         now = clinux_monotonic_ns()
         bufferPlace = .allocate(capacity: 1)
-        bufferPlace.initialize(to: BufferPool())
+        bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse))
         timerPlace = .allocate(capacity: 1)
         timerPlace.initialize(to: TimerWheel(now: now / 1_000_000))
         clientPlace = .allocate(capacity: 1)
@@ -210,22 +210,11 @@ final class Worker: @unchecked Sendable {
                 if firstDirtyUpstream != nil { flushDirtyUpstreams() }
                 if firstDirty != nil { flushDirty() }
             }
-            if buffers.hasChanged { reportBuffers() }
             if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
         // Only now: with the last worker's word the main thread destroys what this turn may still have called.
         control.send(.workerLeft(index))
-    }
-
-    /// Once a turn: each step of a request takes and gives several.
-    private func reportBuffers() {
-        buffers.hasChanged = false
-        let inUse = buffers.inUse
-        metrics.buffers(.small, inUse: inUse.small)
-        metrics.buffers(.medium, inUse: inUse.medium)
-        metrics.buffers(.large, inUse: inUse.large)
-        metrics.buffers(.mapped, inUse: inUse.mapped)
     }
 
     private func handle(_ events: UInt32, _ token: UInt64) {
