@@ -7,8 +7,8 @@ struct Message {
     enum Kind: UInt8 {
         /// `pointer`: the `WorkerGeneration` to take over.
         case generation
-        /// `value`: the token of an exchange whose suspension ends; `pointer`: 1 more than the number of the plugin that
-        /// says so.
+        /// `value`: the token of an exchange whose suspension ends; `pointer`: 1 more than the number of the plugin
+        /// that says so.
         case resume
         /// `pointer`: a `BatchMember` for its home worker.
         case batchMember
