@@ -293,8 +293,8 @@ extension Worker {
         return exchange.pointee.machine.handle(event)
     }
 
-    /// A suspension has ended: the plugin that asked for it is called again. What another one resumes, which has had its
-    /// own suspension before and resumes it a second time, is not meant.
+    /// A suspension has ended: the plugin that asked for it is called again. What another one resumes, which has had
+    /// its own suspension before and resumes it a second time, is not meant.
     func resume(token: UInt64, by plugin: Int32) {
         let index = UInt32(truncatingIfNeeded: token & 0xFF_FFFF)
         let generation = UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask
