@@ -32,6 +32,17 @@ final class ImageFile {
     /// /proc/self/fd/N: were N reused, it would answer with this image for another file.
     func keepDescriptor() { keepsDescriptor = true }
 
+    /// Whatever in the kernel holds a page of the file for a moment (compaction, a look at which pages are used) makes
+    /// sealing fail with EBUSY, though nobody can write to it. Each attempt waits some 150 ms for the page by itself
+    /// (memfd_wait_for_pins in mm/memfd.c), so that eight are a second of patience, once in a reload. [main]
+    private static func seal(_ descriptor: Int32) -> Bool {
+        for _ in 0..<8 {
+            if clinux_seal(descriptor) == 0 { return true }
+            guard clinux_errno() == EBUSY else { return false }
+        }
+        return false
+    }
+
     /// Resolves `path`, checks who could have written it, and reads it. [main]
     static func read(
         path: String, allowGroupWritable: Bool, limit: Int
@@ -49,7 +60,7 @@ final class ImageFile {
         var isComplete = false
         defer { if !isComplete { close(target) } }
         try copy(source.descriptor, to: target, size: source.size)
-        guard clinux_seal(target) == 0 else { throw systemFault("sealing the memory file") }
+        guard seal(target) else { throw systemFault("sealing the memory file") }
         // Read what was sealed, not what was read: from here on the bytes that are checked are those that get loaded.
         guard let map = mmap(nil, source.size, PROT_READ, MAP_PRIVATE, target, 0), map != MAP_FAILED else {
             throw systemFault("mmap")
