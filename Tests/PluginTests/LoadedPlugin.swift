@@ -1,5 +1,6 @@
 import Glibc
 import SluiceABI
+import Synchronization
 
 /// A plugin's library as it was built, loaded beside the test binary: tests reach it through the C ABI alone.
 struct LoadedPlugin {
@@ -8,6 +9,9 @@ struct LoadedPlugin {
     }
 
     let block: UnsafePointer<sluice_plugin>
+
+    /// A host calls an entry on its main thread; tests run on many.
+    private static let entries = Mutex(())
 
     init(_ name: String) throws {
         let path = try LoadedPlugin.buildDirectory() + "/lib\(name).so"
@@ -18,7 +22,9 @@ struct LoadedPlugin {
             throw Failure(description: "\(path) exports no entry")
         }
         typealias Entry = @convention(c) (UInt32) -> UnsafePointer<sluice_plugin>?
-        guard let block = unsafeBitCast(symbol, to: Entry.self)(UInt32(SLUICE_ABI_VERSION)) else {
+        let entry = unsafeBitCast(symbol, to: Entry.self)
+        let address = Self.entries.withLock { _ in entry(UInt32(SLUICE_ABI_VERSION)).map { UInt(bitPattern: $0) } }
+        guard let address, let block = UnsafePointer<sluice_plugin>(bitPattern: address) else {
             throw Failure(description: "\(path) refuses the host")
         }
         self.block = block
