@@ -21,7 +21,9 @@ enum Clients {
 
     /// Runs a client to its end; anything but success is told with what it printed.
     static func run(_ name: String, _ arguments: [String]) throws {
-        let result = try ChildProcess.run(python, [script(name)] + arguments, .after(seconds: 90))
+        // A sanitizer makes tensors of 64 MB in JSON some ten times slower.
+        let patience = ChildProcess.memoryIsItsOwn ? 90.0 : 600
+        let result = try ChildProcess.run(python, [script(name)] + arguments, .after(seconds: patience))
         guard result.status == 0 else {
             throw HarnessError(
                 "\(name) \(arguments): \(result.status)\n\(result.output)\n\(result.errors.suffix(3_000))")
