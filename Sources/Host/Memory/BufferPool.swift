@@ -28,7 +28,7 @@ struct Buffer {
     }
 }
 
-/// The worker's buffers in three sizes, kept on free lists; larger ones are mapped and unmapped.
+/// The worker's buffers in three sizes, kept on free lists; larger ones are `MappedBlocks`.
 ///
 /// One thread's own: no lock. What is free stays in the pool up to a bound, so that a burst does not pin memory.
 struct BufferPool: ~Copyable {
