@@ -68,21 +68,26 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_upstream_connections_reused_total", ["web"]) > 0)
         }
 
-        @Test func poolsThatTrustDifferentlyKeepTheirConnectionsToOneEndpoint() throws {
-            let bench = try Bench()
+        /// Two pools of one endpoint that trust differently, of so many connections each.
+        private func poolsThatTrustDifferently(_ bench: Bench, connections: Int) throws -> Gateway {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["passthrough"]
             configuration.workers = 1
             configuration.routes = "[ { prefix: /a, model: a }, { prefix: /b, model: b } ]"
-            // One connection each: the other pool's must neither be closed nor stand in the way.
             for (name, tls) in [("a", bench.ca), ("b", "verify: false")] {
                 configuration.models += [
                     "  \(name):", "    versions:",
                     "      \"1\": { endpoints: [ \"https://127.0.0.1:\(bench.server.port)\" ], "
-                        + "protocol: passthrough, tls: { \(tls) }, max_connections: 2 }",
+                        + "protocol: passthrough, tls: { \(tls) }, max_connections: \(connections) }",
                 ]
             }
-            let gateway = try Gateway(configuration)
+            return try Gateway(configuration)
+        }
+
+        /// One connection each: the other pool's must neither be closed nor stand in the way.
+        @Test func poolsThatTrustDifferentlyKeepTheirConnectionsToOneEndpoint() throws {
+            let bench = try Bench()
+            let gateway = try poolsThatTrustDifferently(bench, connections: 2)
             for _ in 0..<3 {
                 for target in ["/a", "/b"] { #expect(try gateway.get(target).bodyText == "ok") }
             }
@@ -92,18 +97,7 @@ extension EndToEnd {
 
         @Test func anIdleConnectionOfAnotherPoolGivesWay() throws {
             let bench = try Bench()
-            var configuration = GatewayConfiguration()
-            configuration.adapters = ["passthrough"]
-            configuration.workers = 1
-            configuration.routes = "[ { prefix: /a, model: a }, { prefix: /b, model: b } ]"
-            for (name, tls) in [("a", bench.ca), ("b", "verify: false")] {
-                configuration.models += [
-                    "  \(name):", "    versions:",
-                    "      \"1\": { endpoints: [ \"https://127.0.0.1:\(bench.server.port)\" ], "
-                        + "protocol: passthrough, tls: { \(tls) }, max_connections: 1 }",
-                ]
-            }
-            let gateway = try Gateway(configuration)
+            let gateway = try poolsThatTrustDifferently(bench, connections: 1)
             for target in ["/a", "/b", "/a"] { #expect(try gateway.get(target).bodyText == "ok") }
         }
 
