@@ -7,8 +7,20 @@ let exportMap = "\(Context.packageDirectory)/Sources/PluginAPI/plugin.map"
 
 /// Every shipped plugin is a shared library of its own, written against the ABI alone.
 let swiftPlugins = [
-    "OpenInference", "RestPredict", "OpenAI", "Passthrough", "ByVersion", "LeastRequest", "SizeOrDelay", "ApiKey",
-    "LinearModel", "AccessLog", "ModelService", "TFServing", "LengthPrefixedTCP", "GRPCHealth",
+    "OpenInference",
+    "RestPredict",
+    "OpenAI",
+    "Passthrough",
+    "ByVersion",
+    "LeastRequest",
+    "SizeOrDelay",
+    "ApiKey",
+    "LinearModel",
+    "AccessLog",
+    "ModelService",
+    "TFServing",
+    "LengthPrefixedTCP",
+    "GRPCHealth",
 ]
 let cPlugins = ["RoundRobin"]
 
