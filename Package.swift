@@ -94,20 +94,22 @@ let package = Package(
         .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
         .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
         .target(name: "ELF", path: "Sources/Host/ELF"),
+        .target(name: "Resilience", path: "Sources/Host/Resilience"),
 
         .target(
             name: "Host",
             dependencies: [
-                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "HTTP1", "Configuration", "ELF",
+                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "HTTP1", "Configuration", "ELF", "Resilience",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            path: "Sources/Host", exclude: ["HTTP1", "Configuration", "ELF"]),
+            path: "Sources/Host", exclude: ["HTTP1", "Configuration", "ELF", "Resilience"]),
         .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
+        .testTarget(name: "ResilienceTests", dependencies: ["Resilience"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
         .testTarget(
