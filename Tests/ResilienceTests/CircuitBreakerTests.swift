@@ -249,7 +249,7 @@ struct CircuitBreakerTests {
             $0.window = 6 * second
         }
         fixture.requests(Array(repeating: true, count: 9))
-        fixture.now += 6 * second
+        fixture.now += 7 * second
         #expect(fixture.requests([true]) == .none)
         // Two in each second: the window slides, it is not begun anew.
         for _ in 0..<3 {

@@ -1,0 +1,168 @@
+import Testing
+
+@testable import Resilience
+
+@Suite("Outlier detection")
+struct OutlierTests {
+    /// A pool whose endpoints' counts the test adds to.
+    struct Pool {
+        var detector: OutlierDetector
+        var totals: [(successes: UInt32, failures: UInt32, latency: UInt64)]
+        var random = SeededGenerator(3)
+        var now: UInt64 = 100 * second
+
+        init(_ count: Int, _ change: (inout OutlierSettings) -> Void = { _ in }) {
+            var settings = OutlierSettings()
+            settings.jitter = 0
+            change(&settings)
+            detector = OutlierDetector(settings)
+            totals = Array(repeating: (0, 0, 0), count: count)
+            _ = detector.setHosts((0..<count).map { (UInt64($0), OutlierTotals()) })
+        }
+
+        mutating func add(_ host: Int, successes: UInt32, failures: UInt32 = 0, latency: UInt64 = millisecond) {
+            totals[host].successes += successes
+            totals[host].failures += failures
+            totals[host].latency &+= UInt64(successes) * latency
+        }
+
+        /// Everyone is well, but for what was added before.
+        mutating func interval() -> [OutlierChange] {
+            now += detector.settings.interval
+            return detector.evaluate(
+                totals.map { OutlierTotals(successes: $0.successes, failures: $0.failures, latency: $0.latency) },
+                now: now, random: &random)
+        }
+    }
+
+    @Test("Failures in a row are told at the threshold and its multiples; a success begins anew")
+    func consecutive() {
+        let cell = UnsafeMutablePointer<OutlierCell>.allocate(capacity: 1)
+        cell.initialize(to: OutlierCell())
+        defer { cell.deallocate() }
+        let counter = OutlierCounter(cell)
+        let fail = { counter.record(failed: true, latency: 1, threshold: 3) }
+        #expect([fail(), fail()] == [false, false])
+        #expect(!counter.record(failed: false, latency: 5, threshold: 3))
+        #expect([fail(), fail(), fail(), fail(), fail(), fail()] == [false, false, true, false, false, true])
+        counter.forgetFailuresInARow()
+        #expect([fail(), fail(), fail()] == [false, false, true])
+        #expect(!counter.record(failed: true, latency: 1, threshold: 0))
+        let (answers, failures, latency) = counter.totals.since(OutlierTotals())
+        #expect((answers, failures, latency) == (13, 12, 5))
+    }
+
+    @Test("Counts that run over still give the difference")
+    func wrapping() {
+        let earlier = OutlierTotals(answers: 7 << 32 | 0xffff_fffe, latency: .max - 3)
+        let later = OutlierTotals(answers: earlier.answers &+ 5 &+ 2 << 32, latency: 6)
+        let (answers, failures, latency) = later.since(earlier)
+        #expect((answers, failures, latency) == (5, 2, 10))
+    }
+
+    @Test("Each ejection is longer than the last, up to a cap, and what goes well makes the next one shorter")
+    func growingTime() {
+        var pool = Pool(4) { $0.maximumEjectionTime = 70 * second }
+        for expected in [30, 60, 70] as [UInt64] {
+            let until = pool.now + expected * second
+            #expect(
+                pool.detector.failedInARow(0, now: pool.now, random: 0)
+                    == .ejected(host: 0, .consecutiveFailures, until: until))
+            #expect(pool.detector.failedInARow(0, now: pool.now, random: 0) == nil)
+            #expect(pool.detector.giveBack(now: until - 1).isEmpty)
+            #expect(pool.detector.nextReturn == until)
+            #expect(pool.detector.giveBack(now: until) == [.returned(host: 0)])
+            pool.now = until
+        }
+        for _ in 0..<2 { #expect(pool.interval().isEmpty) }
+        #expect(
+            pool.detector.failedInARow(0, now: pool.now, random: 0)
+                == .ejected(host: 0, .consecutiveFailures, until: pool.now + 60 * second))
+    }
+
+    @Test("Jitter lengthens an ejection")
+    func jitter() {
+        var pool = Pool(2) { $0.jitter = 0.5 }
+        #expect(
+            pool.detector.failedInARow(0, now: pool.now, random: .max)
+                == .ejected(host: 0, .consecutiveFailures, until: pool.now + 45 * second))
+    }
+
+    @Test(
+        "No more are out than may be, one of two and more may, and never all",
+        arguments: [(1, 0.5, 0), (2, 0.1, 1), (3, 1.0, 2), (10, 0.3, 3), (10, 0.0, 1)])
+    func cap(hosts: Int, share: Double, expected: Int) {
+        var pool = Pool(hosts) { $0.maximumEjectedShare = share }
+        var out = 0
+        for host in 0..<hosts where pool.detector.failedInARow(host, now: pool.now, random: 0) != nil { out += 1 }
+        #expect(out == expected)
+        #expect(pool.detector.ejected == expected)
+    }
+
+    @Test("A pool that shrinks takes those back that are too many; those who stay keep their state")
+    func shrinking() {
+        var pool = Pool(10)
+        for host in [7, 8, 9] {
+            #expect(pool.detector.failedInARow(host, now: pool.now + UInt64(host), random: 0) != nil)
+        }
+        let changes = pool.detector.setHosts([9, 8, 7, 1].map { (UInt64($0), OutlierTotals()) })
+        #expect(changes == [.returned(host: 2), .returned(host: 1)])
+        #expect(pool.detector.hosts.map(\.isEjected) == [true, false, false, false])
+        #expect(pool.detector.hosts.map(\.ejections) == [1, 1, 1, 0])
+    }
+
+    @Test("Who fails far more often than the others is ejected", arguments: [5, 6, 20])
+    func successRate(hosts: Int) {
+        var pool = Pool(hosts)
+        for host in 0..<hosts { pool.add(host, successes: host == 2 ? 80 : 100, failures: host == 2 ? 20 : 0) }
+        #expect(pool.interval() == [.ejected(host: 2, .successRate, until: pool.now + 30 * second)])
+        // What it fails while it is out says nothing.
+        for host in 0..<hosts { pool.add(host, successes: host == 2 ? 0 : 100, failures: host == 2 ? 100 : 0) }
+        #expect(pool.interval().isEmpty)
+    }
+
+    @Test("All fail alike, or one a little more than the others: nobody is ejected")
+    func noOutlier() {
+        var pool = Pool(10)
+        for host in 0..<10 { pool.add(host, successes: 50, failures: 50) }
+        #expect(pool.interval().isEmpty)
+        for host in 0..<10 { pool.add(host, successes: host == 4 ? 98 : 100, failures: host == 4 ? 2 : 0) }
+        #expect(pool.interval().isEmpty)
+    }
+
+    @Test("Too few answers, or too few endpoints, are not compared")
+    func minimum() {
+        var pool = Pool(5)
+        for host in 0..<5 { pool.add(host, successes: host == 2 ? 0 : 100, failures: host == 2 ? 99 : 0) }
+        #expect(pool.interval().isEmpty)
+        pool = Pool(4)
+        for host in 0..<4 { pool.add(host, successes: host == 2 ? 0 : 100, failures: host == 2 ? 100 : 0) }
+        #expect(pool.interval().isEmpty)
+    }
+
+    @Test("Who is far slower than the median is ejected, and only where it hurts")
+    func latency() {
+        var pool = Pool(5)
+        for host in 0..<5 { pool.add(host, successes: 100, latency: host == 3 ? 400 * millisecond : 100 * millisecond) }
+        #expect(pool.interval() == [.ejected(host: 3, .latency, until: pool.now + 30 * second)])
+        pool = Pool(5)
+        for host in 0..<5 { pool.add(host, successes: 100, latency: host == 3 ? 40 * millisecond : millisecond) }
+        #expect(pool.interval().isEmpty)
+        pool = Pool(5)
+        for host in 0..<5 { pool.add(host, successes: 100, latency: host == 3 ? 290 * millisecond : 100 * millisecond) }
+        #expect(pool.interval().isEmpty)
+    }
+
+    @Test("When not all outliers may go, the worst do")
+    func worstFirst() {
+        var pool = Pool(10) {
+            $0.maximumEjectedShare = 0.1
+            $0.successRateDeviations = 1
+        }
+        for host in 0..<10 {
+            let failures: UInt32 = [3: 40, 5: 60, 8: 50][host] ?? 0
+            pool.add(host, successes: 100 - failures, failures: failures)
+        }
+        #expect(pool.interval() == [.ejected(host: 5, .successRate, until: pool.now + 30 * second)])
+    }
+}
