@@ -403,6 +403,25 @@ extension ABILayout {
                 ("on_endpoints", \.on_endpoints, 40),
             ])
         pin(
+            sluice_answer_head.self, "sluice_answer_head", 0xd1efb73254cb1711, 32, 8,
+            [
+                ("endpoint", \.endpoint, 0),
+                ("http_status", \.http_status, 4),
+                ("attempt", \.attempt, 8),
+                ("field_count", \.field_count, 12),
+                ("fields", \.fields, 16),
+                ("first_byte_ns", \.first_byte_ns, 24),
+            ])
+        pin(
+            sluice_balancer_2.self, "sluice_balancer_2", 0xfbcbb5cc16d659eb, 56, 8,
+            [
+                ("base", \.base, 0),
+                ("pick", \.pick, 24),
+                ("on_result", \.on_result, 32),
+                ("on_endpoints", \.on_endpoints, 40),
+                ("on_head", \.on_head, 48),
+            ])
+        pin(
             sluice_batch.self, "sluice_batch", 0x0bc0c4e3600a449c, 56, 8,
             [
                 ("count", \.count, 0),
@@ -622,6 +641,7 @@ extension ABILayout {
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")
         pin("SLUICE_ROUTER", SLUICE_ROUTER, "sluice.router/1")
         pin("SLUICE_BALANCER", SLUICE_BALANCER, "sluice.balancer/1")
+        pin("SLUICE_BALANCER_2", SLUICE_BALANCER_2, "sluice.balancer/2")
         pin("SLUICE_BATCHER", SLUICE_BATCHER, "sluice.batcher/1")
         pin("SLUICE_FILTER", SLUICE_FILTER, "sluice.filter/1")
         pin("SLUICE_BACKEND", SLUICE_BACKEND, "sluice.backend/1")

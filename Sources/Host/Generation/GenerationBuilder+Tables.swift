@@ -274,13 +274,32 @@ extension GenerationBuilder {
         _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ pool: WorkerPool, _ worker: Int
     ) -> BalancerLink? {
         let choice: Settings.PluginReference? = if let own = model.balancer { own } else { settings.pipeline.balancer }
-        guard let reference = choice,
+        guard let reference = choice else { return nil }
+        // A table of version 2 begins as one of version 1 does, and is used as one but for what it has beyond.
+        if plugins[reference.name]?.image.table(SLUICE_BALANCER_2, as: sluice_balancer_2.self) != nil {
+            guard
+                let made = make(
+                    reference, "sluice.balancer/2", "balancer", sluice_balancer_2.self, worker, model: model.name,
+                    version: version.version)
+            else { return nil }
+            let table = UnsafeRawPointer(made.table).assumingMemoryBound(to: sluice_balancer.self)
+            return link(reference, table, made.instance, pool, onHead: made.table.pointee.on_head)
+        }
+        guard
             let made = make(
                 reference, "sluice.balancer/1", "balancer", sluice_balancer.self, worker, model: model.name,
                 version: version.version)
         else { return nil }
-        made.table.pointee.on_endpoints?(made.instance, pool.endpoints, UInt32(pool.endpointCount))
-        return BalancerLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name))
+        return link(reference, made.table, made.instance, pool, onHead: nil)
+    }
+
+    private func link(
+        _ reference: Settings.PluginReference, _ table: UnsafePointer<sluice_balancer>,
+        _ instance: UnsafeMutableRawPointer?, _ pool: WorkerPool,
+        onHead: (@convention(c) (UnsafeMutableRawPointer?, UnsafePointer<sluice_answer_head>?) -> Void)?
+    ) -> BalancerLink {
+        table.pointee.on_endpoints?(instance, pool.endpoints, UInt32(pool.endpointCount))
+        return BalancerLink(table: table, instance: instance, plugin: metricsID(reference.name), onHead: onHead)
     }
 
     /// Batching needs both: a batcher in the chain and `batching` configured.

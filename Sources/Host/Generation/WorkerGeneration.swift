@@ -123,9 +123,12 @@ struct RouterChain {
 }
 
 struct BalancerLink {
+    /// Of version 1, or what version 2 begins with.
     var table: UnsafePointer<sluice_balancer>
     var instance: UnsafeMutableRawPointer?
     var plugin: Int32
+    /// Wants to see the heads of answers; of version 2 alone.
+    var onHead: (@convention(c) (UnsafeMutableRawPointer?, UnsafePointer<sluice_answer_head>?) -> Void)?
 }
 
 struct BatcherLink {

@@ -35,6 +35,7 @@ struct ExtensionKind: Sendable {
             ]),
         ExtensionKind(SLUICE_ROUTER, sluice_router.self, \.base, [("route", \.route)]),
         ExtensionKind(SLUICE_BALANCER, sluice_balancer.self, \.base, [("pick", \.pick)]),
+        ExtensionKind(SLUICE_BALANCER_2, sluice_balancer_2.self, \.base, [("pick", \.pick)]),
         ExtensionKind(
             SLUICE_BATCHER, sluice_batcher.self, \.base, [("enqueue", \.enqueue), ("on_timer", \.on_timer)]),
         ExtensionKind(

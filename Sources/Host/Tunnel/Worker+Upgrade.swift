@@ -45,8 +45,7 @@ extension Worker {
             metrics.parseFailed(.upstream, .other)
             return badResponse(exchange)
         }
-        exchange.pointee.firstByteAt = clinux_monotonic_ns()
-        exchange.pointee.httpStatus = 101
+        noteAnswer(exchange, head)
         upstream.pointee.input.start &+= head.pointee.headSize
         if let action = showHead(exchange) {
             keepHeadIfSuspended(exchange, upstream)

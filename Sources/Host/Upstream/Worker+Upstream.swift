@@ -241,8 +241,7 @@ extension Worker {
                 && upstream.pointee.input.count == head.pointee.headSize
             head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
         }
-        exchange.pointee.firstByteAt = clinux_monotonic_ns()
-        exchange.pointee.httpStatus = head.pointee.status
+        noteAnswer(exchange, head)
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
         exchange.pointee.toClient.setSource(head.pointee.body)
         upstream.pointee.input.start &+= head.pointee.headSize

@@ -51,6 +51,10 @@ public struct Offer {
 
     public static func balancer<Extension: Balancer & ~Copyable>(_ type: Extension.Type) -> Offer {
         BalancerTable.type = type
+        // Who reads no heads is a balancer to hosts of version 1, too.
+        if Extension.readsResponseHeads {
+            return Offer(id: "sluice.balancer/2") { keep(BalancerTable.makeWithHeads()) }
+        }
         return Offer(id: "sluice.balancer/1") { keep(BalancerTable.make()) }
     }
 

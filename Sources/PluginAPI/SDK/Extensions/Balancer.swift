@@ -111,11 +111,17 @@ public protocol Balancer: PluginExtension, ~Copyable {
     /// The pool's endpoints, before the first pick and at each change; they live until the next call. On the control
     /// thread before the first pick, then on the worker.
     mutating func endpointsChanged(_ endpoints: List<Endpoint>)
+    /// Whether `responseBegan` is called. False unless said; then no call is made, and nothing is spent on it.
+    static var readsResponseHeads: Bool { get }
+    /// The head of an endpoint's answer has come, at most once an attempt and before `attemptEnded`. On the worker.
+    mutating func responseBegan(_ head: AnswerHead)
 }
 
 extension Balancer where Self: ~Copyable {
     public mutating func attemptEnded(_ outcome: Outcome) {}
     public mutating func endpointsChanged(_ endpoints: List<Endpoint>) {}
+    public static var readsResponseHeads: Bool { false }
+    public mutating func responseBegan(_ head: AnswerHead) {}
 }
 
 /// The C functions of a balancer's table.
@@ -147,6 +153,22 @@ enum BalancerTable {
         return table
     }
 
+    /// The table of "sluice.balancer/2", for types that read the heads of answers.
+    static func makeWithHeads() -> sluice_balancer_2 {
+        let first = make()
+        var table = sluice_balancer_2()
+        table.base = first.base
+        table.base.struct_size = UInt32(MemoryLayout<sluice_balancer_2>.size)
+        table.pick = first.pick
+        table.on_result = first.on_result
+        table.on_endpoints = first.on_endpoints
+        table.on_head = { instance, head in
+            let box = Box.at(instance)
+            BalancerTable.responseBegan(box.pointee.type, box.pointee.state, head)
+        }
+        return table
+    }
+
     @inline(__always)
     static func pick<Extension: Balancer & ~Copyable>(
         _ type: Extension.Type, _ state: UnsafeMutableRawPointer, _ services: UnsafePointer<HostServices>,
@@ -171,5 +193,12 @@ enum BalancerTable {
         _ count: UInt32
     ) {
         state.assumingMemoryBound(to: Extension.self).pointee.endpointsChanged(List(endpoints, count: count))
+    }
+
+    @inline(__always)
+    static func responseBegan<Extension: Balancer & ~Copyable>(
+        _ type: Extension.Type, _ state: UnsafeMutableRawPointer, _ head: UnsafePointer<sluice_answer_head>?
+    ) {
+        state.assumingMemoryBound(to: Extension.self).pointee.responseBegan(AnswerHead(head.unsafelyUnwrapped))
     }
 }

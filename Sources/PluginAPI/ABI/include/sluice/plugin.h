@@ -688,6 +688,31 @@ typedef struct sluice_balancer_1 {
 } sluice_balancer;
 #define SLUICE_BALANCER "sluice.balancer/1"
 
+/* The head of an endpoint's final answer, as received. Valid during the call that passes it. */
+typedef struct sluice_answer_head_1 {
+  uint32_t endpoint; /* index at the time of `pick` */
+  uint32_t http_status;
+  uint32_t attempt;
+  uint32_t field_count;
+  const sluice_field *fields; /* in the order of the message, repeats kept; of gRPC, the headers before the messages */
+  uint64_t first_byte_ns;     /* from the attempt's begin */
+} sluice_answer_head;
+
+/*
+ * "sluice.balancer/2": begins with the functions of "sluice.balancer/1", which mean the same. Of a plugin that offers
+ * both the host takes this one.
+ */
+typedef struct sluice_balancer_2 {
+  sluice_instance base;
+  uint32_t (*pick)(void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_pick *pick);
+  void (*on_result)(void *instance, const sluice_outcome *outcome);
+  void (*on_endpoints)(void *instance, const sluice_endpoint *endpoints, uint32_t count);
+  /* Optional: the head of an answer has come, of HTTP/1.1, HTTP/2 or gRPC, before anybody else sees it; at most once an
+   * attempt, before its `on_result`. Not of interim answers, nor of raw TCP, which has no heads. [worker] */
+  void (*on_head)(void *instance, const sluice_answer_head *head);
+} sluice_balancer_2;
+#define SLUICE_BALANCER_2 "sluice.balancer/2"
+
 /* ---- batcher ---- */
 
 /* The queue of requests that may stand in one batch. */

@@ -1,0 +1,125 @@
+import Testing
+
+extension EndToEnd {
+    /// A balancer of version 2 sees the head of each answer before it ends, over every protocol that has heads.
+    @Suite struct AnswerHeads {
+        /// Backends that say how loaded they are: the second one is, more than the first.
+        private func backends(_ how: String) throws -> [ScriptedBackend] {
+            try (0..<2).map { index in
+                let load = "\(index * 2 + 5)"
+                guard how == "http2" || how == "grpc" else {
+                    return try ScriptedBackend { connection, _ in
+                        connection.answer(200, "of \(index)", fields: ["X-Load: \(load)"])
+                    }
+                }
+                return try ScriptedBackend.http2 { _, peer in
+                    while let stream = try peer.nextRequest() {
+                        var fields = [("x-load", load), ("of", "\(index)")]
+                        if how == "grpc" { fields += [("content-type", "application/grpc"), ("grpc-status", "0")] }
+                        peer.respond(stream, 200, how == "grpc" ? "" : "of \(index)", fields: fields)
+                    }
+                }
+            }
+        }
+
+        @Test(arguments: ["http1", "gathered", "http2", "grpc"])
+        func steerThePick(_ how: String) throws {
+            let backends = try backends(how)
+            let endpoints = backends.map { how == "http2" || how == "grpc" ? $0.grpcEndpoint : $0.endpoint }
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.source, "heads.so", in: directory)
+            var configuration =
+                how == "grpc" ? GatewayConfiguration.calls(endpoints) : GatewayConfiguration.web(endpoints)
+            configuration.plugins += ["  - { name: heads, library: \"\(library)\" }"]
+            configuration.balancer = "heads"
+            if how == "gathered" { configuration.filters = ["heads"] }
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            // Neither is known to be loaded; then the first is; then the second is more so.
+            for expected in [0, 1, 0, 0] {
+                if how == "grpc" {
+                    #expect(try gateway.call("/a.B/C", fields: []).field("of") == "\(expected)")
+                } else {
+                    #expect(try gateway.get("/").bodyText == "of \(expected)")
+                }
+            }
+        }
+
+        /// Both versions, of which the first would always take the second endpoint, and a filter that has answers
+        /// gathered.
+        private static let source = """
+            #include "sluice/plugin.h"
+
+            static int instance_;
+            static uint32_t loads[2];
+            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+              (void)host;
+              (void)arguments;
+              *instance = &instance_;
+              return SLUICE_OK;
+            }
+            static void destroy(void *instance) { (void)instance; }
+            static uint32_t blind(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                  const sluice_pick *pick) {
+              (void)instance;
+              (void)exchange;
+              (void)request;
+              (void)pick;
+              return 1;
+            }
+            static uint32_t pick(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                 const sluice_pick *pick) {
+              (void)instance;
+              (void)exchange;
+              (void)request;
+              return pick->count == 2 && loads[1] < loads[0] ? 1 : 0;
+            }
+            static void on_head(void *instance, const sluice_answer_head *head) {
+              (void)instance;
+              if (head->http_status != 200 || head->attempt != 1 || head->first_byte_ns == 0) return;
+              for (uint32_t i = 0; i < head->field_count; i++) {
+                const sluice_field *field = &head->fields[i];
+                /* `X-Load`, in lower case over HTTP/2. */
+                if (field->name.size == 6 && (field->name.data[2] | 0x20) == 'l' && field->value.size == 1)
+                  loads[head->endpoint] = field->value.data[0];
+              }
+            }
+            static uint32_t needs(void *instance) {
+              (void)instance;
+              return SLUICE_FILTER_RESPONSE_BODY;
+            }
+            static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
+                                            sluice_response *answer) {
+              (void)instance;
+              (void)exchange;
+              (void)request;
+              (void)answer;
+              return SLUICE_OK;
+            }
+            static const sluice_balancer first = {
+                .base = {.struct_size = sizeof(sluice_balancer), .create = create, .destroy = destroy},
+                .pick = blind};
+            static const sluice_balancer_2 second = {
+                .base = {.struct_size = sizeof(sluice_balancer_2), .create = create, .destroy = destroy},
+                .pick = pick, .on_head = on_head};
+            static const sluice_filter filter = {
+                .base = {.struct_size = sizeof(sluice_filter), .create = create, .destroy = destroy},
+                .needs = needs, .on_request = on_request};
+            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_BALANCER), &first},
+                                                          {SLUICE_TEXT(SLUICE_BALANCER_2), &second},
+                                                          {SLUICE_TEXT(SLUICE_FILTER), &filter}};
+            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
+                                                 .abi_version = SLUICE_ABI_VERSION,
+                                                 .name = SLUICE_TEXT("heads"),
+                                                 .version = SLUICE_TEXT("1"),
+                                                 .vendor = SLUICE_TEXT("acme"),
+                                                 .licence = SLUICE_TEXT("MIT"),
+                                                 .extensions = extensions,
+                                                 .extension_count = 3};
+            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
+              (void)host;
+              return &plugin;
+            }
+            """
+    }
+}
