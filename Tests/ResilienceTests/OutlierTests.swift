@@ -121,6 +121,17 @@ struct OutlierTests {
         #expect(pool.interval().isEmpty)
     }
 
+    @Test("What comes late from one that is out does not hide another")
+    func stragglers() {
+        var pool = Pool(6) { $0.maximumEjectedShare = 0.5 }
+        #expect(pool.detector.failedInARow(2, now: pool.now, random: 0) != nil)
+        for host in 0..<6 {
+            let failures: UInt32 = [2: 100, 3: 20][host] ?? 0
+            pool.add(host, successes: 100 - failures, failures: failures)
+        }
+        #expect(pool.interval() == [.ejected(host: 3, .successRate, until: pool.now + 30 * second)])
+    }
+
     @Test("All fail alike, or one a little more than the others: nobody is ejected")
     func noOutlier() {
         var pool = Pool(10)
