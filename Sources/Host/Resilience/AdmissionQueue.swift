@@ -55,7 +55,8 @@ public struct AdmissionQueue {
     public let capacity: Int
     /// May be changed at any time.
     public var fullPolicy: AdmissionSettings.FullPolicy
-    /// May be changed at any time.
+    /// May be changed at any time. Those who wait then go up by the new one, none before another of its level that came
+    /// earlier.
     public var ageing: UInt64 { didSet { nextPromotion = 0 } }
 
     private let tenants: TenantTable
@@ -206,10 +207,7 @@ public struct AdmissionQueue {
         let slot = free
         let index = Int(slot)
         free = inLevel[index].next
-        let (place, isNew) = tenants.place(of: entry.tenant, weight: entry.weight)
-        if isNew {
-            for level in 0..<AdmissionSettings.priorities { flows[level &* tenants.count &+ place].finish = 0 }
-        }
+        let place = tenants.place(of: entry.tenant, weight: entry.weight)
         tenants.places[place].count &+= 1
         slots[index].entry = entry
         slots[index].tenant = Int32(place)
@@ -262,8 +260,7 @@ public struct AdmissionQueue {
                 }
                 let slot = levels[level].list.first
                 leave(slot)
-                // Not before the last one there, which is another's due time only when `ageing` was changed.
-                join(slot, level: level - 1, at: max(due, lastJoined(level - 1)))
+                join(slot, level: level - 1, at: due)
             }
         }
     }
@@ -271,11 +268,6 @@ public struct AdmissionQueue {
     private func firstJoined(_ level: Int) -> UInt64? {
         let first = levels[level].list.first
         return first >= 0 ? slots[Int(first)].joined : nil
-    }
-
-    private func lastJoined(_ level: Int) -> UInt64 {
-        let last = levels[level].list.last
-        return last >= 0 ? slots[Int(last)].joined : 0
     }
 
     private mutating func join(_ slot: Int32, level: Int, at joined: UInt64) {

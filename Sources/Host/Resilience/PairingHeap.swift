@@ -5,7 +5,7 @@ struct HeapNode {
     var order: UInt64 = 0
     var child = HeapNode.none
     var next = HeapNode.none
-    /// The node to the left, or the parent of the leftmost.
+    /// The node to the left, or the parent of the leftmost; anything for a root.
     var previous = HeapNode.none
 
     static let none: Int32 = -1
@@ -69,8 +69,6 @@ enum PairingHeap {
             let first = rest
             let second = nodes[Int(first)].next
             rest = second >= 0 ? nodes[Int(second)].next : HeapNode.none
-            detach(first, nodes)
-            if second >= 0 { detach(second, nodes) }
             let pair = meld(first, second, nodes)
             // `next` of a root is free: it links the pairs, the last one first.
             nodes[Int(pair)].next = pairs
@@ -84,10 +82,5 @@ enum PairingHeap {
             root = meld(root, pair, nodes)
         }
         return root
-    }
-
-    private static func detach(_ node: Int32, _ nodes: Nodes) {
-        nodes[Int(node)].next = HeapNode.none
-        nodes[Int(node)].previous = HeapNode.none
     }
 }

@@ -25,10 +25,10 @@ struct TenantTable {
 
     func deallocate() { places.deallocate() }
 
-    /// The tenant's place, and whether it is new to it, so that nothing of its former tenant may count. Where all are
-    /// taken it shares one, with all that follows for its share: stochastic fairness (P. McKenney: Stochastic Fairness
-    /// Queueing, INFOCOM 1990).
-    func place(of tenant: UInt64, weight: UInt32) -> (index: Int, isNew: Bool) {
+    /// The tenant's place. What is left of its former tenant there is a start that is late by one request at most.
+    /// Where all are taken it shares one, with all that follows for its share: stochastic fairness (P. McKenney:
+    /// Stochastic Fairness Queueing, INFOCOM 1990).
+    func place(of tenant: UInt64, weight: UInt32) -> Int {
         // Fibonacci hashing, for callers whose hashes are only numbers.
         let hash = Int(truncatingIfNeeded: tenant &* 0x9E37_79B9_7F4A_7C15 >> 32)
         var free = -1
@@ -36,12 +36,12 @@ struct TenantTable {
             let index = (hash &+ step) & (count &- 1)
             if places[index].isKnown && places[index].tenant == tenant {
                 places[index].weight = weight
-                return (index, false)
+                return index
             }
             if free < 0 && places[index].count == 0 { free = index }
         }
-        guard free >= 0 else { return (hash & (count &- 1), false) }
+        guard free >= 0 else { return hash & (count &- 1) }
         places[free] = Place(tenant: tenant, weight: weight, count: 0, isKnown: true)
-        return (free, true)
+        return free
     }
 }
