@@ -283,6 +283,21 @@ extension ABILayout {
                 ("find", \.find, 16),
             ])
         pin(
+            sluice_route_service.self, "sluice_route_service", 0x46f6de0959253acf, 24, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("set_session", \.set_session, 8),
+                ("in_flight", \.in_flight, 16),
+            ])
+        pin(
+            sluice_fields.self, "sluice_fields", 0x40c051a96ec9970f, 16, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("add", \.add, 8),
+            ])
+        pin(
             sluice_create.self, "sluice_create", 0xb337d78be0b55c07, 80, 8,
             [
                 ("struct_size", \.struct_size, 0),
@@ -638,6 +653,8 @@ extension ABILayout {
         pin("SLUICE_EXCHANGE", SLUICE_EXCHANGE, "sluice.exchange/1")
         pin("SLUICE_STATE", SLUICE_STATE, "sluice.state/1")
         pin("SLUICE_MODELS", SLUICE_MODELS, "sluice.models/1")
+        pin("SLUICE_ROUTE", SLUICE_ROUTE, "sluice.route/1")
+        pin("SLUICE_FIELDS", SLUICE_FIELDS, "sluice.fields/1")
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")
         pin("SLUICE_ROUTER", SLUICE_ROUTER, "sluice.router/1")
         pin("SLUICE_BALANCER", SLUICE_BALANCER, "sluice.balancer/1")

@@ -10,6 +10,8 @@ final class FakeHost {
     var offloadBound = 1024
     /// Bytes that an exchange's arena gives out.
     var arenaBound = 64 << 20
+    /// Attempts under way by pool.
+    var inFlight: [UInt32: UInt32] = [:]
     /// Ids of services that `service` does not know.
     var missingServices: Set<String> = []
 
@@ -27,6 +29,7 @@ final class FakeHost {
     struct Metric {
         var kind: UInt32
         var name: String
+        var labels: [String] = []
         var value = 0.0
         var observed: [Double] = []
     }
@@ -115,7 +118,16 @@ final class FakeHost {
         for entry in pending { entry.work(entry.user) }
     }
 
-    func metric(_ name: String) -> Metric? { metrics.first { $0.name == name } }
+    /// The metric of that name and those label values, in the order declared; without any, all of that name together.
+    func metric(_ name: String, _ labels: [String] = []) -> Metric? {
+        let found = metrics.filter { $0.name == name && (labels.isEmpty || $0.labels == labels) }
+        guard var sum = found.first else { return nil }
+        for other in found.dropFirst() {
+            sum.value += other.value
+            sum.observed += other.observed
+        }
+        return sum
+    }
 
     // MARK: What the tables call
 
@@ -123,13 +135,13 @@ final class FakeHost {
     func write(_ level: UInt32, _ message: String) { log.append((level, message)) }
     func configurationError(_ path: String, _ message: String) { configurationErrors.append((path, message)) }
 
-    func declare(_ kind: UInt32, _ name: String) -> UInt32 {
-        if let index = metrics.firstIndex(where: { $0.name == name }) {
+    func declare(_ kind: UInt32, _ name: String, _ labels: [String]) -> UInt32 {
+        if let index = metrics.firstIndex(where: { $0.name == name && $0.labels == labels }) {
             return metrics[index].kind == kind ? UInt32(index) : UInt32.max
         }
         let allowed = Set("abcdefghijklmnopqrstuvwxyz0123456789_")
         guard metrics.count < 64, !name.isEmpty, name.allSatisfy(allowed.contains) else { return UInt32.max }
-        metrics.append(Metric(kind: kind, name: name))
+        metrics.append(Metric(kind: kind, name: name, labels: labels))
         return UInt32(metrics.count - 1)
     }
 

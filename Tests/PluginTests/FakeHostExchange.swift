@@ -7,6 +7,8 @@ final class FakeExchange {
         var name: String
         /// Nil: removed.
         var value: String?
+        /// Beside what is there.
+        var adds = false
     }
 
     var token: UInt64 = 7
@@ -84,11 +86,16 @@ final class FakeExchange {
         return fields.first { text($0.name).lowercased() == name.lowercased() }?.value
     }
 
-    func setField(_ side: UInt32, _ name: String, _ value: sluice_bytes) -> sluice_status {
+    func setSession(_ session: sluice_bytes) -> sluice_status {
+        request.pointee.session = texts.bytes(text(session))
+        return SLUICE_OK
+    }
+
+    func setField(_ side: UInt32, _ name: String, _ value: sluice_bytes, adds: Bool = false) -> sluice_status {
         guard edits.count < 32 else { return SLUICE_RESOURCE_EXHAUSTED }
         let ofConnection = ["connection", "transfer-encoding", "content-length", "keep-alive", "upgrade", "te"]
         guard !ofConnection.contains(name.lowercased()) else { return SLUICE_INVALID_ARGUMENT }
-        edits.append(Edit(side: side, name: name, value: value.data == nil ? nil : text(value)))
+        edits.append(Edit(side: side, name: name, value: value.data == nil ? nil : text(value), adds: adds))
         return SLUICE_OK
     }
 }
@@ -135,6 +142,8 @@ final class FakeModels {
     struct Model {
         var name: String
         var versions: [String]
+        /// By version; 1 where there is none.
+        var weights: [UInt32] = []
         var labels: [(String, Int)] = []
     }
 
@@ -145,6 +154,11 @@ final class FakeModels {
     init(_ models: [Model]) {
         names = models.map(\.name)
         let texts = texts
+        var pool: UInt32 = 0
+        func nextPool() -> UInt32 {
+            defer { pool += 1 }
+            return pool
+        }
         array = texts.array(
             models.map { model in
                 sluice_model(
@@ -152,7 +166,8 @@ final class FakeModels {
                     versions: texts.array(
                         model.versions.enumerated().map {
                             sluice_version(
-                                name: texts.bytes($0.element), pool: UInt32($0.offset), weight: 1,
+                                name: texts.bytes($0.element), pool: nextPool(),
+                                weight: $0.offset < model.weights.count ? model.weights[$0.offset] : 1,
                                 upstream_model: texts.bytes(model.name), upstream_version: texts.bytes($0.element))
                         }),
                     version_count: UInt32(model.versions.count), label_count: UInt32(model.labels.count),

@@ -24,6 +24,7 @@ final class ServiceTables {
         addTimersAndOffload()
         addExchange()
         addState()
+        addRouting()
     }
 
     private func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }
@@ -110,7 +111,10 @@ final class ServiceTables {
             "sluice.metrics/1",
             sluice_metrics(
                 struct_size: size(sluice_metrics.self), reserved: 0,
-                declare: { context, kind, name, _, _, _ in FakeHost.of(context).declare(kind, text(name)) },
+                declare: { context, kind, name, _, labels, count in
+                    let pairs = UnsafeBufferPointer(start: labels, count: Int(count))
+                    return FakeHost.of(context).declare(kind, text(name), pairs.map { text($0.value) })
+                },
                 add: { FakeHost.of($0).add($1, $2) }, record: { FakeHost.of($0).record($1, $2) }))
     }
 
@@ -141,6 +145,20 @@ final class ServiceTables {
                     return value ?? sluice_bytes()
                 },
                 set_field: { FakeExchange.of($1).setField($2, text($3), $4) }))
+    }
+
+    private func addRouting() {
+        add(
+            "sluice.route/1",
+            sluice_route_service(
+                struct_size: size(sluice_route_service.self), reserved: 0,
+                set_session: { FakeExchange.of($1).setSession($2) },
+                in_flight: { FakeHost.of($0).inFlight[$2] ?? 0 }))
+        add(
+            "sluice.fields/1",
+            sluice_fields(
+                struct_size: size(sluice_fields.self), reserved: 0,
+                add: { FakeExchange.of($1).setField($2, text($3), $4, adds: true) }))
     }
 
     private func addState() {

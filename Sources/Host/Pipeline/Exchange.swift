@@ -155,6 +155,8 @@ struct FieldEdits {
         /// `data` nil removes.
         var value: sluice_bytes
         var side: UInt32
+        /// One more field of that name, beside those that are there.
+        var adds: Bool
     }
     /// Plenty for filters that add and remove a few fields each; the header promises this number.
     static let bound = 32

@@ -22,6 +22,8 @@ enum HostServices {
         (sluice_bytes("sluice.exchange/1"), table(exchange)),
         (sluice_bytes("sluice.state/1"), table(state)),
         (sluice_bytes("sluice.models/1"), table(models)),
+        (sluice_bytes("sluice.route/1"), table(route)),
+        (sluice_bytes("sluice.fields/1"), table(fields)),
     ]
 
     /// A table at an address that stays for the life of the process.
@@ -162,6 +164,31 @@ enum HostServices {
             return context.models
         },
         find: { context, name in InstanceContext.from(context)?.modelNames?.find(name) ?? SLUICE_NONE })
+
+    private static let route = sluice_route_service(
+        struct_size: size(sluice_route_service.self), reserved: 0,
+        set_session: { _, handle, session in
+            guard let handle else { return SLUICE_INVALID_ARGUMENT }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.setSession(exchange, session) }
+                ?? SLUICE_INTERNAL
+        },
+        in_flight: { _, handle, pool in
+            guard let handle else { return 0 }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.inFlight(exchange, pool: pool) } ?? 0
+        })
+
+    private static let fields = sluice_fields(
+        struct_size: size(sluice_fields.self), reserved: 0,
+        add: { _, handle, side, name, value in
+            guard let handle else { return SLUICE_INVALID_ARGUMENT }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef {
+                // Without a value there is nothing to add; NULL must not read as "remove".
+                value.data == nil ? SLUICE_INVALID_ARGUMENT : $0.edit(exchange, side, name, value, adds: true)
+            } ?? SLUICE_INTERNAL
+        })
 
     private static let configuration = sluice_config(
         struct_size: size(sluice_config.self), reserved: 0,

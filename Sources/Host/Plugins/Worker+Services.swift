@@ -31,7 +31,7 @@ extension Worker {
     // MARK: Fields
 
     func edit(
-        _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes
+        _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool = false
     ) -> sluice_status {
         guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
             HeadWriter.mayBeSet(name: name, value: value)
@@ -48,7 +48,7 @@ extension Worker {
         else { return SLUICE_RESOURCE_EXHAUSTED }
         let kept = value.data == nil ? sluice_bytes.empty : valueCopy
         (list.pointee.edits + list.pointee.count).initialize(
-            to: FieldEdits.Edit(name: nameCopy, value: kept, side: side))
+            to: FieldEdits.Edit(name: nameCopy, value: kept, side: side, adds: adds))
         list.pointee.count += 1
         return SLUICE_OK
     }
@@ -56,8 +56,9 @@ extension Worker {
     /// Whether a field of that name was set or removed on that side.
     func isEdited(_ exchange: ExchangePointer, _ name: sluice_bytes, _ side: Int32) -> Bool {
         guard let list = exchange.pointee.edits else { return false }
-        for index in 0..<list.pointee.count where list.pointee.edits[index].side == UInt32(side) {
-            if list.pointee.edits[index].name.equalsIgnoringCase(name) { return true }
+        for index in 0..<list.pointee.count {
+            let edit = list.pointee.edits[index]
+            if edit.side == UInt32(side), !edit.adds, edit.name.equalsIgnoringCase(name) { return true }
         }
         return false
     }
@@ -71,7 +72,8 @@ extension Worker {
         return mask
     }
 
-    /// Writes the fields that were set; of several edits of a name the last one counts.
+    /// Writes the fields that were set or added; what was set or removed last takes the place of all edits of that name
+    /// before it.
     func appendEdits(_ exchange: ExchangePointer, _ side: Int32, _ writer: inout HeadWriter) {
         guard let list = exchange.pointee.edits else { return }
         for index in 0..<list.pointee.count {
@@ -81,17 +83,41 @@ extension Worker {
         }
     }
 
-    /// Whether an edit sets a field of that side, and no later one is about the same name.
+    /// Whether an edit sets or adds a field of that side, and no later one takes its place.
     func isInForce(_ list: UnsafeMutablePointer<FieldEdits>, _ index: Int, _ side: Int32) -> Bool {
         let edit = list.pointee.edits[index]
         guard edit.side == UInt32(side), edit.value.data != nil else { return false }
         for later in (index + 1)..<max(list.pointee.count, index + 1)
-        where list.pointee.edits[later].side == edit.side
+        where list.pointee.edits[later].side == edit.side && !list.pointee.edits[later].adds
             && list.pointee.edits[later].name.equalsIgnoringCase(edit.name)
         {
             return false
         }
         return true
+    }
+
+    // MARK: Routing
+
+    /// What sticky decisions hash from here on.
+    func setSession(_ exchange: ExchangePointer, _ session: sluice_bytes) -> sluice_status {
+        guard let request = exchange.pointee.request, let kept = copy(exchange, session) else {
+            return SLUICE_RESOURCE_EXHAUSTED
+        }
+        request.pointee.session = kept
+        return SLUICE_OK
+    }
+
+    /// Attempts under way on the endpoints of a pool, over all workers.
+    func inFlight(_ exchange: ExchangePointer, pool index: UInt32) -> UInt32 {
+        guard let tables = exchange.pointee.generation, index < UInt32(tables.pointee.poolCount) else { return 0 }
+        let pool = tables.pointee.pools + Int(index)
+        var sum: UInt32 = 0
+        for endpoint in 0..<pool.pointee.endpointCount {
+            // `in_flight` is the first field of the load, which its own function reads.
+            let load = UnsafeRawPointer(pool.pointee.endpoints[endpoint].load.unsafelyUnwrapped)
+            sum &+= sluice_load_u32(load.assumingMemoryBound(to: UInt32.self))
+        }
+        return sum
     }
 
     // MARK: Timers

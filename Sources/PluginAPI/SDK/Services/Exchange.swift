@@ -147,6 +147,41 @@ public struct Exchange {
             "a field of the message cannot be removed")
     }
 
+    /// Adds a field to the message toward `side`, beside those of that name that it has. At most 32 edits an exchange.
+    @inlinable
+    public func addField(_ side: Side, _ name: Bytes, _ value: Bytes) throws(PluginError) {
+        guard let table = services.pointee.fields else {
+            throw PluginError(.unimplemented, "this gateway cannot add a field beside others of its name")
+        }
+        let value = value.raw.data == nil ? Bytes("") : value
+        try PluginError.check(
+            table.pointee.add.unsafelyUnwrapped(
+                services.pointee.context, handle, side.rawValue, name.raw, value.raw),
+            "a field cannot be added to the message")
+    }
+
+    // MARK: Routing
+
+    /// Sets `Request.session`, which later routers and the balancers hash; empty takes it away. The host copies it.
+    /// Inside `Router.route`.
+    @inlinable
+    public func setSession(_ session: Bytes) throws(PluginError) {
+        guard let table = services.pointee.route else {
+            throw PluginError(.unimplemented, "this gateway lets no router set a request's session")
+        }
+        try PluginError.check(
+            table.pointee.set_session.unsafelyUnwrapped(services.pointee.context, handle, session.raw),
+            "the exchange's bound on memory is reached")
+    }
+
+    /// Attempts under way on the endpoints of a pool, over all workers; 0 where there are none or the gateway cannot
+    /// tell. Inside `Router.route`.
+    @inlinable
+    public func inFlight(pool: UInt32) -> UInt32 {
+        guard let table = services.pointee.route else { return 0 }
+        return table.pointee.in_flight.unsafelyUnwrapped(services.pointee.context, handle, pool)
+    }
+
     // MARK: Suspension
 
     /// True when the present call repeats one that returned `pending`.

@@ -14,6 +14,9 @@ struct HostServices {
     @usableFromInline let exchange: UnsafePointer<sluice_exchange_service>
     @usableFromInline let state: UnsafePointer<sluice_state>
     @usableFromInline let models: UnsafePointer<sluice_models>
+    // Services that a gateway of ABI 0.1 may lack: what they do then throws `unimplemented`.
+    @usableFromInline let route: UnsafePointer<sluice_route_service>?
+    @usableFromInline let fields: UnsafePointer<sluice_fields>?
 
     /// Nil when the host lacks one of the services of ABI 0.1.
     init?(_ host: UnsafePointer<sluice_host>) {
@@ -42,6 +45,8 @@ struct HostServices {
         self.exchange = exchange
         self.state = state
         self.models = models
+        route = table("sluice.route/1")
+        fields = table("sluice.fields/1")
     }
 }
 

@@ -492,6 +492,29 @@ typedef struct sluice_models_1 {
 } sluice_models;
 #define SLUICE_MODELS "sluice.models/1"
 
+/* "sluice.route/1": for routers. */
+typedef struct sluice_route_service_1 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Sets `session` of the request, which later routers and the balancers hash. Copied; empty takes it away.
+   * SLUICE_RESOURCE_EXHAUSTED when the exchange's bound on memory is reached. Legal inside `route`. [worker] */
+  sluice_status (*set_session)(void *context, sluice_exchange *exchange, sluice_bytes session);
+  /* Attempts under way on the endpoints of a pool of the exchange's generation, over all workers; 0 for a pool that
+   * does not exist or is served in this process. Reads one cache line an endpoint. Legal inside `route`. [worker] */
+  uint32_t (*in_flight)(void *context, sluice_exchange *exchange, uint32_t pool);
+} sluice_route_service;
+#define SLUICE_ROUTE "sluice.route/1"
+
+/* "sluice.fields/1": fields of which a message may have several. */
+typedef struct sluice_fields_1 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* As `sluice_exchange_service.set_field`, but beside the fields of that name which the message has: one more line of
+   * Set-Cookie, say. A later `set_field` of the name takes its place, too. Counts among the same 32 edits. [worker] */
+  sluice_status (*add)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name, sluice_bytes value);
+} sluice_fields;
+#define SLUICE_FIELDS "sluice.fields/1"
+
 /* ------------------------------------------------------------------------------------------------ extensions */
 
 #define SLUICE_INSTANCE_PER_WORKER 0 /* one instance a worker, called by that worker alone */
