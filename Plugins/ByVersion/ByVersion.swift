@@ -19,10 +19,10 @@ struct ByVersion: Router {
         header = KeptText(try context.config.text("header", default: ""))
         let name = KeptText(try context.config.text("default", default: "latest"))
         for model in models.all {
-            let latest = ByVersion.latest(of: model)
+            let latest = model.latestVersion
             var unnamed = latest
             if !(name == Bytes("latest")) {
-                let found = name.withBytes { ByVersion.version($0, of: model) }
+                let found = name.withBytes { model.version(named: $0) }
                 if found == nil {
                     context.host.log.write(
                         .warning,
@@ -48,72 +48,14 @@ struct ByVersion: Router {
             return .decided
         }
         let model = models.all[Int(id)]
-        if let version = ByVersion.version(wanted, of: model) {
+        if let version = model.version(named: wanted) {
             decision.version = version
         } else if wanted == "latest" {
             decision.version = defaults[Int(id)].latest
         } else {
-            throw exchange.error(.notFound) { message in
-                message.append("model '")
-                message.append(model.name)
-                message.append("' has no version or label '")
-                message.append(wanted.prefix(128))
-                message.append("'")
-            }
+            throw exchange.unknownVersion(wanted, of: model)
         }
         return .decided
-    }
-
-    /// Index of the version of that name, or of the one that the label of that name stands for.
-    static func version(_ name: Bytes, of model: Model) -> Int? {
-        let versions = model.versions
-        for index in versions.indices where versions[index].name == name { return index }
-        for label in model.labels where label.name == name { return label.version }
-        return nil
-    }
-
-    /// Index of the highest version; the first one when the model has but one.
-    static func latest(of model: Model) -> Int {
-        let versions = model.versions
-        var best = 0
-        for index in versions.indices.dropFirst() where precedes(versions[best].name, versions[index].name) {
-            best = index
-        }
-        return best
-    }
-
-    /// Whether version `left` is older than `right`: runs of digits compare as numbers, all else byte by byte, so that
-    /// 9 comes before 10 and v1.9 before v1.10.
-    static func precedes(_ left: Bytes, _ right: Bytes) -> Bool {
-        var a = left
-        var b = right
-        while let x = a.first, let y = b.first {
-            if isDigit(x), isDigit(y) {
-                let m = number(&a)
-                let n = number(&b)
-                if m.count != n.count { return m.count < n.count }
-                for index in m.indices where m[index] != n[index] { return m[index] < n[index] }
-            } else if x != y {
-                return x < y
-            } else {
-                a = a.dropFirst()
-                b = b.dropFirst()
-            }
-        }
-        return a.isEmpty && !b.isEmpty
-    }
-
-    private static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
-
-    /// Takes the digits off the front, and gives them back without leading zeros.
-    private static func number(_ text: inout Bytes) -> Bytes {
-        var end = 0
-        while let byte = text.at(end), isDigit(byte) { end += 1 }
-        var start = 0
-        while start + 1 < end, text[start] == 0x30 { start += 1 }
-        let digits = text[start..<end]
-        text = text.dropFirst(end)
-        return digits
     }
 }
 

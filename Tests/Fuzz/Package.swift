@@ -8,6 +8,7 @@ import PackageDescription
 /// A package of its own, since libFuzzer's coverage has to be compiled into the modules under test, and a package
 /// may set such flags only for its own targets: hence the links in place of a dependency.
 let fuzzers = [
+    "CookieFuzzer": "SluicePlugin",
     "ELFFuzzer": "ELF",
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
@@ -54,7 +55,7 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
-        .target(name: "SluicePlugin", dependencies: ["SluiceABI"]),
+        .target(name: "SluicePlugin", dependencies: ["SluiceABI"], swiftSettings: instrumented),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),
         .target(
             name: "SluiceProtobuf", dependencies: ["SluiceABI", "SluicePlugin", "SluiceJSON"],

@@ -28,6 +28,13 @@ public final class KeptText: Sendable {
 
     @inlinable
     public static func == (text: KeptText, bytes: Bytes) -> Bool { text.withBytes { $0 == bytes } }
+
+    /// As names of fields compare.
+    @inlinable
+    public func equalsIgnoringCase(_ bytes: Bytes) -> Bool { withBytes { $0.equalsIgnoringCase(bytes) } }
+
+    @inlinable
+    public func equalsIgnoringCase(_ other: KeptText) -> Bool { other.withBytes { equalsIgnoringCase($0) } }
 }
 
 extension Exchange {
