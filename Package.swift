@@ -21,6 +21,10 @@ let swiftPlugins = [
     "TFServing",
     "LengthPrefixedTCP",
     "GRPCHealth",
+    "Canary",
+    "ABTest",
+    "Priority",
+    "Headers",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -35,6 +39,7 @@ let package = Package(
         .library(name: "SluicePlugin", targets: ["SluicePlugin"]),
         .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
         .library(name: "SluiceProtobuf", targets: ["SluiceProtobuf"]),
+        .library(name: "SluiceRouting", targets: ["SluiceRouting"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -49,6 +54,8 @@ let package = Package(
         .target(
             name: "SluiceProtobuf", dependencies: ["SluiceABI", "SluicePlugin", "SluiceJSON"],
             path: "Sources/PluginAPI/Protobuf"),
+        // Keys, hashes and weighted choices for plugins that decide where a request goes.
+        .target(name: "SluiceRouting", dependencies: ["SluicePlugin"], path: "Sources/PluginAPI/Routing"),
 
         // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
         .target(
@@ -111,7 +118,9 @@ let package = Package(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
         .testTarget(name: "ResilienceTests", dependencies: ["Resilience"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
-        .testTarget(name: "PluginTests", dependencies: ["SluicePlugin", "SluiceABI", "CLinux"], exclude: ["ABI"]),
+        .testTarget(
+            name: "PluginTests", dependencies: ["SluicePlugin", "SluiceRouting", "SluiceABI", "CLinux"],
+            exclude: ["ABI"]),
         .testTarget(
             name: "AdapterTests",
             dependencies: [
@@ -155,6 +164,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
+    case "Canary", "ABTest", "Priority", "Headers": ["SluiceRouting"]
     default: []
     }
 }

@@ -95,4 +95,8 @@ final class FilterUnderTest {
         var answer = sluice_response()
         return table.pointee.on_request(instance, exchange.handle, exchange.request, &answer)
     }
+
+    func onResponse(_ exchange: FakeExchange, _ response: inout sluice_response) -> sluice_status {
+        table.pointee.on_response(instance, exchange.handle, exchange.request, &response)
+    }
 }

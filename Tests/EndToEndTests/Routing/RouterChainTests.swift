@@ -1,0 +1,108 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Routers and filters that change what others see, over the wire.
+    @Suite struct RouterChains {
+        private static func named(_ name: String, fields: [String] = []) throws -> ScriptedBackend {
+            try ScriptedBackend { connection, _ in connection.answer(200, name, fields: fields) }
+        }
+
+        private static func version(_ name: String, _ backend: ScriptedBackend) -> String {
+            "      \"\(name)\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: passthrough }"
+        }
+
+        @Test func experimentsAreToldToBothEnds() throws {
+            let backend = try Self.named("it")
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.plugins = [
+                "  - name: ab-test", "    library: libABTest.so", "    config:", "      request_header: x-experiment",
+                "      response_header: x-variant", "      experiments:",
+                "        - { name: size, model: web, key: { header: x-user }, "
+                    + "variants: [ { name: a, version: \"1\" }, { name: b, version: \"1\" } ] }",
+            ]
+            configuration.router = "[ ab-test, by-version ]"
+            let gateway = try Gateway(configuration)
+            var told: Set<String> = []
+            for index in 0..<30 {
+                let answer = try gateway.get("/", fields: ["X-User: \(index)", "X-Experiment: forged"])
+                let variant = try #require(answer.field("x-variant"))
+                #expect(backend.requests.last?.all("x-experiment") == [variant])
+                told.insert(variant)
+            }
+            #expect(told == ["size=a", "size=b"])
+            let without = try gateway.get("/", fields: ["X-Experiment: forged"])
+            #expect(without.status == 200 && without.field("x-variant") == nil)
+            #expect(backend.requests.last?.field("x-experiment") == nil)
+            let counted = try ["a", "b"].map {
+                try gateway.metric(
+                    "sluice_plugin_ab_test_exposures_total", ["experiment=\"size\"", "variant=\"\($0)\""])
+            }
+            #expect(counted.reduce(0, +) == 30 && counted.allSatisfy { $0 > 0 })
+        }
+
+        @Test func aTenantGoesToItsPool() throws {
+            let (slow, fast) = (try Self.named("slow"), try Self.named("fast"))
+            var configuration = GatewayConfiguration.web([])
+            configuration.plugins = [
+                "  - name: api-key", "    library: libApiKey.so",
+                "    config: { keys: [ { key: k1, tenant: acme }, { key: k2, tenant: other } ] }",
+                "  - name: priority", "    library: libPriority.so",
+                "    config: { tenants: { acme: { priority: 0, pools: { web: { version: fast } } } } }",
+            ]
+            configuration.filters = ["api-key"]
+            configuration.router = "[ priority, by-version ]"
+            configuration.models = [
+                "  web:", "    versions:", Self.version("1", slow), Self.version("fast", fast),
+                "    labels: { stable: \"1\" }",
+            ]
+            configuration.plugins += [
+                "  - { name: stable, library: libByVersion.so, config: { default: stable } }"
+            ]
+            configuration.router = "[ priority, stable ]"
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/", fields: ["X-API-Key: k1"]).bodyText == "fast")
+            #expect(try gateway.get("/", fields: ["X-API-Key: k2"]).bodyText == "slow")
+            let counted = try gateway.metric("sluice_plugin_priority_requests_total", ["priority=\"0\""])
+            #expect(counted == 1)
+        }
+
+        private static let headers = [
+            "  - name: headers", "    library: libHeaders.so", "    config:", "      request:",
+            "        remove: [ x-debug ]", "        rename: { x-user: x-client-user }",
+            "        set: { x-model: $(model), x-from: \"$(method) $(path)\" }",
+            "        append: { x-forwarded-for: $(peer_address) }", "      response:",
+            "        set: { x-answered-by: $(model)/$(version), x-fixed: here }", "        remove: [ server ]",
+            "        rename: { x-took: x-backend-took }", "        append: { set-cookie: seen=1 }",
+        ]
+
+        @Test func fieldsAreEditedInBothDirections() throws {
+            let backend = try Self.named("it", fields: ["Server: theirs", "X-Took: 3", "Set-Cookie: a=1"])
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.plugins = Self.headers
+            configuration.filters = ["headers"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get(
+                "/p?q",
+                fields: ["X-Debug: 1", "X-User: a", "X-Forwarded-For: 10.0.0.1", "X-User: b", "X-Model: forged"])
+            #expect(answer.status == 200)
+            let request = try #require(backend.requests.last)
+            #expect(request.field("x-debug") == nil && request.field("x-user") == nil)
+            #expect(request.all("x-client-user") == ["a", "b"])
+            #expect(request.all("x-model") == ["web"])
+            #expect(request.all("x-from") == ["GET /p"])
+            #expect(request.all("x-forwarded-for") == ["10.0.0.1", "127.0.0.1"])
+            #expect(answer.all("x-answered-by") == ["web/1"])
+            #expect(answer.all("x-fixed") == ["here"])
+            #expect(answer.field("server") == nil && answer.field("x-took") == nil)
+            #expect(answer.all("x-backend-took") == ["3"])
+            #expect(answer.all("set-cookie") == ["a=1", "seen=1"])
+            // An error of the gateway has what needs no answer.
+            backend.stop()
+            let failed = try gateway.get("/")
+            #expect(failed.status >= 500)
+            #expect(failed.all("x-fixed") == ["here"])
+            #expect(failed.field("x-answered-by") == nil)
+        }
+    }
+}
