@@ -28,6 +28,9 @@ let swiftPlugins = [
 ]
 let cPlugins = ["RoundRobin"]
 
+/// Ten thousand runs of the simulator take 15 s optimised, 150 s otherwise: tests build these targets as releases do.
+let simulated: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 let pluginLinkerSettings: [LinkerSetting] = [
     .unsafeFlags(["-Xlinker", "--version-script=\(exportMap)", "-Xlinker", "-z", "-Xlinker", "nodelete"])
 ]
@@ -101,7 +104,7 @@ let package = Package(
         .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
         .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
         .target(name: "ELF", path: "Sources/Host/ELF"),
-        .target(name: "Resilience", path: "Sources/Host/Resilience"),
+        .target(name: "Resilience", path: "Sources/Host/Resilience", swiftSettings: simulated),
 
         .target(
             name: "Host",
@@ -116,7 +119,12 @@ let package = Package(
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
-        .testTarget(name: "ResilienceTests", dependencies: ["Resilience"]),
+        .target(
+            name: "ResilienceSimulation", dependencies: ["Resilience"], path: "Tests/ResilienceSimulation",
+            swiftSettings: simulated),
+        .executableTarget(
+            name: "resilience-simulator", dependencies: ["ResilienceSimulation"], path: "Tests/ResilienceSimulator"),
+        .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "ResilienceSimulation"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(
             name: "PluginTests", dependencies: ["SluicePlugin", "SluiceRouting", "SluiceABI", "CLinux"],

@@ -180,6 +180,26 @@ struct AdmissionQueueTests {
         #expect(fixture.takeTenants(6) == [1001, 1002, 1001, 1002, 1001, 1002])
     }
 
+    @Test("A tenant keeps its place while it has requests there, and no longer")
+    func places() {
+        let table = TenantTable(count: 3)
+        defer { table.deallocate() }
+        #expect(table.count == 4)
+        let places = (1...4 as ClosedRange<UInt64>).map { tenant in
+            let place = table.place(of: tenant, weight: UInt32(tenant))
+            table.places[place].count += 1
+            return place
+        }
+        #expect(Set(places).count == 4)
+        // One more shares a place and changes nothing there.
+        let shared = table.place(of: 5, weight: 100)
+        #expect(table.places[shared].weight <= 4)
+        #expect((1...4 as ClosedRange<UInt64>).map { table.place(of: $0, weight: UInt32($0)) } == places)
+        table.places[places[2]].count -= 1
+        #expect(table.place(of: 5, weight: 100) == places[2])
+        #expect(table.places[places[2]].weight == 100)
+    }
+
     @Test("What is too late leaves first, and is never what goes next")
     func deadlines() {
         let fixture = QueueFixture()

@@ -107,6 +107,24 @@ struct ConcurrencyLimitTests {
         slower.time *= 4
         Self.run(&limit, slower, windows: 1000, now: &now)
         #expect(limit.limit >= 40)
+        // And it goes on with what it measured.
+        slower.capacity = 400
+        Self.run(&limit, slower, windows: 300, now: &now)
+        #expect(limit.limit >= 300)
+    }
+
+    @Test("After a long overload, the gradient soon knows again what is quick")
+    func overloadIsForgotten() {
+        var limit = ConcurrencyLimit(Self.settings(.gradient2))
+        var now = second
+        var slow = Server(capacity: 1000)
+        slow.time *= 20
+        Self.run(&limit, slow, windows: 600, now: &now)
+        Self.run(&limit, Server(capacity: 1000), windows: 100, now: &now)
+        let before = limit.limit
+        slow.time /= 4
+        Self.run(&limit, slow, windows: 40, now: &now)
+        #expect(limit.limit < before / 2)
     }
 
     @Test("Few answers, or a window that is not over, change nothing")
@@ -150,8 +168,8 @@ struct LoadShedderTests {
             #expect(admitted.count { $0 > 0 && $0 < 1000 } <= 1)
         }
         #expect((0..<10 as Range<UInt8>).map { Self.admitted($0, 1) } == [1000] + Array(repeating: 0, count: 9))
-        let half = Self.admitted(9, 0.7 + 0.3 / 18)
-        #expect(half > 430 && half < 570)
+        let threeOfFour = Self.admitted(9, 0.7 + 0.3 / 36)
+        #expect(threeOfFour > 690 && threeOfFour < 810)
     }
 
     @Test("Pressure is the fuller of room and time")
