@@ -84,7 +84,9 @@ extension Simulation {
     /// Requests under way for its weight.
     private func load(_ index: Int) -> Double {
         let factor = SlowStart.factor(now: now, since: endpoints[index].since, scenario.slowStart)
-        if factor <= 0 || factor > 1 { violated("endpoint \(index) has a weight of \(factor)") }
+        if factor < scenario.slowStart.minimumFactor || factor > 1 {
+            violated("endpoint \(index) has a weight of \(factor)")
+        }
         return Double(endpoints[index].inFlight + 1) / factor
     }
 }

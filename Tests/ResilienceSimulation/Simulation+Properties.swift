@@ -10,6 +10,9 @@ extension Simulation {
     func checkAccounts() {
         if queue.count != waiting.count { violated("the queue has \(queue.count) requests, \(waiting.count) wait") }
         if queue.count > queue.capacity { violated("the queue has more than it holds") }
+        for index in waiting where requests[index].deadline < now {
+            violated("request \(index) waits after its deadline")
+        }
         if inFlight < 0 || endpoints.contains(where: { $0.inFlight < 0 }) { violated("less than nothing is under way") }
         let (requests, retries) = budget.underWay
         if requests != activeRequests || retries != activeRetries {
@@ -17,6 +20,7 @@ extension Simulation {
         }
         let ejected = detector.hosts.count { $0.isEjected }
         let share = Int(scenario.outlier.maximumEjectedShare * Double(endpoints.count))
+        if ejected != detector.ejected { violated("\(ejected) are ejected, \(detector.ejected) counted") }
         if ejected > max(share, 1) || ejected == endpoints.count {
             violated("\(ejected) of \(endpoints.count) endpoints are ejected")
         }

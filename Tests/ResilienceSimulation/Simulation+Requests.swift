@@ -75,20 +75,26 @@ extension Simulation {
         }
     }
 
-    /// What is too late leaves; what has room goes.
+    /// What is too late leaves, whether there is room or not.
+    func expire() {
+        while let entry = queue.takeExpired(now: now) { expires(entry) }
+    }
+
+    private func expires(_ entry: AdmissionEntry) {
+        if entry.deadline > now { violated("request \(entry.token) expired before its deadline") }
+        leavesQueue(Int(entry.token))
+        end(Int(entry.token), .expired)
+    }
+
+    /// What has room goes.
     func pump() {
-        while let expired = queue.takeExpired(now: now) {
-            if expired.deadline > now { violated("request \(expired.token) expired before its deadline") }
-            leavesQueue(Int(expired.token))
-            end(Int(expired.token), .expired)
-        }
         while inFlight < limit.limit {
             markTop()
             switch queue.take(now: now) {
             case .empty:
                 if !waiting.isEmpty { violated("the queue is empty, but \(waiting.count) wait") }
                 return
-            case .expired(let entry): return violated("request \(entry.token) expired twice")
+            case .expired(let entry): expires(entry)
             case .next(let entry):
                 let index = Int(entry.token)
                 checkOrder(entry)

@@ -103,10 +103,14 @@ public final class Simulation {
         case .attemptEnds: attemptEnds(event.subject, event.serial)
         case .retry: retryIsDue(event.subject, event.serial)
         case .clientLeaves: clientLeaves(event.subject)
-        case .queueDeadline: pump()
+        case .queueDeadline:
+            expire()
+            pump()
         case .check: check(event.subject)
         case .outlierInterval: outlierInterval()
-        case .outlierReturn: apply(detector.giveBack(now: now))
+        case .outlierReturn:
+            apply(detector.giveBack(now: now))
+            if let next = detector.nextReturn, next <= now { violated("an endpoint is out longer than it should be") }
         case .behaviour: behaviourChanges(event.subject)
         }
     }
