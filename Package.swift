@@ -43,6 +43,7 @@ let package = Package(
         .library(name: "SluiceJSON", targets: ["SluiceJSON"]),
         .library(name: "SluiceProtobuf", targets: ["SluiceProtobuf"]),
         .library(name: "SluiceRouting", targets: ["SluiceRouting"]),
+        .library(name: "SluiceHashing", targets: ["SluiceHashing"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -59,6 +60,9 @@ let package = Package(
             path: "Sources/PluginAPI/Protobuf"),
         // Keys, hashes and weighted choices for plugins that decide where a request goes.
         .target(name: "SluiceRouting", dependencies: ["SluicePlugin"], path: "Sources/PluginAPI/Routing"),
+
+        // Hashes, rings and draws for routers and balancers. Depends on nothing.
+        .target(name: "SluiceHashing", path: "Sources/PluginAPI/Hashing"),
 
         // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
         .target(
@@ -117,6 +121,7 @@ let package = Package(
         .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
+        .testTarget(name: "HashingTests", dependencies: ["SluiceHashing"], exclude: ["Reference"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
         .target(
