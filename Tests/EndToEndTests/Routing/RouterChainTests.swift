@@ -104,5 +104,58 @@ extension EndToEnd {
             #expect(failed.all("x-fixed") == ["here"])
             #expect(failed.field("x-answered-by") == nil)
         }
+
+        /// What is added stands beside what was set before; what is set or removed later takes the place of both.
+        @Test func editsCountInTheirOrder() throws {
+            let backend = try Self.named("it", fields: ["X-List: theirs", "X-Late: theirs"])
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            let edits = "set: { x-list: a }, append: { x-list: b, x-late: early, x-gone: early }"
+            let later = "set: { x-late: final }, remove: [ x-gone ], append: { x-list: c }"
+            for (name, edits) in [("first", edits), ("second", later)] {
+                configuration.plugins += [
+                    "  - name: \(name)", "    library: libHeaders.so",
+                    "    config: { request: { \(edits) }, response: { \(edits) } }",
+                ]
+            }
+            configuration.filters = ["first", "second"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/", fields: ["X-List: client", "X-Late: client", "X-Gone: client"])
+            for message in [answer, try #require(backend.requests.last)] {
+                #expect(message.all("x-list") == ["a", "b", "c"])
+                #expect(message.all("x-late") == ["final"])
+                #expect(message.all("x-gone") == [])
+            }
+        }
+
+        /// The same where both ends speak HTTP/2: the endpoint tells what it was sent in its answer.
+        @Test func fieldsAreEditedOverHTTP2() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let seen = (peer.answers[stream]?.fields ?? []).filter { !$0.name.hasPrefix(":") }
+                    let told = seen.map { "\($0.name)=\($0.value)" }.joined(separator: "\n")
+                    peer.respond(stream, 200, told, fields: [("x-took", "3"), ("set-cookie", "a=1"), ("server", "x")])
+                }
+            }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            configuration.plugins = Self.headers
+            configuration.filters = ["headers"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.request(
+                1, "GET", "/p",
+                fields: [("x-debug", "1"), ("x-user", "a"), ("x-user", "b"), ("x-forwarded-for", "10.0.0.1")])
+            let answer = try client.answer(1)
+            #expect(answer.status == 200)
+            let told = answer.bodyText.split(separator: "\n").filter { !$0.hasPrefix("via=") && !$0.hasPrefix("te=") }
+            #expect(
+                told.sorted() == [
+                    "x-client-user=a", "x-client-user=b", "x-forwarded-for=10.0.0.1", "x-forwarded-for=127.0.0.1",
+                    "x-from=GET /p", "x-model=web",
+                ])
+            #expect(answer.fields.filter { $0.name == "set-cookie" }.map(\.value) == ["a=1", "seen=1"])
+            #expect(answer.field("x-backend-took") == "3")
+            #expect(answer.field("x-answered-by") == "web/1")
+            #expect(answer.field("server") == nil && answer.field("x-took") == nil)
+        }
     }
 }
