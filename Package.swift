@@ -59,7 +59,9 @@ let package = Package(
             name: "SluiceProtobuf", dependencies: ["SluiceABI", "SluicePlugin", "SluiceJSON"],
             path: "Sources/PluginAPI/Protobuf"),
         // Keys, hashes and weighted choices for plugins that decide where a request goes.
-        .target(name: "SluiceRouting", dependencies: ["SluicePlugin"], path: "Sources/PluginAPI/Routing"),
+        .target(
+            name: "SluiceRouting", dependencies: ["SluicePlugin", "SluiceHashing"],
+            path: "Sources/PluginAPI/Routing"),
 
         // Hashes, rings and draws for routers and balancers. Depends on nothing.
         .target(name: "SluiceHashing", path: "Sources/PluginAPI/Hashing"),
@@ -132,7 +134,8 @@ let package = Package(
         .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "ResilienceSimulation"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(
-            name: "PluginTests", dependencies: ["SluicePlugin", "SluiceRouting", "SluiceABI", "CLinux"],
+            name: "PluginTests",
+            dependencies: ["SluicePlugin", "SluiceHashing", "SluiceRouting", "SluiceABI", "CLinux"],
             exclude: ["ABI"]),
         .testTarget(
             name: "AdapterTests",
@@ -177,7 +180,8 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
-    case "Canary", "ABTest", "Priority", "Headers": ["SluiceRouting"]
+    case "ABTest", "Priority", "Headers": ["SluiceRouting"]
+    case "Canary": ["SluiceHashing", "SluiceRouting"]
     default: []
     }
 }

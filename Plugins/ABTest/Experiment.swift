@@ -71,7 +71,7 @@ extension Experiment {
             variants.append(variant)
         }
         if variants.isEmpty { throw config.error("'variants' is missing or empty: there is nothing to compare") }
-        guard let choice = WeightedChoice(weights, for: "experiment " + name) else {
+        guard let choice = WeightedChoice(weights) else {
             throw config["variants"].error(
                 "the weights of the variants sum to zero; give at least one of them a `weight` above 0")
         }

@@ -1,3 +1,4 @@
+import SluiceHashing
 import SluicePlugin
 import SluiceRouting
 
@@ -28,7 +29,7 @@ struct Canary: Router {
     private var counters: [Counter] = []
     private let others: Counter
     private let unkeyed: Counter
-    private var draw: Draw
+    private var draw: SplitMix64
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
@@ -47,14 +48,14 @@ struct Canary: Router {
         unkeyed = try context.metrics.counter(
             "unkeyed_requests", "Requests that said nothing to stick to and were spread one by one.")
         // Another beginning for each worker and each generation.
-        draw = Draw(seed: context.host.clock.monotonic &+ UInt64(context.worker ?? 0) << 32)
+        draw = SplitMix64(seed: context.host.clock.monotonic &+ UInt64(context.worker ?? 0) << 32)
         for model in models.all { choices.append(try choice(model, context)) }
     }
 
     private mutating func choice(_ model: Model, _ context: Context) throws(PluginError) -> Choice {
         let name = String(model.name)
         let weights = model.versions.map { (name: String($0.name), weight: Double($0.weight)) }
-        guard let versions = WeightedChoice(weights, for: name) else {
+        guard let versions = WeightedChoice(weights) else {
             throw context.error(
                 .invalidArgument,
                 "the weights of the versions of model '\(name)' sum to zero, so that none could be chosen; "

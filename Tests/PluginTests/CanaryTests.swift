@@ -85,6 +85,12 @@ import Testing
         #expect(all == byHeader)
         let byCookie = try versions([50, 50], config) { FakeExchange(fields: [("cookie", "sid=\($0)")]) }
         #expect(byCookie == byHeader, "it is the key that counts, not where it stood")
+        let bySession = try versions([50, 50], config) { user in
+            let exchange = Self.bySession(user)
+            exchange.request.pointee.tenant = exchange.texts.bytes("3")
+            return exchange
+        }
+        #expect(bySession == byHeader)
     }
 
     @Test func whatIsAskedForOrDecidedStays() throws {

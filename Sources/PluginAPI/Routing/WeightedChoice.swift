@@ -1,4 +1,5 @@
 import Glibc
+import SluiceHashing
 import SluicePlugin
 
 /// Chooses among weighted alternatives by a hash, so that each gets its share of the keys and a change of weights moves
@@ -21,8 +22,8 @@ public struct WeightedChoice: Sendable {
     private let alternatives: [Alternative]
     private let total: Double
 
-    /// Nil when no weight is above 0. `name`s are what the draws depend on, `purpose` what other choices differ by.
-    public init?(_ weighted: [(name: String, weight: Double)], for purpose: String) {
+    /// Nil when no weight is above 0. Draws depend on the `name`s, not on the order.
+    public init?(_ weighted: [(name: String, weight: Double)]) {
         var alternatives: [Alternative] = []
         var total = 0.0
         for (index, entry) in weighted.enumerated() where entry.weight > 0 {
@@ -30,20 +31,21 @@ public struct WeightedChoice: Sendable {
             alternatives.append(
                 Alternative(
                     index: index, weight: entry.weight, upTo: total,
-                    seed: KeyHash("choice", purpose, entry.name).hash(Bytes())))
+                    seed: KeyHash("choice", entry.name).hash(Bytes())))
         }
         guard !alternatives.isEmpty else { return nil }
         self.alternatives = alternatives
         self.total = total
     }
 
-    /// The index of the alternative for the key of that hash. About 15 ns an alternative.
+    /// The index of the alternative for the key of that hash. Choices among the same names agree for the same hash:
+    /// hash keys with a `KeyHash` of its own for each decision that is to be independent.
     public func index(for hash: UInt64) -> Int {
         if alternatives.count == 1 { return alternatives[0].index }
         var best = 0
         var greatest = -1.0
         for position in alternatives.indices {
-            let unit = KeyHash.unit(KeyHash.mix(hash ^ alternatives[position].seed))
+            let unit = KeyHash.unit(XXHash64.hash(hash, seed: alternatives[position].seed))
             let draw = alternatives[position].weight / -log(unit)
             if draw > greatest {
                 greatest = draw
