@@ -24,6 +24,7 @@ let swiftPlugins = [
     "Canary",
     "ABTest",
     "Priority",
+    "Session",
     "Headers",
 ]
 let cPlugins = ["RoundRobin"]
@@ -181,7 +182,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
-    case "Canary": ["SluiceHashing", "SluiceRouting"]
+    case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]
     default: []
     }
 }
