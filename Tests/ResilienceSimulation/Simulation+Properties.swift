@@ -10,7 +10,7 @@ extension Simulation {
     func checkAccounts() {
         if queue.count != waiting.count { violated("the queue has \(queue.count) requests, \(waiting.count) wait") }
         if queue.count > queue.capacity { violated("the queue has more than it holds") }
-        for index in waiting where requests[index].deadline < now {
+        for index in waiting where requests[index].deadline < now && now - requests[index].deadline > millisecond {
             violated("request \(index) waits after its deadline")
         }
         if inFlight < 0 || endpoints.contains(where: { $0.inFlight < 0 }) { violated("less than nothing is under way") }

@@ -71,7 +71,9 @@ extension Simulation {
         requests[index].joined = now
         waiting.append(index)
         if requests[index].deadline != .max {
-            events.add(Event(time: max(now, requests[index].deadline), kind: .queueDeadline, subject: index))
+            // A timer of the gateway fires at a millisecond, not before.
+            let time = (max(now, requests[index].deadline) / millisecond + 1) * millisecond
+            events.add(Event(time: time, kind: .queueDeadline, subject: index))
         }
     }
 

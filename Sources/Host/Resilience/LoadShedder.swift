@@ -30,7 +30,6 @@ public enum LoadShedder {
     public static func admits(
         priority: UInt8, pressure: Double, random: UInt64, _ settings: LoadShedderSettings
     ) -> Bool {
-        guard pressure > settings.start, priority > 0 else { return true }
         // How many of the nine are refused; the one that the fraction falls on, with that probability.
         let refused = excess(pressure, settings) * 9 - Double(9 - min(priority, 9))
         if refused <= 0 { return true }
