@@ -13,6 +13,12 @@ let swiftPlugins = [
     "Passthrough",
     "ByVersion",
     "LeastRequest",
+    "WeightedRoundRobin",
+    "PowerOfTwo",
+    "PeakEWMA",
+    "RingHash",
+    "Maglev",
+    "BoundedLoad",
     "SizeOrDelay",
     "ApiKey",
     "LinearModel",
@@ -45,6 +51,7 @@ let package = Package(
         .library(name: "SluiceProtobuf", targets: ["SluiceProtobuf"]),
         .library(name: "SluiceRouting", targets: ["SluiceRouting"]),
         .library(name: "SluiceHashing", targets: ["SluiceHashing"]),
+        .library(name: "SluiceBalancing", targets: ["SluiceBalancing"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -66,6 +73,10 @@ let package = Package(
 
         // Hashes, rings and draws for routers and balancers. Depends on nothing.
         .target(name: "SluiceHashing", path: "Sources/PluginAPI/Hashing"),
+        // What balancers share: a pool's endpoints as a table, keys, draws among those that may be taken.
+        .target(
+            name: "SluiceBalancing", dependencies: ["SluicePlugin", "SluiceHashing", "SluiceRouting"],
+            path: "Sources/PluginAPI/Balancing"),
 
         // The protocols of adapters, apart from the plugins around them, so that tests and fuzzers can link them.
         .target(
@@ -124,6 +135,10 @@ let package = Package(
         .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
+        // Balancers in virtual time; Benchmarks/pick.py compiles the same files for itself.
+        .target(
+            name: "BalancerSimulation", dependencies: ["SluiceABI"], path: "Benchmarks/Balancers",
+            exclude: ["main.c"], linkerSettings: [.linkedLibrary("m")]),
         .testTarget(name: "HashingTests", dependencies: ["SluiceHashing"], exclude: ["Reference"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
@@ -136,7 +151,9 @@ let package = Package(
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(
             name: "PluginTests",
-            dependencies: ["SluicePlugin", "SluiceHashing", "SluiceRouting", "SluiceABI", "CLinux"],
+            dependencies: [
+                "SluicePlugin", "SluiceHashing", "SluiceRouting", "SluiceABI", "CLinux", "BalancerSimulation",
+            ],
             exclude: ["ABI"]),
         .testTarget(
             name: "AdapterTests",
@@ -181,6 +198,8 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
+    case "LeastRequest", "WeightedRoundRobin": ["SluiceBalancing"]
+    case "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad": ["SluiceBalancing", "SluiceHashing"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
     case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]
     default: []

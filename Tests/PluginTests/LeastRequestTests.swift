@@ -26,6 +26,27 @@ import Testing
         #expect((0..<5).map { _ in balancer.pick(pool, exchange) } == [66, 66, 66, 66, 66])
     }
 
+    /// Against the plain search, over loads, weights and eligible endpoints drawn at random.
+    @Test(arguments: [1, 63, 64, 65, 200]) func findsTheLeastWhereverItIs(count: Int) throws {
+        let balancer = try BalancerUnderTest("LeastRequest", host)
+        var random = Numbers(seed: UInt64(count))
+        for round in 0..<60 {
+            let weights: UInt32 = round % 2 == 0 ? 1 : 5
+            let pool = FakePool(
+                (0..<count).map { _ in
+                    (inFlight: random.below(9), weight: weights == 1 ? 3 : 1 + random.below(weights))
+                },
+                eligible: Set((0..<count).filter { _ in random.below(3) > 0 } + [Int(random.below(UInt32(count)))]))
+            let picked = Int(balancer.pick(pool, exchange))
+            let cost = { (index: Int) in
+                Double(pool.inFlight(index) + 1) / Double(pool.asked.endpoints[index].weight)
+            }
+            #expect(pool.isEligible(picked))
+            let least = (0..<count).filter(pool.isEligible).map(cost).min() ?? 0
+            #expect(cost(picked) == least)
+        }
+    }
+
     @Test func refusesUnknownKeys() throws {
         let table = try LoadedPlugin("LeastRequest").table(SLUICE_BALANCER, as: sluice_balancer.self)
         let (status, instance) = host.create(table.pointee.base, config: ["wieght": 1])
@@ -40,6 +61,7 @@ final class BalancerUnderTest {
     private let plugin: LoadedPlugin
     let table: UnsafePointer<sluice_balancer>
     let instance: UnsafeMutableRawPointer
+    private var told: FakePool?
 
     init(_ name: String, _ host: FakeHost, config: ConfigTree = .null, worker: UInt32 = 0, workers: UInt32 = 1) throws {
         plugin = try LoadedPlugin(name)
@@ -53,9 +75,22 @@ final class BalancerUnderTest {
 
     deinit { table.pointee.base.destroy(instance) }
 
+    /// Tells the balancer of the pool first when it is another than the last one.
     func pick(_ pool: FakePool, _ exchange: FakeExchange) -> UInt32 {
+        if told !== pool {
+            table.pointee.on_endpoints?(instance, pool.asked.endpoints, pool.asked.count)
+            told = pool
+        }
         var asked = pool.asked
         return table.pointee.pick(instance, exchange.handle, exchange.request, &asked)
+    }
+
+    /// The end of an attempt on the endpoint of that index; times in milliseconds.
+    func end(_ index: UInt32, status: sluice_status = SLUICE_OK, http: UInt32 = 200, firstByte: UInt64, total: UInt64) {
+        var outcome = sluice_outcome(
+            endpoint: index, status: status, http_status: http, attempt: 1, first_byte_ns: firstByte * 1_000_000,
+            total_ns: total * 1_000_000)
+        table.pointee.on_result?(instance, &outcome)
     }
 }
 
@@ -64,9 +99,21 @@ final class FakePool {
     private let texts = CTexts()
     private let loads: UnsafeMutablePointer<sluice_load>
     private(set) var asked: sluice_pick
+    /// Of each endpoint.
+    let names: [String]
 
     /// All are eligible unless `eligible` names some.
-    init(_ endpoints: [(inFlight: UInt32, weight: UInt32)], eligible: Set<Int>? = nil) {
+    convenience init(_ endpoints: [(inFlight: UInt32, weight: UInt32)], eligible: Set<Int>? = nil) {
+        self.init(endpoints, names: endpoints.indices.map { "10.0.0.\($0):80" }, eligible: eligible)
+    }
+
+    /// Idle endpoints of weight 1.
+    convenience init(count: Int, eligible: Set<Int>? = nil) {
+        self.init(Array(repeating: (inFlight: 0, weight: 1), count: count), eligible: eligible)
+    }
+
+    init(_ endpoints: [(inFlight: UInt32, weight: UInt32)], names: [String], eligible: Set<Int>? = nil) {
+        self.names = names
         let texts = texts
         let loads = texts.mutable(
             endpoints.map { endpoint in
@@ -78,7 +125,8 @@ final class FakePool {
         self.loads = loads
         let list = endpoints.enumerated().map { index, endpoint in
             sluice_endpoint(
-                id: UInt64(index), address: texts.bytes("10.0.0.\(index):80"), weight: endpoint.weight, reserved: 0,
+                id: names[index].utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }, address: texts.bytes(names[index]),
+                weight: endpoint.weight, reserved: 0,
                 load: UnsafePointer(loads + index))
         }
         var bits = [UInt64](repeating: 0, count: (endpoints.count + 63) / 64)
@@ -90,4 +138,28 @@ final class FakePool {
     }
 
     func setInFlight(_ index: Int, _ value: UInt32) { loads[index].in_flight = value }
+    func isEligible(_ index: Int) -> Bool { asked.eligible[index / 64] >> UInt64(index % 64) & 1 != 0 }
+    func inFlight(_ index: Int) -> UInt32 { loads[index].in_flight }
+
+    /// Says anew who may be taken.
+    func allow(_ eligible: Set<Int>) {
+        var bits = [UInt64](repeating: 0, count: (names.count + 63) / 64)
+        for index in eligible { bits[index / 64] |= 1 << UInt64(index % 64) }
+        asked.eligible = texts.array(bits)
+        asked.eligible_count = UInt32(eligible.count)
+    }
+}
+
+/// Numbers that look random, the same for the same seed: an xorshift.
+struct Numbers {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
+
+    mutating func below(_ bound: UInt32) -> UInt32 {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        return UInt32(truncatingIfNeeded: (state >> 32) % UInt64(bound))
+    }
 }

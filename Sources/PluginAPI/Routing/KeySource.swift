@@ -7,6 +7,8 @@ public enum KeySource: Sendable {
     case cookie(KeptText)
     /// The value of a parameter of the query as it stands there, percent-encoding kept.
     case query(KeptText)
+    /// The path without the query, percent-encoding kept.
+    case path
     /// What a filter that authenticates said.
     case tenant
     /// What an earlier router said.
@@ -22,6 +24,7 @@ public enum KeySource: Sendable {
         case .header(let name): found = exchange.header(name)?.trimmed
         case .cookie(let name): found = name.withBytes { Cookies(request.message).value(of: $0) }
         case .query(let name): found = name.withBytes { Self.parameter($0, of: request.message.query) }
+        case .path: found = request.message.path
         case .tenant: found = request.tenant
         case .session: found = request.session
         case .peer: found = Self.withoutPort(exchange.peer)
@@ -60,10 +63,10 @@ public enum KeySource: Sendable {
 }
 
 extension KeySource {
-    /// Reads `{ header: x-user }`, `{ cookie: uid }`, `{ query: user }`, `{ tenant: true }`, `{ session: true }` or
-    /// `{ peer: true }`. Legal in `init` only.
+    /// Reads `{ header: x-user }`, `{ cookie: uid }`, `{ query: user }`, `{ path: true }`, `{ tenant: true }`,
+    /// `{ session: true }` or `{ peer: true }`. Legal in `init` only.
     public init(_ config: Configuration) throws(PluginError) {
-        let kinds = ["header", "cookie", "query", "tenant", "session", "peer"]
+        let kinds = ["header", "cookie", "query", "path", "tenant", "session", "peer"]
         try config.allow(kinds)
         guard let (kind, value) = try config.members().first, config.count == 1 else {
             throw config.error("a key comes from one place: one of \(kinds.joined(separator: ", "))")
@@ -77,7 +80,12 @@ extension KeySource {
             self = .query(KeptText(name))
         default:
             guard try value.boolean() else { throw value.error("expected true; leave the entry out for false") }
-            self = kind == "tenant" ? .tenant : kind == "session" ? .session : .peer
+            switch kind {
+            case "path": self = .path
+            case "tenant": self = .tenant
+            case "session": self = .session
+            default: self = .peer
+            }
         }
     }
 

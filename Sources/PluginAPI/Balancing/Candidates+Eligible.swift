@@ -1,0 +1,82 @@
+import SluiceHashing
+import SluicePlugin
+
+extension Candidates {
+    /// Bit i: endpoint i may be taken. As many words as the endpoints need; bits past them are 0.
+    @inlinable @inline(__always)
+    public var words: UnsafePointer<UInt64> { pointer.pointee.eligible.unsafelyUnwrapped }
+
+    @inlinable @inline(__always)
+    public var count: Int { Int(pointer.pointee.count) }
+
+    @inlinable @inline(__always)
+    public var allEligible: Bool { pointer.pointee.eligible_count == pointer.pointee.count }
+
+    /// The eligible endpoint that `rank` others precede; 0 when there are fewer. A step a word of 64 endpoints.
+    @inlinable
+    public func eligible(rank: Int) -> Int {
+        if allEligible { return rank < count ? rank : 0 }
+        var left = rank
+        var word = 0
+        while word &<< 6 < count {
+            var bits = words[word]
+            let here = bits.nonzeroBitCount
+            if left < here {
+                while left > 0 {
+                    bits &= bits &- 1
+                    left &-= 1
+                }
+                return word &<< 6 &+ bits.trailingZeroBitCount
+            }
+            left &-= here
+            word &+= 1
+        }
+        return 0
+    }
+}
+
+/// Draws two different endpoints that may be taken, in proportion to their weights. Allocates in `init` alone.
+public struct PairDraw: ~Copyable {
+    /// How often a draw by weight may hit an endpoint that may not be taken, or the first one again, before weights are
+    /// left aside. With half of a pool gone one pick in 256 comes to that.
+    @usableFromInline static var triesAtMost: Int { 8 }
+
+    @usableFromInline let table: AliasTable
+    @usableFromInline let isUniform: Bool
+
+    public init(weights: [UInt32]) {
+        table = AliasTable(weights: weights.map { max($0, 1) })
+        isUniform = Set(weights.map { max($0, 1) }).count <= 1
+    }
+
+    /// Both are the same when only one may be taken.
+    @inlinable
+    public func draw(_ candidates: Candidates, _ numbers: inout SplitMix64) -> (first: Int, second: Int) {
+        let eligible = candidates.eligibleCount
+        guard eligible > 1 else {
+            let only = candidates.eligible(rank: 0)
+            return (only, only)
+        }
+        if !isUniform, table.count == candidates.count {
+            let first = weighted(candidates, &numbers, besides: -1)
+            if first >= 0 {
+                let second = weighted(candidates, &numbers, besides: first)
+                return (first, second >= 0 ? second : candidates.firstEligible(from: first &+ 1))
+            }
+        }
+        // One of all, and one of all but that.
+        let first = numbers.below(eligible)
+        let other = numbers.below(eligible &- 1)
+        return (candidates.eligible(rank: first), candidates.eligible(rank: other >= first ? other &+ 1 : other))
+    }
+
+    /// -1 when the tries are used up.
+    @inlinable
+    func weighted(_ candidates: Candidates, _ numbers: inout SplitMix64, besides taken: Int) -> Int {
+        for _ in 0..<Self.triesAtMost {
+            let index = table.draw(&numbers)
+            if index != taken, candidates.isEligible(index) { return index }
+        }
+        return -1
+    }
+}
