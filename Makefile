@@ -38,6 +38,8 @@ bench: build
 	python3 Benchmarks/allocations.py
 	python3 Benchmarks/memory.py
 	python3 Benchmarks/memory_wires.py
+	python3 Benchmarks/pick.py
+	python3 Benchmarks/pick.py --quality
 	python3 Benchmarks/bench.py
 	python3 Benchmarks/http2_bench.py
 	python3 Benchmarks/tls_bench.py

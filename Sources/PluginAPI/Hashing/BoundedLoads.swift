@@ -41,8 +41,8 @@ public struct BoundedLoads: ~Copyable {
         eligible.deallocate()
     }
 
-    /// Says who may be taken: bit i of the words is owner i. Costs a comparison a word, and a step an owner that changed.
-    /// Bits past `count` must be 0.
+    /// Says who may be taken: bit i of the words is owner i. Costs a comparison a word, and a step an owner that
+    /// changed. Bits past `count` must be 0.
     @inlinable
     public mutating func restrict(to words: UnsafePointer<UInt64>) {
         var word = 0

@@ -3,8 +3,8 @@
 /// entry and few entries change their owner when one joins or leaves. A look-up is one read.
 ///
 /// Weights set how often an owner has its turn, as the paper suggests. Owners take turns in the order of their names,
-/// so that two programs that know the same names and weights agree, whatever order they know them in. Memory: 2 bytes an
-/// entry. Look-ups allocate nothing.
+/// so that two programs that know the same names and weights agree, whatever order they know them in. Memory: 2 bytes
+/// an entry. Look-ups allocate nothing.
 public struct MaglevTable: ~Copyable {
     /// The paper's smaller table: for 655 owners the heaviest has 1% more entries than the lightest.
     public static var defaultSize: Int { 65_537 }

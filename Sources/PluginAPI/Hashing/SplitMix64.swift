@@ -1,6 +1,6 @@
 /// A fast generator of numbers that look random, not against an adversary: SplitMix64 (Steele, Lea and Flood, "Fast
-/// Splittable Pseudorandom Number Generators", OOPSLA 2014). One word of state; equal seeds draw alike. Each user has its
-/// own.
+/// Splittable Pseudorandom Number Generators", OOPSLA 2014). One word of state; equal seeds draw alike. Each user has
+/// its own.
 @frozen
 public struct SplitMix64: RandomNumberGenerator {
     @usableFromInline var state: UInt64
@@ -18,8 +18,8 @@ public struct SplitMix64: RandomNumberGenerator {
         return mixed ^ mixed &>> 31
     }
 
-    /// 0 to `bound - 1`; 0 when `bound` is below 1. The share of 2^64 takes the place of a division (Lemire, "Fast Random
-    /// Integer Generation in an Interval", 2019); without its rejection the bias is below bound / 2^64.
+    /// 0 to `bound - 1`; 0 when `bound` is below 1. The share of 2^64 takes the place of a division (Lemire, "Fast
+    /// Random Integer Generation in an Interval", 2019); without its rejection the bias is below bound / 2^64.
     @inlinable @inline(__always)
     public mutating func below(_ bound: Int) -> Int {
         guard bound > 0 else { return 0 }
