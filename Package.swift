@@ -110,7 +110,7 @@ let package = Package(
             name: "COpenSSL", path: "Sources/System/COpenSSL", pkgConfig: "openssl",
             providers: [.apt(["libssl-dev"])]),
 
-        // No target depends on it yet: what will call functions of libraries from rules does.
+        // Calls the functions of libraries that rules name.
         .systemLibrary(
             name: "CFFI", path: "Sources/System/CFFI", pkgConfig: "libffi", providers: [.apt(["libffi-dev"])]),
 
@@ -123,15 +123,17 @@ let package = Package(
         .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
         .target(name: "ELF", path: "Sources/Host/ELF"),
         .target(name: "Resilience", path: "Sources/Host/Resilience", swiftSettings: simulated),
+        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux"], path: "Sources/Host/Rules"),
 
         .target(
             name: "Host",
             dependencies: [
-                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "HTTP1", "Configuration", "ELF", "Resilience",
+                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "CFFI", "HTTP1", "Configuration", "ELF", "Resilience",
+                "Rules",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            path: "Sources/Host", exclude: ["HTTP1", "Configuration", "ELF", "Resilience"]),
+            path: "Sources/Host", exclude: ["HTTP1", "Configuration", "ELF", "Resilience", "Rules"]),
         .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
 
         .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
@@ -148,11 +150,13 @@ let package = Package(
         .executableTarget(
             name: "resilience-simulator", dependencies: ["ResilienceSimulation"], path: "Tests/ResilienceSimulator"),
         .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "ResilienceSimulation"]),
+        .testTarget(name: "RulesTests", dependencies: ["Rules", "SluiceABI"]),
         .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
         .testTarget(
             name: "PluginTests",
             dependencies: [
-                "SluicePlugin", "SluiceHashing", "SluiceRouting", "SluiceABI", "CLinux", "BalancerSimulation",
+                "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
+                "BalancerSimulation",
             ],
             exclude: ["ABI"]),
         .testTarget(

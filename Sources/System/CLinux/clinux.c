@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,3 +55,7 @@ int clinux_core_at(int index) {
 }
 
 void clinux_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+const void *clinux_find(const void *text, size_t size, const void *part, size_t part_size) {
+  return memmem(text, size, part, part_size);
+}

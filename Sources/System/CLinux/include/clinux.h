@@ -66,4 +66,7 @@ int clinux_core_at(int index);
 /* Names the calling thread; at most 15 characters, as the kernel keeps them. */
 void clinux_name_thread(const char *name);
 
+/* The first place of `part` in `text`, NULL when there is none: memmem, which is linear in the worst case. */
+const void *clinux_find(const void *text, size_t size, const void *part, size_t part_size);
+
 #endif
