@@ -15,6 +15,7 @@ let fuzzers = [
     "HTTP1ChunkedFuzzer": "HTTP1",
     "LengthPrefixedFuzzer": "LengthPrefixedCodec",
     "OpenAIFuzzer": "OpenAICodec",
+    "RuleFuzzer": "Rules",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
     "V2ProtobufFuzzer": "OpenInferenceCodec",
@@ -53,6 +54,7 @@ let package = Package(
         .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: instrumented),
 
         .target(name: "CLinux"),
+        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux"], swiftSettings: instrumented),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], swiftSettings: instrumented),
@@ -80,7 +82,10 @@ let package = Package(
             name: "FuzzArena", dependencies: ["FuzzDriver", "SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
     ]
         + fuzzers.sorted { $0.key < $1.key }.map { name, module in
-            fuzzer(name, [.init(stringLiteral: module)] + (module.hasSuffix("Codec") ? ["FuzzArena"] : []))
+            fuzzer(
+                name,
+                [.init(stringLiteral: module)]
+                    + (module.hasSuffix("Codec") ? ["FuzzArena"] : module == "Rules" ? ["SluiceABI"] : []))
         }
         + hostFuzzers.sorted { $0.key < $1.key }.map { fuzzer($0, $1) },
     swiftLanguageModes: [.v6]
