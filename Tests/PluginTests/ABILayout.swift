@@ -298,6 +298,14 @@ extension ABILayout {
                 ("add", \.add, 8),
             ])
         pin(
+            sluice_rules.self, "sluice_rules", 0xd04da92ac4d4c653, 24, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("compile", \.compile, 8),
+                ("evaluate", \.evaluate, 16),
+            ])
+        pin(
             sluice_create.self, "sluice_create", 0xb337d78be0b55c07, 80, 8,
             [
                 ("struct_size", \.struct_size, 0),
@@ -633,6 +641,8 @@ extension ABILayout {
         pin("SLUICE_METRIC_HISTOGRAM", Int64(SLUICE_METRIC_HISTOGRAM), 3)
         pin("SLUICE_SIDE_REQUEST", Int64(SLUICE_SIDE_REQUEST), 1)
         pin("SLUICE_SIDE_RESPONSE", Int64(SLUICE_SIDE_RESPONSE), 2)
+        pin("SLUICE_RULE_NEEDS_BODY", Int64(SLUICE_RULE_NEEDS_BODY), 1)
+        pin("SLUICE_RULE_CALLS", Int64(SLUICE_RULE_CALLS), 2)
         pin("SLUICE_INSTANCE_PER_WORKER", Int64(SLUICE_INSTANCE_PER_WORKER), 0)
         pin("SLUICE_INSTANCE_SHARED", Int64(SLUICE_INSTANCE_SHARED), 1)
         pin("SLUICE_STAGE_HEAD", Int64(SLUICE_STAGE_HEAD), 1)
@@ -655,6 +665,7 @@ extension ABILayout {
         pin("SLUICE_MODELS", SLUICE_MODELS, "sluice.models/1")
         pin("SLUICE_ROUTE", SLUICE_ROUTE, "sluice.route/1")
         pin("SLUICE_FIELDS", SLUICE_FIELDS, "sluice.fields/1")
+        pin("SLUICE_RULES", SLUICE_RULES, "sluice.rules/1")
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")
         pin("SLUICE_ROUTER", SLUICE_ROUTER, "sluice.router/1")
         pin("SLUICE_BALANCER", SLUICE_BALANCER, "sluice.balancer/1")

@@ -46,6 +46,7 @@ final class FakeHost {
     private let tables = ServiceTables()
     private let host: UnsafeMutablePointer<sluice_host>
     let models: FakeModels
+    let rules = FakeRules()
     private var configuration = FakeConfiguration(.null)
     private var modelConfiguration = FakeConfiguration(.null)
 

@@ -25,6 +25,7 @@ final class ServiceTables {
         addExchange()
         addState()
         addRouting()
+        add("sluice.rules/1", FakeRules.table())
     }
 
     private func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }

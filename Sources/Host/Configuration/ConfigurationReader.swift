@@ -96,6 +96,7 @@ extension Settings {
             listeners.append(ListenerSettings(address: address, position: section.position))
         }
         readPlugins(section)
+        readFunctions(section)
         for name in section.reading.listenerAdapters { _ = section.reading.reference(name) }
         readPipeline(section)
         readModels(section)

@@ -16,6 +16,8 @@ public struct Settings: Sendable {
     /// Directories searched for `library:` names without a slash; absolute after reading.
     public var pluginPath: [String] = []
     public var plugins: [PluginSettings] = []
+    /// Functions of shared libraries that rules may call.
+    public var functions: [FunctionSettings] = []
     public var pipeline = Pipeline()
     public var models: [ModelSettings] = []
     /// The file named neither `plugins` nor `pipeline`, so both come from ``ShippedChain``.

@@ -3,16 +3,19 @@
 /// executable; a dynamic table whose tables lie within the segments; the entry exported as a function; no executable
 /// stack and no text relocations. (System V ABI, chapters 4 and 5; the x86-64 and AArch64 supplements.)
 ///
+/// - Parameter requiresEntry: False for a library that is no plugin: it may lack the entry.
+///
 /// A pure function of the bytes: it never traps, reads nothing outside of them, and its time is linear in their number.
 public func checkELF(
-    _ bytes: UnsafeRawBufferPointer, machine: UInt16 = ELFMachine.host
+    _ bytes: UnsafeRawBufferPointer, machine: UInt16 = ELFMachine.host, requiresEntry: Bool = true
 ) -> Result<ELFSummary, ELFFault> {
     Result { () throws(ELFFault) in
         let file = ELFBytes(bytes: bytes)
         let header = try ELFHeader(file, machine: machine)
         let segments = try ELFSegments(file, header)
         let dynamic = try ELFDynamicTable(file, segments)
-        try ELFSymbols(file, segments, dynamic).checkEntry()
+        let symbols = ELFSymbols(file, segments, dynamic)
+        if requiresEntry { try symbols.checkEntry() }
         var summary = ELFSummary()
         summary.neededLibraries = dynamic.neededLibraries
         summary.sharedObjectName = dynamic.sharedObjectName

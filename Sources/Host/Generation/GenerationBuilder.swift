@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Configuration
+import Rules
 import SluiceABI
 
 /// What outlives generations and is needed to make one. [main]
@@ -10,6 +11,7 @@ final class GenerationWorkshop {
     let environment: HostEnvironment
     let sharedPools: SharedPools
     let contexts = TLSContexts()
+    let libraries = FunctionLibraries()
     let workerCount: Int
     /// Where a library without a slash is looked for after `plugin_path`: the directory of the executable.
     let programDirectory: String
@@ -58,6 +60,8 @@ final class GenerationBuilder {
     var contexts: [[InstanceContext]]
     /// Shared instances, by plugin, extension and pool.
     var sharedInstances: [String: UnsafeMutableRawPointer?] = [:]
+    /// What rules may call.
+    var functions: [NativeFunction] = []
     private var pools: [PoolDescription] = []
     /// In the order of `settings.listeners`, those with TLS.
     private(set) var secured: [SecuredListener] = []
@@ -78,6 +82,7 @@ final class GenerationBuilder {
 
     func build() -> Generation? {
         loadPlugins()
+        loadFunctions()
         describeModels()
         resolvePools()
         secureListeners()
@@ -264,7 +269,8 @@ final class GenerationBuilder {
         if isShared, let known = sharedInstances[key] { return .some(known) }
         let context = InstanceContext(
             plugin: plugin.settings.name, workerIndex: isShared ? nil : worker, environment: workshop.environment,
-            models: UnsafePointer(modelViews), modelCount: UInt32(settings.models.count), modelNames: modelNames)
+            models: UnsafePointer(modelViews), modelCount: UInt32(settings.models.count), modelNames: modelNames,
+            functions: functions)
         let name = memory.bytes(plugin.settings.name)
         var arguments = sluice_create()
         arguments.struct_size = UInt32(MemoryLayout<sluice_create>.size)

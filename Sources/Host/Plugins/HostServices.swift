@@ -24,6 +24,7 @@ enum HostServices {
         (sluice_bytes("sluice.models/1"), table(models)),
         (sluice_bytes("sluice.route/1"), table(route)),
         (sluice_bytes("sluice.fields/1"), table(fields)),
+        (sluice_bytes("sluice.rules/1"), table(rules)),
     ]
 
     /// A table at an address that stays for the life of the process.
@@ -33,7 +34,7 @@ enum HostServices {
         return UnsafeRawPointer(place)
     }
 
-    private static func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }
+    static func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }
 
     private static let log = sluice_log(
         struct_size: size(sluice_log.self), reserved: 0,
@@ -57,7 +58,7 @@ enum HostServices {
         struct_size: size(sluice_clock.self), reserved: 0,
         monotonic_ns: { _ in clinux_monotonic_ns() }, wall_ns: { _ in clinux_wall_ns() })
 
-    private static let memory = sluice_memory(
+    static let memory = sluice_memory(
         struct_size: size(sluice_memory.self), reserved: 0,
         arena_alloc: { _, handle, size in
             guard let handle else { return nil }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Configuration
+import Rules
 import SluiceABI
 
 /// The host as one plugin instance sees it: what stands behind its `sluice_host`. Made before `create` and kept until
@@ -20,6 +21,10 @@ final class InstanceContext: @unchecked Sendable {
     let models: UnsafePointer<sluice_model>?
     let modelCount: UInt32
     let modelNames: NameTable?
+    /// What the rules of this instance may call; the calls live as long as the generation.
+    let functions: [NativeFunction]
+    /// Compiled for this instance.
+    var rules: [Rule] = []
 
     /// `create` is under way, on the main thread.
     var isCreating = true
@@ -37,7 +42,7 @@ final class InstanceContext: @unchecked Sendable {
 
     init(
         plugin: String, workerIndex: Int?, environment: HostEnvironment, models: UnsafePointer<sluice_model>?,
-        modelCount: UInt32, modelNames: NameTable?
+        modelCount: UInt32, modelNames: NameTable?, functions: [NativeFunction] = []
     ) {
         self.plugin = plugin
         self.workerIndex = workerIndex
@@ -45,6 +50,7 @@ final class InstanceContext: @unchecked Sendable {
         self.models = models
         self.modelCount = modelCount
         self.modelNames = modelNames
+        self.functions = functions
         pluginID = environment.registry.plugin(plugin).index
         metrics = environment.registry.writer(worker: workerIndex)
         source = .allocate(capacity: plugin.utf8.count)

@@ -2,8 +2,10 @@
 #include "isolation.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <signal.h>
@@ -101,3 +103,29 @@ int clinux_deny_file_changes(void) {
   return outcome;
 }
 
+
+void *clinux_open_library(const char *name, const char **fault) {
+  void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  *fault = library == NULL ? dlerror() : NULL;
+  return library;
+}
+
+const char *clinux_library_path(void *library) {
+  struct link_map *map = NULL;
+  return dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != NULL ? map->l_name : NULL;
+}
+
+void *clinux_library_symbol(void *library, const char *name, bool *is_function) {
+  *is_function = true;
+  void *address = dlsym(library, name);
+  if (address == NULL) return NULL;
+  Dl_info information;
+  const ElfW(Sym) *symbol = NULL;
+  /* An indirect function's choice may have no symbol of its own: then nothing speaks against it. */
+  if (dladdr1(address, &information, (void **)&symbol, RTLD_DL_SYMENT) != 0 && symbol != NULL &&
+      information.dli_saddr == address) {
+    unsigned char type = ELF64_ST_TYPE(symbol->st_info);
+    *is_function = type != STT_OBJECT && type != STT_TLS && type != STT_COMMON;
+  }
+  return address;
+}

@@ -62,4 +62,16 @@ bool clinux_can_deny_file_changes(void);
  * Reads and descriptors that are open stay. After PR_SET_NO_NEW_PRIVS. 0, or -1 when the kernel cannot. */
 int clinux_deny_file_changes(void);
 
+/* dlopen with RTLD_NOW, RTLD_LOCAL and RTLD_NODELETE; NULL with the linker's words in `fault`, which live until the
+ * thread's next call of the linker. */
+void *clinux_open_library(const char *name, const char **fault);
+
+/* The file that the library of a handle was loaded from; NULL when the linker does not tell. Lives as long as the
+ * library. */
+const char *clinux_library_path(void *library);
+
+/* A symbol of a library or of what it needs: NULL when there is none. `is_function` is false for data; what the linker
+ * chose at load (an indirect function) is one. */
+void *clinux_library_symbol(void *library, const char *name, bool *is_function);
+
 #endif

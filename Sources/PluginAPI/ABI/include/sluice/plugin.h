@@ -515,6 +515,30 @@ typedef struct sluice_fields_1 {
 } sluice_fields;
 #define SLUICE_FIELDS "sluice.fields/1"
 
+/* A rule of the gateway's rule language (Docs/rules.md), compiled. Valid until `destroy` returns. */
+typedef struct sluice_rule sluice_rule;
+
+#define SLUICE_RULE_NEEDS_BODY 1u /* `evaluate` may answer SLUICE_NEED_BODY */
+#define SLUICE_RULE_CALLS 2u      /* it calls native functions that the operator declared */
+
+/* "sluice.rules/1" */
+typedef struct sluice_rules_1 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Compiles `text`, or, where `text.data` is NULL, the text of `node`. SLUICE_OK with `*rule` and, unless it is NULL,
+   * `*needs` (SLUICE_RULE_*) set. SLUICE_INVALID_ARGUMENT when it is no rule: the error, with its column in the rule,
+   * is reported at the node's position (NULL: at the plugin's entry), and `create` should fail.
+   * SLUICE_RESOURCE_EXHAUSTED beyond 1024 rules an instance. Legal inside `create` only. [main] */
+  sluice_status (*compile)(void *context, const sluice_config_node *node, sluice_bytes text, const sluice_rule **rule,
+                           uint32_t *needs);
+  /* SLUICE_OK with `*holds` set; SLUICE_NEED_BODY when what the rule reads of the body decides and the body is not
+   * decoded yet; an error when the exchange's bound on memory is reached. A rule holds no state: every worker may
+   * evaluate it at once. [worker] */
+  sluice_status (*evaluate)(void *context, const sluice_rule *rule, sluice_exchange *exchange,
+                            const sluice_request *request, bool *holds);
+} sluice_rules;
+#define SLUICE_RULES "sluice.rules/1"
+
 /* ------------------------------------------------------------------------------------------------ extensions */
 
 #define SLUICE_INSTANCE_PER_WORKER 0 /* one instance a worker, called by that worker alone */
