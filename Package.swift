@@ -32,6 +32,7 @@ let swiftPlugins = [
     "Priority",
     "Session",
     "Headers",
+    "ContentBased",
 ]
 let cPlugins = ["RoundRobin"]
 
