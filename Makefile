@@ -40,6 +40,7 @@ bench: build
 	python3 Benchmarks/memory_wires.py
 	python3 Benchmarks/pick.py
 	python3 Benchmarks/pick.py --quality
+	swift run --configuration release --package-path Benchmarks/Rules
 	python3 Benchmarks/bench.py
 	python3 Benchmarks/http2_bench.py
 	python3 Benchmarks/tls_bench.py
@@ -63,4 +64,4 @@ scan:
 	Scripts/scan-tls.sh
 
 clean:
-	rm -rf .build .build-address .build-thread Tests/Fuzz/.build .venv-test run
+	rm -rf .build .build-address .build-thread Tests/Fuzz/.build Benchmarks/Rules/.build .venv-test run
