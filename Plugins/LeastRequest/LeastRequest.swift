@@ -10,6 +10,10 @@ struct LeastRequest: Balancer, ~Copyable {
     static let plugin = PluginDescription(
         name: "least-request", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
+    /// Endpoints of a large pool that are looked at in one pick: each is a cache line, and 512 take some 0.5 µs. The
+    /// next pick looks at those that follow. The least busy of 512 is hardly worse than that of thousands.
+    private static var searchedAtMost: Int { 512 }
+
     private var start: Int
     private var pool: EndpointTable
 
@@ -26,14 +30,23 @@ struct LeastRequest: Balancer, ~Copyable {
         pool = EndpointTable()
     }
 
-    mutating func endpointsChanged(_ endpoints: List<Endpoint>) { pool = EndpointTable(endpoints) }
+    mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
+        pool = EndpointTable(endpoints)
+        // It stood in a larger pool.
+        if start >= pool.count { start = 0 }
+    }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
         if pool.count != candidates.count { endpointsChanged(candidates.endpoints) }
-        start = start &+ 1 < pool.count ? start &+ 1 : 0
+        let count = pool.count
+        start = start &+ (count > Self.searchedAtMost ? Self.searchedAtMost : 1)
+        if start >= count { start = count > Self.searchedAtMost ? start &- count : 0 }
         var best = Best()
-        search(candidates, from: start, to: pool.count, &best)
-        search(candidates, from: 0, to: start, &best)
+        let end = start &+ min(count, Self.searchedAtMost)
+        search(candidates, from: start, to: min(end, count), &best)
+        search(candidates, from: 0, to: max(end &- count, 0), &best)
+        // None of these may be taken: then all the others.
+        if best.index < 0, count > Self.searchedAtMost { search(candidates, from: 0, to: count, &best) }
         return best.index >= 0 ? best.index : candidates.firstEligible(from: 0)
     }
 

@@ -47,6 +47,23 @@ import Testing
         }
     }
 
+    @Test func looksAtPartsOfALargePoolInTurn() throws {
+        let balancer = try BalancerUnderTest("LeastRequest", host)
+        let pool = FakePool(Array(repeating: (inFlight: 5, weight: 1), count: 1_000))
+        pool.setInFlight(700, 1)
+        let picked = (0..<2).map { _ in balancer.pick(pool, exchange) }
+        #expect(picked.contains(700), "\(picked)")
+        // Wherever the only one that may be taken stands, it is found.
+        for index in [0, 511, 512, 999] {
+            pool.allow([index])
+            for _ in 0..<3 { #expect(balancer.pick(pool, exchange) == UInt32(index)) }
+        }
+        for count in [4_000, 600, 3] {
+            let other = FakePool(count: count)
+            for _ in 0..<9 { #expect(balancer.pick(other, exchange) < UInt32(count)) }
+        }
+    }
+
     @Test func refusesUnknownKeys() throws {
         let table = try LoadedPlugin("LeastRequest").table(SLUICE_BALANCER, as: sluice_balancer.self)
         let (status, instance) = host.create(table.pointee.base, config: ["wieght": 1])

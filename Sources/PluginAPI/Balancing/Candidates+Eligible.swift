@@ -37,8 +37,8 @@ extension Candidates {
 
 /// Draws two different endpoints that may be taken, in proportion to their weights. Allocates in `init` alone.
 public struct PairDraw: ~Copyable {
-    /// How often a draw by weight may hit an endpoint that may not be taken, or the first one again, before weights are
-    /// left aside. With half of a pool gone one pick in 256 comes to that.
+    /// How often a draw may hit an endpoint that may not be taken, or the first one again, before another way is gone:
+    /// by rank, without weights. With half of a pool gone one pick in 256 comes to that.
     @usableFromInline static var triesAtMost: Int { 8 }
 
     @usableFromInline let table: AliasTable
@@ -64,10 +64,26 @@ public struct PairDraw: ~Copyable {
                 return (first, second >= 0 ? second : candidates.firstEligible(from: first &+ 1))
             }
         }
+        if !candidates.allEligible, eligible &* 2 > candidates.count {
+            // Most may be taken: to draw again is cheaper than to count bits.
+            let first = uniform(candidates, &numbers, besides: -1)
+            let second = first < 0 ? -1 : uniform(candidates, &numbers, besides: first)
+            if second >= 0 { return (first, second) }
+        }
         // One of all, and one of all but that.
         let first = numbers.below(eligible)
         let other = numbers.below(eligible &- 1)
         return (candidates.eligible(rank: first), candidates.eligible(rank: other >= first ? other &+ 1 : other))
+    }
+
+    /// -1 when the tries are used up.
+    @inlinable @inline(__always)
+    func uniform(_ candidates: Candidates, _ numbers: inout SplitMix64, besides taken: Int) -> Int {
+        for _ in 0..<Self.triesAtMost {
+            let index = numbers.below(candidates.count)
+            if index != taken, candidates.isEligible(index) { return index }
+        }
+        return -1
     }
 
     /// -1 when the tries are used up.
