@@ -191,7 +191,9 @@ void balancers_allow(struct balancer_pool *pool, uint32_t index, bool allowed) {
 
 uint32_t balancers_pick(struct balancer_pool *pool, uint32_t worker, sluice_bytes session) {
   static const sluice_message message;
-  const sluice_request request = {.message = &message, .session = session, .model_id = SLUICE_NONE, .priority = 5};
+  /* Made once: the gateway has it anyway. */
+  static sluice_request request = {.message = &message, .model_id = SLUICE_NONE, .priority = 5};
+  request.session = session;
   const sluice_pick pick = {pool->endpoints, pool->count, 1, pool->eligible, pool->eligible_count, 0};
   return pool->table->pick(pool->instances[worker], NULL, &request, &pick);
 }
