@@ -28,9 +28,7 @@ struct TemplateTests {
         #expect(settings.monitoring.metricsPort == 9_090)
         #expect(
             result.diagnostics.map(\.description) == [
-                "plugins.yaml:3:39: warning: `retry_policy` has no effect yet",
-                "plugins.yaml:4:3: warning: `circuit_breaker` has no effect yet",
-                "plugins.yaml:6:36: warning: `trace_sample_rate` has no effect yet",
+                "plugins.yaml:6:36: warning: `trace_sample_rate` has no effect yet"
             ])
     }
 

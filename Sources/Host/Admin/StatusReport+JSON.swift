@@ -46,10 +46,13 @@ extension JSONText {
         member("name", version.name)
         if let backend = version.backend { member("backend", backend) }
         member("queued", version.queued)
+        if let breaker = version.breaker { member("breaker", breaker) }
         list("endpoints", version.endpoints) { json, endpoint in
             json.member("address", endpoint.address)
             json.key("healthy")
             json.value(endpoint.healthy)
+            json.key("ejected")
+            json.value(endpoint.ejected)
             if let breaker = endpoint.breaker { json.member("breaker", breaker) }
             json.member("in_flight", endpoint.inFlight)
             json.member("requests", endpoint.requests)

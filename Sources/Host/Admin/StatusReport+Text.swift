@@ -33,8 +33,9 @@ extension StatusReport {
             return [[model, version.name, "none", "", "", String(version.queued), "", "", ""]]
         }
         return version.endpoints.enumerated().map { index, endpoint in
-            var state = endpoint.healthy ? "healthy" : "unhealthy"
+            var state = endpoint.healthy ? "healthy" : endpoint.ejected ? "ejected" : "unhealthy"
             if let breaker = endpoint.breaker, breaker != "closed" { state += ", breaker \(breaker)" }
+            if let breaker = version.breaker, breaker != "closed" { state += ", model's breaker \(breaker)" }
             return [
                 model, version.name, endpoint.address, state, String(endpoint.inFlight),
                 index == 0 ? String(version.queued) : "", String(endpoint.requests), String(endpoint.failures),

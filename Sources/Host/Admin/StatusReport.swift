@@ -47,6 +47,8 @@ struct StatusReport: Sendable {
         /// Name of the plugin that serves it in this process; nil when it has endpoints.
         var backend: String?
         var endpoints: [Endpoint]
+        /// Of the version as a whole, as below.
+        var breaker: String?
         /// Requests that wait.
         var queued: Int
     }
@@ -54,7 +56,10 @@ struct StatusReport: Sendable {
     struct Endpoint: Sendable {
         /// As configured.
         var address: String
+        /// It may be picked, as far as checks and its answers go.
         var healthy: Bool
+        /// Out for a while, for what it has answered.
+        var ejected = false
         /// "closed", "open" or "half_open"; nil without a breaker.
         var breaker: String?
         /// Attempts under way.

@@ -7,9 +7,11 @@ extension Settings {
         section.sections("listeners", "Listeners in place of, or beside, `server.port`.") { readListener($0) }
         section.section("limits", "What one connection may ask for.") { limits.read($0) }
         section.section("routing", "Deadlines and tries.") { routing.read($0) }
-        section.section("circuit_breaker", effect: .later, initially: "no breaker", "When an endpoint is given a rest.")
-        {
+        section.section("circuit_breaker", initially: "no breaker", "When an endpoint is given a rest.") {
             circuitBreaker = CircuitBreaker($0)
+        }
+        section.section("outlier_detection", initially: "off", "When an endpoint's answers put it out of its pool.") {
+            outlierDetection = OutlierDetection($0)
         }
         section.section("queue", "Where requests wait for a free connection of their pool.") { queue.read($0) }
         section.section("batching", initially: "no batching", "How long the batcher gathers, and how many requests.") {
@@ -94,29 +96,9 @@ extension Settings.Routing {
         section.integer(
             "default_timeout_ms", into: &defaultTimeoutMs, 1...86_400_000, "From a request's head to its answer's.")
         section.integer("connect_timeout_ms", into: &connectTimeoutMs, 1...86_400_000, "To connect to an endpoint.")
-        section.section("retry_policy", effect: .later, initially: "no retries", "Tries after a failed one.") {
+        section.section("retry_policy", initially: "no retries", "Tries after a failed one.") {
             retry = Settings.Retry($0)
         }
-    }
-}
-
-extension Settings.Retry {
-    init(_ section: Section) {
-        self.init()
-        section.integer("max_attempts", into: &maxAttempts, 1...100, "Tries in all, the first one counted.")
-        section.integer(
-            "backoff_ms", into: &backoffMs, 0...60_000, "Before the second try; longer before each further.")
-        section.integer(
-            "per_try_timeout_ms", into: &perTryTimeoutMs, 0...86_400_000, "For one try; 0 is the whole deadline.")
-    }
-}
-
-extension Settings.CircuitBreaker {
-    init(_ section: Section) {
-        self.init()
-        section.integer("failure_threshold", into: &failureThreshold, 1...1_000_000, "Failures in a row that open it.")
-        section.integer(
-            "reset_timeout_sec", into: &resetTimeoutSec, 1...86_400, "Seconds until it lets a probe through.")
     }
 }
 

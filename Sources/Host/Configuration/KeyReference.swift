@@ -35,9 +35,16 @@ public enum ConfigurationKeys {
         case .section(let section): [(section, "")]
         case .list(let item, _): sections(item).map { ($0.0, "[]" + $0.1) }
         case .table(let item, _, _): sections(item).map { ($0.0, ".NAME" + $0.1) }
+        // One section or a list of them: the same keys.
+        case .either(let shapes) where isOneOrMore(shapes): Array(shapes.flatMap(sections).prefix(1))
         case .either(let shapes): shapes.flatMap(sections)
         default: []
         }
+    }
+
+    private static func isOneOrMore(_ shapes: [Shape]) -> Bool {
+        let hasSection = shapes.contains { if case .section = $0 { true } else { false } }
+        return hasSection && shapes.contains { if case .list(.section, _) = $0 { true } else { false } }
     }
 
     private static func value(_ shape: Shape) -> String {

@@ -1,45 +1,13 @@
 /// The keys under `models:`.
 extension Settings {
     mutating func readModels(_ section: Section) {
-        // Fallbacks may name a model that comes later, so they are resolved at the end.
-        var fallbacks: [Node] = []
         section.table("models", names: .modelName, "What is served, each model by the name that clients ask for.") {
             inner in
             var model = ModelSettings(name: inner.name, position: inner.position)
             model.read(inner, pipeline)
-            fallbacks += readFallback(inner).map { [$0] } ?? []
             models.append(model)
         }
-        let names = models.map(\.name)
-        let known = Set(names)
-        for fallback in fallbacks {
-            guard let name = fallback.text, !known.contains(name) else { continue }
-            let reading = section.reading
-            let nearest = reading.guess(for: fallback, among: names)
-            reading.error(
-                fallback.position,
-                "no model is named \(reading.shown(fallback)); "
-                    + (nearest.map { "did you mean `\($0)`?" } ?? "list it under `models`"))
-        }
-    }
-
-    /// The name of the model that a fallback goes to.
-    private func readFallback(_ section: Section) -> Node? {
-        var model: Node?
-        section.section("fallback", effect: .later, initially: "none", "What answers when no endpoint can.") { inner in
-            inner.exactlyOne(of: ["model", "response"], "degrade to another model, or to a fixed response")
-            model = inner.take("model", .text(.modelName), "Another model.")
-            if let node = model, node.text == section.name {
-                inner.reading.error(node.position, "a model cannot be its own fallback; name another")
-                model = nil
-            }
-            inner.section("response", initially: "none", "A fixed response.") { response in
-                _ = response.take("status", .integer(200...599), initially: "200", "Its status code.")
-                _ = response.text("content_type", initially: "application/json", "Its `Content-Type`.")
-                _ = response.text("body", initially: "empty", "Its body.")
-            }
-        }
-        return model
+        checkFallbacks(section.reading)
     }
 }
 
@@ -60,13 +28,16 @@ extension Settings.ModelSettings {
         routers = section.links("router", initially: inherited, "Replaces the routers.")
         balancer = section.link("balancer", initially: inherited, "Replaces the balancer.")
         batcher = section.link("batcher", initially: inherited, "Replaces the batcher; `null` takes it out.")
+        section.section("retry_policy", initially: "`gateway.routing.retry_policy`", "Tries after a failed one.") {
+            retry = Settings.Retry($0)
+        }
         section.section(
-            "retry_policy", effect: .later, initially: "`gateway.routing.retry_policy`", "Tries after a failed one."
-        ) { retry = Settings.Retry($0) }
-        section.section(
-            "circuit_breaker", effect: .later, initially: "`gateway.circuit_breaker`",
-            "When an endpoint is given a rest."
+            "circuit_breaker", initially: "`gateway.circuit_breaker`", "When an endpoint is given a rest."
         ) { circuitBreaker = Settings.CircuitBreaker($0) }
+        section.section(
+            "outlier_detection", initially: "`gateway.outlier_detection`",
+            "When an endpoint's answers put it out of its pool."
+        ) { outlierDetection = Settings.OutlierDetection($0) }
         section.section("queue", initially: "`gateway.queue`", "Where this model's requests wait.") { inner in
             var queue = Settings.Queue()
             queue.read(inner)
@@ -75,9 +46,10 @@ extension Settings.ModelSettings {
         section.section("batching", initially: "`gateway.batching`", "How this model's requests are gathered.") {
             batching = Settings.Batching($0)
         }
-        section.section("health_check", effect: .later, initially: "none", "How endpoints are probed.") {
+        section.section("health_check", initially: "none", "How endpoints are probed.") {
             healthCheck = Settings.HealthCheck($0)
         }
+        readFallbacks(section)
     }
 
     private mutating func readLabels(_ section: Section) {
@@ -110,16 +82,6 @@ extension Settings.ModelSettings {
 extension Section {
     /// The versions as the file names them, those with errors included.
     fileprivate var versionNames: [String] { peek("versions")?.entries?.map(\.key) ?? [] }
-}
-
-extension Settings.HealthCheck {
-    init(_ section: Section) {
-        self.init()
-        path = section.text("path", .requestPath, initially: path, "What is asked for.") ?? path
-        section.integer("interval_ms", into: &intervalMs, 10...86_400_000, "Between two probes.")
-        section.integer("unhealthy_after", into: &unhealthyAfter, 1...1_000, "Failures in a row.")
-        section.integer("healthy_after", into: &healthyAfter, 1...1_000, "Successes in a row.")
-    }
 }
 
 extension Settings.VersionSettings {

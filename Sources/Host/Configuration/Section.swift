@@ -168,6 +168,18 @@ extension Section {
         }
     }
 
+    /// One section, or a list of them.
+    func oneOrMore(_ key: String, initially: String? = nil, _ meaning: String, _ body: Body) {
+        func shape() -> Shape {
+            let item = isDescribing ? Section.describe(body) : SectionShape()
+            return .either([.null, .section(item), .list(.section(item), atLeast: 0)])
+        }
+        guard let node = take(key, shape(), initially: initially, meaning) else { return }
+        for item in node.items ?? [node] where reading.check(item, .section(SectionShape()), "`\(key)`") {
+            Section.read(item, reading, body)
+        }
+    }
+
     /// A list of sections. One that is none does not hide the errors of the others.
     func sections(_ key: String, initially: String? = nil, _ meaning: String, _ body: Body) {
         func shape() -> Shape {

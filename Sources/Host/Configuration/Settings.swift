@@ -7,6 +7,8 @@ public struct Settings: Sendable {
     public var routing = Routing()
     /// Nil: no breaker (a policy that is not configured is off).
     public var circuitBreaker: CircuitBreaker?
+    /// Nil: nothing is learned from answers.
+    public var outlierDetection: OutlierDetection?
     public var queue = Queue()
     /// Nil: no batching, unless a model configures its own.
     public var batching: Batching?
@@ -77,21 +79,6 @@ public struct Settings: Sendable {
         /// Nil: no retries but the resend on a kept-alive connection that turned out to be closed.
         public var retry: Retry?
         public var connectTimeoutMs = 1_000
-        public init() {}
-    }
-
-    public struct Retry: Sendable, Equatable {
-        /// In all, the first one counted.
-        public var maxAttempts = 1
-        public var backoffMs = 0
-        /// 0: the whole deadline for each try.
-        public var perTryTimeoutMs = 0
-        public init() {}
-    }
-
-    public struct CircuitBreaker: Sendable, Equatable {
-        public var failureThreshold = 10
-        public var resetTimeoutSec = 30
         public init() {}
     }
 
@@ -194,21 +181,16 @@ public struct Settings: Sendable {
         public var batcher: PluginReference??
         public var retry: Retry?
         public var circuitBreaker: CircuitBreaker?
+        public var outlierDetection: OutlierDetection?
         public var queue: Queue?
         public var batching: Batching?
         public var healthCheck: HealthCheck?
+        /// In the order in which they are tried; empty: errors are answered.
+        public var fallbacks: [Fallback] = []
         public init(name: String, position: Position) {
             self.name = name
             self.position = position
         }
-    }
-
-    public struct HealthCheck: Sendable, Equatable {
-        public var path = "/"
-        public var intervalMs = 2_000
-        public var unhealthyAfter = 3
-        public var healthyAfter = 2
-        public init() {}
     }
 
     public struct VersionSettings: Sendable {

@@ -143,6 +143,14 @@ struct TextForm: Sendable {
         text.utf8.first == UInt8(ascii: "/") && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F } ? .fits : .misfits
     }
 
+    /// What may stand as the value of a field (RFC 9110 §5.5), visible ASCII and spaces within.
+    static let fieldValue = TextForm(
+        expectation: "printable ASCII text", pattern: "^[\\u0021-\\u007e]([\\u0020-\\u007e]*[\\u0021-\\u007e])?$"
+    ) { text in
+        guard let first = text.utf8.first, let last = text.utf8.last, first > 0x20, last > 0x20 else { return .misfits }
+        return text.utf8.allSatisfy { (0x20...0x7E).contains($0) } ? .fits : .misfits
+    }
+
     static func hasControls(_ text: String) -> Bool {
         text.utf8.contains { $0 < 0x20 || $0 == 0x7F }
     }

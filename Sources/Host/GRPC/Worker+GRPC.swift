@@ -243,6 +243,7 @@ extension Worker {
             return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer has no grpc-status")
         }
         guard ended.status == SLUICE_OK else {
+            if let action = retryGathered(exchange, ended.status) { return action }
             var text = sluice_bytes("the endpoint refused the call")
             if ended.message.size > 0, let room = allocate(exchange, UInt8.self, ended.message.size) {
                 text = GRPCStatus.decode(message: ended.message, into: room)

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Configuration
 import Logging
+import Resilience
 import SluiceABI
 
 /// The gateway of this process: its workers, its generations, and the main thread's loop around them. [main]
@@ -350,16 +351,30 @@ final class Gateway: ControlPlane {
     }
 
     private static func describe(_ pool: PoolDescription) -> StatusReport.Version {
-        StatusReport.Version(
-            name: pool.version, backend: pool.backend,
-            endpoints: pool.endpoints.map { endpoint in
-                let load = endpoint.pointee.load
-                return StatusReport.Endpoint(
-                    address: endpoint.pointee.text.text, healthy: sluice_load_u32(&load.pointee.healthy) != 0,
-                    breaker: nil, inFlight: Int(Int32(bitPattern: sluice_load_u32(&load.pointee.in_flight))),
-                    requests: sluice_load_u64(&load.pointee.requests),
-                    failures: sluice_load_u64(&load.pointee.failures), ewmaNs: sluice_load_u64(&load.pointee.ewma_ns))
-            }, queued: pool.shared.pointee.waiting.pointee.load(ordering: .relaxed))
+        let now = clinux_monotonic_ns()
+        let breakers = pool.breakers
+        let endpoints = zip(pool.endpoints, pool.members).map { endpoint, member in
+            let load = endpoint.pointee.load
+            var shown: String?
+            if let breakers, breakers.ofEndpoints {
+                shown = BreakerView.text(CircuitBreaker(member.pointee.breaker, breakers.settings).state(now: now))
+            }
+            let isEjected = member.pointee.ejectedUntil > now
+            return StatusReport.Endpoint(
+                address: endpoint.pointee.text.text, healthy: !member.pointee.isDown && !isEjected,
+                ejected: isEjected, breaker: shown,
+                inFlight: Int(Int32(bitPattern: sluice_load_u32(&load.pointee.in_flight))),
+                requests: sluice_load_u64(&load.pointee.requests),
+                failures: sluice_load_u64(&load.pointee.failures), ewmaNs: sluice_load_u64(&load.pointee.ewma_ns))
+        }
+        var ofModel: String?
+        if let breakers, breakers.ofModel {
+            ofModel = BreakerView.text(
+                CircuitBreaker(pool.shared.pointee.state.breaker, breakers.settings).state(now: now))
+        }
+        return StatusReport.Version(
+            name: pool.version, backend: pool.backend, endpoints: endpoints, breaker: ofModel,
+            queued: pool.shared.pointee.waiting.pointee.load(ordering: .relaxed))
     }
 
     private static func level(_ settings: Settings) -> Logger.Level {

@@ -1,3 +1,4 @@
+import CLinux
 import Configuration
 import SluiceABI
 
@@ -67,6 +68,9 @@ struct PoolDescription {
     let endpoints: [UnsafeMutablePointer<Endpoint>]
     let shared: UnsafeMutablePointer<SharedPool>
     let tls: TLSContext?
+    /// In the order of `endpoints`.
+    let members: [UnsafeMutablePointer<PoolMember>]
+    let breakers: BreakerView?
 }
 
 /// One instance of a plugin's extension.
@@ -114,6 +118,12 @@ final class GenerationMemory {
 /// What is known of pools for the life of the process, by model and version. [main]
 final class SharedPools {
     private var pools: [ModelVersionKey: UnsafeMutablePointer<SharedPool>] = [:]
+    private var members: [MemberKey: UnsafeMutablePointer<PoolMember>] = [:]
+
+    private struct MemberKey: Hashable {
+        var pool: ModelVersionKey
+        var address: String
+    }
     private let registry: MetricRegistry
     private let workerCount: Int
 
@@ -129,8 +139,20 @@ final class SharedPools {
         let shared = UnsafeMutablePointer<SharedPool>.allocate(capacity: 1)
         shared.initialize(
             to: SharedPool(
-                metrics: registry.pool(key).index, homeWorker: pools.count % max(workerCount, 1), waiting: waiting))
+                metrics: registry.pool(key).index, homeWorker: pools.count % max(workerCount, 1), waiting: waiting,
+                state: PoolState()))
         pools[key] = shared
         return shared
+    }
+
+    /// What is known of an endpoint in a pool, by its address as configured. As many as there are series of metrics for
+    /// endpoints, in all but a configuration that is changed without end.
+    func member(_ pool: ModelVersionKey, address: String) -> UnsafeMutablePointer<PoolMember> {
+        let key = MemberKey(pool: pool, address: address)
+        if let known = members[key] { return known }
+        let member = UnsafeMutablePointer<PoolMember>.allocate(capacity: 1)
+        member.initialize(to: PoolMember(now: clinux_monotonic_ns()))
+        members[key] = member
+        return member
     }
 }

@@ -256,6 +256,7 @@ extension GenerationBuilder {
         pool.backend = backend(version, model, worker)
         if version.backend == nil { pool.balancer = balancer(model, version, pool, worker) }
         pool.batching = batching(model, version, description, worker)
+        addPolicies(&pool, model, version, worker, description)
         return pool
     }
 

@@ -93,7 +93,10 @@ final class GenerationBuilder {
                 if failed { break }
             }
         }
-        if !failed { linkBatching(tables) }
+        if !failed {
+            linkBatching(tables)
+            linkDuties(tables)
+        }
         guard !failed else {
             for instance in instances.reversed() { instance.destroy() }
             memory.free()
@@ -218,12 +221,14 @@ final class GenerationBuilder {
                             tls, speaksHTTP2: version.endpoints.first?.scheme.speaksHTTP2 == true)
                     }
                 }
+                let key = ModelVersionKey(model: model.name, version: version.version)
+                let breaker = model.circuitBreaker ?? settings.circuitBreaker
                 pools.append(
                     PoolDescription(
                         model: model.name, version: version.version, backend: version.backend?.name,
-                        endpoints: endpoints,
-                        shared: workshop.sharedPools.pool(
-                            ModelVersionKey(model: model.name, version: version.version)), tls: tls))
+                        endpoints: endpoints, shared: workshop.sharedPools.pool(key), tls: tls,
+                        members: version.endpoints.map { workshop.sharedPools.member(key, address: $0.text) },
+                        breakers: BreakerView(breaker, memory)))
             }
         }
     }

@@ -187,6 +187,11 @@ struct WorkerPool {
     var upstreamVersionIsSet: Bool
     var upstreamModelIsSet: Bool
     var timeoutNs: UInt64
+    var retry = RetryLimits()
+    /// Nil: every endpoint may always be picked.
+    var policy: UnsafeMutablePointer<PoolPolicy>?
+    /// Nil: errors are answered.
+    var fallback: UnsafePointer<FallbackChain>?
     /// Connections of one worker to one endpoint.
     var maxConnections: Int
     /// How its endpoints speak TLS, an `SSL_CTX` that the generation keeps; nil: they do not.
@@ -213,6 +218,7 @@ struct SharedPool {
     let homeWorker: Int
     /// Exchanges that wait in any worker.
     let waiting: UnsafeMutablePointer<AtomicCount>
+    let state: PoolState
 }
 
 /// Names to indexes: open addressing over a table twice the size, so that a look-up is one hash and about one compare.

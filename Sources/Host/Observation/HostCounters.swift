@@ -43,16 +43,18 @@ enum HandshakeKind: Int, MetricLabel {
 
 /// Which limit in time was reached.
 enum TimeoutKind: Int, MetricLabel {
-    static let count = 7
-    /// `response` is the time that the configuration allows, `deadline` what the client said itself.
-    case header, body, idle, connect, response, deadline, queue
+    static let count = 8
+    /// `attempt` is the time of one attempt of several, `response` that which the configuration allows, `deadline` what
+    /// the client said itself.
+    case header, body, idle, connect, response, deadline, queue, attempt
     var label: String { "\(self)" }
 }
 
 /// Why the gateway itself said no.
 enum RejectReason: Int, MetricLabel {
-    static let count = 10
-    case maxConnections, queueFull, queueDropped, unknownModel, noEndpoint, bodyTooLarge, filter, memory, flood, other
+    static let count = 11
+    case maxConnections, queueFull, queueDropped, unknownModel, noEndpoint, bodyTooLarge, filter, memory, flood
+    case breakerOpen, other
     var label: String {
         switch self {
         case .maxConnections: "max_connections"
@@ -64,6 +66,7 @@ enum RejectReason: Int, MetricLabel {
         case .filter: "filter"
         case .memory: "memory"
         case .flood: "flood"
+        case .breakerOpen: "breaker_open"
         case .other: "other"
         }
     }

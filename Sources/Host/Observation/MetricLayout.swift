@@ -47,8 +47,14 @@ enum MetricLayout {
     static let upstreamClosed = upstreamOpened + 1
     static let upstreamIdle = upstreamClosed + 1
     static let upstreamReused = upstreamIdle + 1
+    static let retriesRefused = upstreamReused + 1
+    static let degraded = retriesRefused + 1
+    static let breakerOpened = degraded + 1
+    static let ejections = breakerOpened + 1
+    static let checks = ejections + 1
+    static let checksFailed = checks + 1
     /// No answer was sent (cell 0), then 100 to 599.
-    static let status = upstreamReused + 1
+    static let status = checksFailed + 1
     static let statusCells = 501
     static let poolCells = 704
 

@@ -24,10 +24,26 @@ extension MetricRegistry {
         }
         text.begin("sluice_endpoint_healthy", .gauge, "1 when the endpoint may be picked.")
         for (labels, endpoint) in endpoints { text.sample(labels, endpoint.healthy ? "1" : "0") }
+        text.begin("sluice_breaker_state", .gauge, "Circuit breakers: 0 closed, 1 half open, 2 open.")
+        for model in status.models {
+            for version in model.versions {
+                if let breaker = version.breaker {
+                    text.sample(
+                        [("model", model.name), ("version", version.name), ("endpoint", "")], state(breaker))
+                }
+            }
+        }
+        for (labels, endpoint) in endpoints {
+            if let breaker = endpoint.breaker { text.sample(labels, state(breaker)) }
+        }
         text.begin("sluice_endpoint_in_flight", .gauge, "Attempts under way on the endpoint.")
         for (labels, endpoint) in endpoints { text.sample(labels, UInt64(max(endpoint.inFlight, 0))) }
         text.begin("sluice_endpoint_first_byte_ewma_seconds", .gauge, "Moving average of the time to the first byte.")
         for (labels, endpoint) in endpoints { text.sample(labels, PrometheusText.seconds(endpoint.ewmaNs)) }
+    }
+
+    private static func state(_ breaker: String) -> String {
+        breaker == "closed" ? "0" : breaker == "half_open" ? "1" : "2"
     }
 
     /// The names of Prometheus' own client libraries ("Writing client libraries", process metrics).

@@ -104,6 +104,18 @@ extension MetricRegistry {
     private func writePools(_ text: inout PrometheusText, _ names: Names) {
         text.begin("sluice_retries_total", .counter, "Attempts after the first one of an exchange.")
         eachPool(names) { text.sample($0, sum($1 + MetricLayout.retries)) }
+        text.begin("sluice_retries_refused_total", .counter, "Attempts that the retry budget did not allow.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.retriesRefused)) }
+        text.begin("sluice_fallbacks_total", .counter, "Steps of a fallback taken in place of the pool's answer.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.degraded)) }
+        text.begin("sluice_breaker_opened_total", .counter, "Times that a circuit breaker of the pool opened.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.breakerOpened)) }
+        text.begin("sluice_ejections_total", .counter, "Endpoints taken out of the pool for what they answered.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.ejections)) }
+        text.begin("sluice_health_checks_total", .counter, "Active checks of the pool's endpoints that ended.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.checks)) }
+        text.begin("sluice_health_checks_failed_total", .counter, "Active checks that failed.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.checksFailed)) }
         text.begin("sluice_queue_depth", .gauge, "Requests that wait in the pool's queue.")
         eachPool(names) { text.sample($0, Self.gauge(sum($1 + MetricLayout.queueDepth))) }
         text.begin("sluice_queue_seconds", .histogram, "Time that requests waited in scheduler and batcher.")

@@ -69,6 +69,23 @@ struct MetricShard: Sendable {
         cells.add(UInt64(count), at: offset(pool) + MetricLayout.retries)
     }
 
+    /// A request was not tried again, since as many of its pool are as may be.
+    func retryRefused(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.retriesRefused) }
+
+    /// A step of a fallback was taken in place of an answer of that pool.
+    func degraded(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.degraded) }
+
+    func breakerOpened(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.breakerOpened) }
+
+    /// An endpoint was taken out for what it answered.
+    func ejected(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.ejections) }
+
+    /// An active check ended.
+    func checked(pool: PoolMetricsID, succeeded: Bool) {
+        cells.add(1, at: offset(pool) + MetricLayout.checks)
+        if !succeeded { cells.add(1, at: offset(pool) + MetricLayout.checksFailed) }
+    }
+
     /// The gateway itself said no. The exchange, if there is one, is counted by `requestFinished` as well.
     @inline(__always)
     func rejected(_ reason: RejectReason) {

@@ -1,4 +1,5 @@
 import HTTP1
+import Resilience
 import SluiceABI
 
 /// One request and its response, from first byte to last, on its worker. Plugins hold its address as their
@@ -80,6 +81,25 @@ struct Exchange: SlabElement {
     var filtersCancelled = false
     /// Counted in `Endpoint.inFlight`.
     var attemptOpen = false
+    /// Its request was handed to a pool: an error from now on is one of those that a fallback is for.
+    var isDispatched = false
+    /// Counted as a request under way by the retry budget of its pool; and as one that is tried again.
+    var isBudgeted = false
+    var holdsRetry = false
+    /// What the breakers of its endpoint and of its model are to be told.
+    var ticket = CircuitBreakerTicket.none
+    var modelTicket = CircuitBreakerTicket.none
+    /// Of the endpoint that `ticket` is about.
+    var ticketIndex: UInt32 = 0
+    /// The check that this exchange is, without a client; and how it went.
+    var probe: UnsafeMutablePointer<Probe>?
+    var probeSucceeded = false
+    /// How many steps of the fallback were tried.
+    var fallbackStep: UInt8 = 0
+    /// Of the model that the request was routed to.
+    var fallback: UnsafePointer<FallbackChain>?
+    /// The endpoint whose attempt failed last: the next one goes to another where there is one.
+    var avoided: UnsafeMutablePointer<Endpoint>?
     /// This one in 64 has its plugin calls timed.
     var timesCalls = false
     var interimCount: UInt8 = 0
@@ -102,6 +122,8 @@ struct Exchange: SlabElement {
     // Times in nanoseconds of the monotonic clock.
     var receivedAt: UInt64 = 0
     var attemptAt: UInt64 = 0
+    /// When the next attempt is due.
+    var retryAt: UInt64 = 0
     var firstByteAt: UInt64 = 0
     var queuedAt: UInt64 = 0
     var queuedFor: UInt64 = 0

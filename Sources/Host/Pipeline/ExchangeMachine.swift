@@ -17,6 +17,8 @@ struct ExchangeMachine: Equatable {
         case suspended
         /// Waits in the queue of its pool for a connection.
         case queued
+        /// An attempt failed, and the next one is to wait a moment.
+        case backingOff
         /// A member of a batch; the batch's own exchange does the rest.
         case batched
         case connecting
@@ -41,6 +43,10 @@ struct ExchangeMachine: Equatable {
         case refused
         /// What came is no response, or ended before it was whole.
         case badResponse
+        /// The attempt had its own time and has used it up; the request's deadline has not come yet.
+        case tryTimedOut
+        /// A response whose status says that another attempt may do better. Reported only when there is to be one.
+        case retryableStatus
     }
 
     enum Event: Equatable {
@@ -79,6 +85,8 @@ struct ExchangeMachine: Equatable {
         case answering
         case responseSent
         case attemptFailed(Failure)
+        /// The wait before the next attempt is over.
+        case retryDue
         case deadlinePassed
         /// A body stood still for longer than its limit. `byClient`: the client's.
         case bodyTimedOut(byClient: Bool)
@@ -97,6 +105,8 @@ struct ExchangeMachine: Equatable {
         case acquireConnection
         /// The same as `acquireConnection`, on a connection that is opened for it.
         case acquireFreshConnection
+        /// The request from its first byte again, after a wait.
+        case backOff
         case sendRequest
         /// The head of the response lies where it was read from.
         case readHeadAgain
@@ -109,6 +119,7 @@ struct ExchangeMachine: Equatable {
         case failConnect
         case failUnanswered
         case failBadResponse
+        case failTryTimeout
         case failDeadline
         case failBodyTimeout
         /// The response has begun and cannot be completed: the client must see that it was cut.
@@ -131,6 +142,10 @@ struct ExchangeMachine: Equatable {
     /// The request may be sent a second time: its method or its operation is idempotent (RFC 9110 §9.2.2) and its
     /// body is still at hand.
     var repeatable = false
+    /// Attempts in all that the policy of the pool allows, the first one counted.
+    private var attemptsAtMost: UInt8 = 1
+    /// The next failure is followed by another attempt: the policy, the deadline and the budget have room for it.
+    private var retryGranted = false
     private var connectionReused = false
     private(set) var attempts: UInt8 = 0
     private var staleRetries: UInt8 = 0
@@ -251,6 +266,10 @@ struct ExchangeMachine: Equatable {
             return .finish(keepAlive: clientPersists && requestBodyEnded)
         case .attemptFailed(let failure):
             return fail(failure)
+        case .retryDue:
+            guard phase == .backingOff else { return .none }
+            phase = .dispatching
+            return .acquireConnection
         case .deadlinePassed:
             return responseBegan ? .none : .failDeadline
         case .bodyTimedOut(let byClient):
@@ -297,28 +316,63 @@ struct ExchangeMachine: Equatable {
         return .gatherBody
     }
 
+    /// Whether a failure may be followed by another attempt: asked before it is reported, so that the budget is asked
+    /// for no attempt that is not to be.
+    func wantsRetry(after failure: Failure) -> Bool {
+        guard isAttempting, !responseBegan, countedAttempts < attemptsAtMost, !resendsAtOnce(after: failure) else {
+            return false
+        }
+        // To whoever could not be reached nothing was sent.
+        return failure == .connectFailed || repeatable
+    }
+
+    /// An attempt is under way that can fail.
+    var isAttempting: Bool {
+        phase == .connecting || phase == .awaitingResponse || phase == .gatheringResponse
+    }
+
+    mutating func grantRetry() { retryGranted = true }
+
+    /// Attempts that the policy of the pool counts.
+    var countedAttempts: UInt8 { attempts &- staleRetries }
+
+    /// The exchange may have so many attempts from now on: it came to a pool whose policy says so.
+    mutating func allowAttempts(_ count: UInt8) {
+        attemptsAtMost = UInt8(clamping: Int(countedAttempts) + Int(count))
+    }
+
+    /// A kept-alive connection had been closed meanwhile, or the endpoint says that it has not looked at the request:
+    /// that is no fault of the endpoint's, nor an attempt that the policy counts.
+    private func resendsAtOnce(after failure: Failure) -> Bool {
+        guard phase == .awaitingResponse, repeatable, staleRetries < Self.staleRetriesAtMost else { return false }
+        return failure == .closedBeforeResponse && connectionReused || failure == .refused
+    }
+
     private mutating func fail(_ failure: Failure) -> Action {
         if responseBegan { return cut() }
-        switch failure {
-        case .connectFailed:
-            return .failConnect
-        case .closedBeforeResponse:
-            if phase == .awaitingResponse, connectionReused, repeatable, staleRetries < Self.staleRetriesAtMost {
-                staleRetries += 1
-                phase = .dispatching
-                return .acquireFreshConnection
-            }
-            return .failUnanswered
-        case .refused:
-            if phase == .awaitingResponse, repeatable, staleRetries < Self.staleRetriesAtMost {
-                staleRetries += 1
-                phase = .dispatching
-                return .acquireFreshConnection
-            }
-            return .failUnanswered
-        case .badResponse:
-            return .failBadResponse
+        if resendsAtOnce(after: failure) {
+            staleRetries += 1
+            phase = .dispatching
+            return .acquireFreshConnection
         }
+        if retryGranted {
+            retryGranted = false
+            phase = .backingOff
+            return .backOff
+        }
+        switch failure {
+        case .connectFailed: return .failConnect
+        case .closedBeforeResponse, .refused: return .failUnanswered
+        case .badResponse, .retryableStatus: return .failBadResponse
+        case .tryTimedOut: return .failTryTimeout
+        }
+    }
+
+    /// The exchange goes on with another pool, before a byte of an answer has gone to the client.
+    mutating func divert() -> Bool {
+        guard !responseBegan, phase != .idle, phase != .ended, phase != .suspended else { return false }
+        phase = .filteringModel
+        return true
     }
 
     private mutating func cut() -> Action {

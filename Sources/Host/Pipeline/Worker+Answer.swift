@@ -37,6 +37,10 @@ extension Worker {
     /// Encodes `exchange.response` in the client's protocol and sends it.
     func answerUnified(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.batch != nil, exchange.pointee.client == nil { return splitBatch(exchange) }
+        if exchange.pointee.probe != nil {
+            exchange.pointee.probeSucceeded = exchange.pointee.response?.pointee.ready == 1
+            return .finish(keepAlive: false)
+        }
         guard let adapter = exchange.pointee.adapter, let response = exchange.pointee.response else {
             return fail(exchange, SLUICE_INTERNAL, 500, "an answer was made for a request without a protocol")
         }

@@ -191,6 +191,8 @@ extension Worker {
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatch(exchange)
+        leavePool(exchange)
+        if let probe = exchange.pointee.probe { probeEnded(exchange, probe) }
         buffers.give(exchange.pointee.toEndpoint.staged)
         buffers.give(exchange.pointee.toClient.staged)
         buffers.give(exchange.pointee.toEndpoint.trailers)

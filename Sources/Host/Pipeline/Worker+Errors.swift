@@ -23,9 +23,11 @@ extension Worker {
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatchQueue(exchange)
+        if exchange.pointee.probe != nil { return .finish(keepAlive: false) }
         if exchange.pointee.batch != nil, exchange.pointee.client == nil {
             return failBatch(exchange, status, httpStatus, message)
         }
+        if let action = degrade(exchange, status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()

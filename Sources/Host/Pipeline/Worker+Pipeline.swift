@@ -36,6 +36,7 @@ extension Worker {
             case .dispatch: action = dispatch(exchange)
             case .acquireConnection: action = acquire(exchange, fresh: false)
             case .acquireFreshConnection: action = acquire(exchange, fresh: true)
+            case .backOff: action = backOff(exchange)
             case .sendRequest: action = sendRequest(exchange)
             case .readHeadAgain: action = readHeadAgain(exchange)
             case .filterAnswer: action = answerUnified(exchange)
@@ -59,6 +60,9 @@ extension Worker {
                         : "the endpoint's answer was no valid HTTP/1.1")
             case .failDeadline:
                 action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the request took longer than its deadline")
+            case .failTryTimeout:
+                action = fail(
+                    exchange, SLUICE_DEADLINE_EXCEEDED, 504, "no attempt was answered within its time")
             case .failBodyTimeout:
                 action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 408, "the request's body did not arrive in time")
             case .cut:

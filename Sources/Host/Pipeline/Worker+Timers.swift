@@ -15,6 +15,8 @@ extension Worker {
         case TimerKind.upstream: upstreamTimerExpired(owner.assumingMemoryBound(to: UpstreamConnection.self))
         case TimerKind.batching: batchTimerExpired(owner)
         case TimerKind.accepting: resumeAccepting()
+        case TimerKind.probe: probeDue(owner)
+        case TimerKind.outliers: compareEndpoints(owner)
         default: pluginTimerExpired(owner)
         }
     }
@@ -47,11 +49,27 @@ extension Worker {
             return exchange.pointee.progressAt
                 &+ (exchange.pointee.isGRPC ? max(limits.bodyTimeoutMs, limits.idleTimeoutMs) : limits.bodyTimeoutMs)
         }
+        let deadline = deadlineMs(exchange)
+        if exchange.pointee.machine.phase == .backingOff {
+            return min(deadline, (exchange.pointee.retryAt &+ 999_999) / 1_000_000)
+        }
+        return min(deadline, tryLimitMs(exchange))
+    }
+
+    private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000
         let began = exchange.pointee.receivedAt / 1_000_000
         return exchange.pointee.progressAt > began
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
+    }
+
+    /// When the attempt under way has used up its own time; none of it, or none limited: never.
+    private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
+        guard exchange.pointee.attemptOpen, !exchange.pointee.machine.responseBegan,
+            let perTry = exchange.pointee.pool?.pointee.retry.perTryNs, perTry > 0
+        else { return .max }
+        return (exchange.pointee.attemptAt &+ perTry &+ 999_999) / 1_000_000
     }
 
     /// The same in nanoseconds, for whoever is to give up no earlier than we do.
@@ -92,6 +110,17 @@ extension Worker {
             let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
             let byClient = !machine.requestBodyEnded && isClientAwaited
             perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
+            return
+        }
+        if machine.phase == .backingOff, nowMs < deadlineMs(exchange) {
+            perform(exchange, exchange.pointee.machine.handle(.retryDue))
+            return
+        }
+        if nowMs < deadlineMs(exchange), tryLimitMs(exchange) <= nowMs {
+            metrics.timedOut(.attempt)
+            finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+            detachUpstream(exchange)
+            perform(exchange, attemptFailed(exchange, .tryTimedOut))
             return
         }
         metrics.timedOut(machine.phase == .queued ? .queue : .response)

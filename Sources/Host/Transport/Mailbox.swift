@@ -16,6 +16,9 @@ struct Message {
         case batchReply
         /// `value`: the token of a member whose exchange is gone; `pointer`: the `WorkerPool` where it waits.
         case batchCancel
+        /// `pointer`: a `SharedPool` of which this is the home worker; `value`: the index of an endpoint that has
+        /// failed as often in a row as the pool allows.
+        case failedInARow
         /// Stop accepting, end what is under way, leave.
         case drain
         /// `value`: the listener to stop accepting on and close.

@@ -116,6 +116,7 @@ extension Worker {
 
     /// The endpoint's answer, whole, into unified form, and on to the client or to the members of a batch.
     func decodeResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        if exchange.pointee.probe != nil, let action = probeGathered(exchange) { return action }
         guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
             let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
         else { return failWithoutMemory(exchange) }

@@ -6,7 +6,8 @@ extension Worker {
     /// Whether the request may be sent a second time (RFC 9110 §9.2.2: a proxy may repeat what it knows to be
     /// idempotent, and asking a model for a prediction is).
     func isIdempotent(_ exchange: ExchangePointer) -> Bool {
-        guard let request = exchange.pointee.request else { return false }
+        // A check is about the endpoint it goes to: another one cannot answer it.
+        guard let request = exchange.pointee.request, exchange.pointee.probe == nil else { return false }
         switch Int32(request.pointee.operation) {
         case SLUICE_OPERATION_INFER, SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY,
             SLUICE_OPERATION_EMBED:

@@ -359,7 +359,7 @@ extension Worker {
             exchange.pointee.status = SLUICE_UNAVAILABLE
             finishAttempt(exchange, .reset, SLUICE_UNAVAILABLE)
             detachUpstream(exchange)
-            return exchange.pointee.machine.handle(.attemptFailed(.badResponse))
+            return attemptFailed(exchange, .badResponse)
         }
     }
 

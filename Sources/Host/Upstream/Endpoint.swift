@@ -32,6 +32,13 @@ struct Endpoint {
     private var failures: UnsafeMutablePointer<Atomic<UInt64>> { cell(24) }
     private var lastFailure: UnsafeMutablePointer<Atomic<UInt64>> { cell(32) }
 
+    /// As the last check saw it, of whichever pool: for plugins that look. What may be picked they are told with each
+    /// pick. [worker]
+    func setHealthy(_ isHealthy: Bool) {
+        let cell = (UnsafeMutableRawPointer(load) + 4).assumingMemoryBound(to: Atomic<UInt32>.self)
+        cell.pointee.store(isHealthy ? 1 : 0, ordering: .relaxed)
+    }
+
     /// [worker]
     func attemptBegins() {
         inFlight.pointee.wrappingAdd(1, ordering: .relaxed)

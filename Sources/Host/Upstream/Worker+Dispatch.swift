@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import HTTP1
+import Resilience
 import SluiceABI
 import Synchronization
 
@@ -18,6 +19,7 @@ extension Worker {
 
     func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
+        enterPool(exchange, pool)
         let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
         if let batching = pool.pointee.batching, isInference, exchange.pointee.client != nil,
             isBatchable(exchange, maxRows: batching.pointee.maxRows)
@@ -86,7 +88,7 @@ extension Worker {
     // MARK: Toward an endpoint
 
     /// Lets the pool's adapter say what goes to the endpoint. Nil when it is settled.
-    private func encodeRequest(
+    func encodeRequest(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
     ) -> ExchangeMachine.Action? {
         guard let adapter = pool.pointee.adapter, let out = allocate(exchange, sluice_message.self, 1) else {
@@ -147,39 +149,41 @@ extension Worker {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         // Who came first goes first.
         if pool.pointee.firstWaiting != nil, !exchange.pointee.isWaiting, !fresh { return enqueue(exchange, pool) }
-        let count = markEligible(pool)
+        if let action = admitsModel(exchange, pool) { return action }
+        var count = markEligible(pool)
+        if count > 1, let avoided = exchange.pointee.avoided { count = avoid(avoided, pool, count) }
+        var index: UInt32 = 0
+        while count > 0 {
+            index = pick(exchange, pool, count)
+            if admits(exchange, pool, index) { break }
+            // Another worker has sent the one probe that may go: for this exchange the endpoint is none.
+            strike(index)
+            count &-= 1
+        }
         guard count > 0 else {
             metrics.rejected(.noEndpoint)
             return fail(
                 exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model has no healthy endpoint"), retryAfter: 1)
         }
-        let index = pick(exchange, pool, count)
         if let action = take(exchange, pool, index, fresh: fresh) { return action }
+        withdraw(exchange)
         // The chosen endpoint has no connection to spare: any other that has one is better than waiting.
-        for other in 0..<UInt32(pool.pointee.endpointCount) where other != index && isEligible(other) {
+        for other in 0..<UInt32(pool.pointee.endpointCount)
+        where other != index && isEligible(other) && admits(exchange, pool, other) {
             if let action = take(exchange, pool, other, fresh: fresh) { return action }
+            withdraw(exchange)
         }
         return exchange.pointee.isWaiting ? .none : enqueue(exchange, pool)
     }
 
-    private func isEligible(_ index: UInt32) -> Bool { eligible[Int(index >> 6)] >> UInt64(index & 63) & 1 != 0 }
-
-    private func markEligible(_ pool: UnsafeMutablePointer<WorkerPool>) -> UInt32 {
-        var count: UInt32 = 0
-        let total = pool.pointee.endpointCount
-        var word = 0
-        while word * 64 < total {
-            var bits: UInt64 = 0
-            var index = word * 64
-            while index < min(total, word * 64 + 64) {
-                if sluice_load_u32(&pool.pointee.targets[index].pointee.load.pointee.healthy) != 0 {
-                    bits |= 1 << UInt64(index & 63)
-                    count &+= 1
-                }
-                index &+= 1
-            }
-            eligible[word] = bits
-            word &+= 1
+    /// The endpoint that has just failed this exchange is not asked again while there is another one.
+    private func avoid(
+        _ endpoint: UnsafeMutablePointer<Endpoint>, _ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32
+    ) -> UInt32 {
+        for index in 0..<pool.pointee.endpointCount where pool.pointee.targets[index] == endpoint {
+            guard isEligible(UInt32(index)) else { break }
+            strike(UInt32(index))
+            return count &- 1
         }
         return count
     }
@@ -297,7 +301,7 @@ extension Worker {
     func connectFailed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         finishAttempt(exchange, .connectFailed, SLUICE_UNAVAILABLE)
         detachUpstream(exchange)
-        return exchange.pointee.machine.handle(.attemptFailed(.connectFailed))
+        return attemptFailed(exchange, .connectFailed)
     }
 
     func attach(
@@ -308,13 +312,16 @@ extension Worker {
         exchange.pointee.endpointIndex = index
         exchange.pointee.attemptAt = now
         exchange.pointee.firstByteAt = 0
+        // A check is no load, and what comes of it is told elsewhere.
+        guard exchange.pointee.probe == nil else { return }
         exchange.pointee.attemptOpen = true
         upstream.pointee.endpoint.pointee.endpoint.pointee.attemptBegins()
+        if let pool = exchange.pointee.pool, pool.pointee.retry.perTryNs > 0 { armTimer(exchange) }
         exchange.pointee.request.unsafelyUnwrapped.pointee.attempt =
             UInt32(exchange.pointee.machine.attempts) &+ 1
     }
 
-    private func workerEndpoint(_ target: UnsafeMutablePointer<Endpoint>) -> UnsafeMutablePointer<WorkerEndpoint> {
+    func workerEndpoint(_ target: UnsafeMutablePointer<Endpoint>) -> UnsafeMutablePointer<WorkerEndpoint> {
         let index = target.pointee.index
         if let known = endpoints[index] { return known }
         let made = UnsafeMutablePointer<WorkerEndpoint>.allocate(capacity: 1)
@@ -334,6 +341,10 @@ extension Worker {
         let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.attemptAt
         let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
         pool.pointee.targets[index].pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
+        if failed || outcome == .serverError { exchange.pointee.avoided = pool.pointee.targets[index] }
+        if let policy = pool.pointee.policy, policy.pointee.judges {
+            judge(exchange, pool, policy, outcome, index, firstByte)
+        }
         let total = now &- exchange.pointee.attemptAt
         metrics.attemptFinished(
             endpoint: EndpointMetricsID(index: pool.pointee.endpointMetrics[index]), outcome: outcome,

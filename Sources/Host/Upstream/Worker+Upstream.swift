@@ -166,15 +166,14 @@ extension Worker {
         detachUpstream(exchange)
         // Not a byte of the request went out: any request may be sent again.
         if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
-        let action = exchange.pointee.machine.handle(.attemptFailed(refused ? .refused : .closedBeforeResponse))
-        if action == .acquireFreshConnection { rewind(exchange) }
-        return action
+        return attemptFailed(exchange, refused ? .refused : .closedBeforeResponse)
     }
 
     func badResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
         detachUpstream(exchange)
-        return exchange.pointee.machine.handle(.attemptFailed(.badResponse))
+        forgetAnswer(exchange)
+        return attemptFailed(exchange, .badResponse)
     }
 
     func makeRoomForHead(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
@@ -250,17 +249,28 @@ extension Worker {
         if let pool = exchange.pointee.pool {
             needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
         }
+        var call = SLUICE_OK
+        var isNoCall = false
         if exchange.pointee.isGRPC, exchange.pointee.passes {
             let fields = head.pointee.fields
-            let isCall =
-                fields.contentType >= 0
-                && GRPCStatus.isContentType(fields[Int(fields.contentType)].value)
-            guard head.pointee.status == 200, isCall else { return failHTTPAnswer(exchange, head.pointee.status) }
+            isNoCall =
+                head.pointee.status != 200 || fields.contentType < 0
+                || !GRPCStatus.isContentType(fields[Int(fields.contentType)].value)
             let status = sluice_bytes("grpc-status")
-            for index in 0..<fields.count where fields[index].name == status {
+            for index in 0..<fields.count where !isNoCall && fields[index].name == status {
                 noteCallStatus(exchange, fields[index].value)
             }
         }
+        if exchange.pointee.probe != nil, let action = probeAnswered(exchange, status: head.pointee.status) {
+            return action
+        }
+        if exchange.pointee.isDispatched {
+            if exchange.pointee.isGRPC, exchange.pointee.passes {
+                call = isNoCall ? GRPCStatus.status(ofHTTP: head.pointee.status) : exchange.pointee.status
+            }
+            if let action = retryAnswer(exchange, upstream, call: call) { return action }
+        }
+        if isNoCall { return failHTTPAnswer(exchange, head.pointee.status) }
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }

@@ -48,6 +48,8 @@ final class Worker: @unchecked Sendable {
     var stopped = false
     /// Exchanges begun, to sample the timing of plugin calls.
     var begun: UInt64 = 0
+    /// State of `nextRandom`, never 0.
+    var random: UInt64
     /// The reason of the last failed plugin call.
     let failure: UnsafeMutablePointer<UInt8>
     var failureSize = 0
@@ -92,6 +94,7 @@ final class Worker: @unchecked Sendable {
         parser = HeadParser()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         now = clinux_monotonic_ns()
+        random = (now &+ UInt64(index)) &* 0x9E37_79B9_7F4A_7C15 | 1
         bufferPlace = .allocate(capacity: 1)
         bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse))
         timerPlace = .allocate(capacity: 1)
@@ -264,6 +267,7 @@ final class Worker: @unchecked Sendable {
             if let pointer = message.pointer {
                 removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
             }
+        case .failedInARow: if let pointer = message.pointer { failedInARow(pointer, message.value) }
         case .drain: drain()
         case .abort: abortAll()
         case .expire: expire(generation: message.value)
@@ -291,6 +295,8 @@ final class Worker: @unchecked Sendable {
                 // Room for a few fields beside the longest target.
                 targetBytes: limits.headerBytes - min(limits.headerBytes / 4, 1_024)))
         startPluginTimers(next)
+        stopHealth(old)
+        startHealth(next)
         old.pointee.retired = true
         if old.pointee.exchanges == 0 { retire(old) }
     }
@@ -316,6 +322,7 @@ final class Worker: @unchecked Sendable {
 
     private func drain() {
         draining = true
+        stopHealth(generation)
         for listener in listeners { close(listener: listener.id) }
         for client in clients.elements where client.pointee.slot.isInUse && client.pointee.exchange == nil {
             // Something may have come that no event has told of yet.

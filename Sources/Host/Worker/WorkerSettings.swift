@@ -39,6 +39,8 @@ enum TimerKind {
     static let plugin: UInt8 = 4
     static let batching: UInt8 = 5
     static let accepting: UInt8 = 6
+    static let probe: UInt8 = 7
+    static let outliers: UInt8 = 8
 }
 
 struct WorkerSnapshot: Sendable {

@@ -102,7 +102,7 @@ extension EndToEnd {
             #expect(gateway.metricsPort == metrics)
             #expect(try gateway.get("/v2/health/live").status == 200)
             #expect(try gateway.metrics().contains("sluice_"))
-            #expect(gateway.process.standardError.contains("circuit_breaker"))
+            #expect(gateway.process.standardError.contains("trace_sample_rate"))
             #expect(try gateway.stop() == 0)
         }
 

@@ -133,6 +133,13 @@ final class Counter: @unchecked Sendable {
     private var count = 0
     var value: Int { lock.withLock { count } }
     func add(_ amount: Int) { lock.withLock { count += amount } }
+    /// The count with this one.
+    func increment() -> Int {
+        lock.withLock {
+            count += 1
+            return count
+        }
+    }
 }
 
 /// Counts the bytes of a body and compares them with `Streaming.piece`, keeping none.

@@ -44,9 +44,9 @@ import Testing
             #""sha256":"0123456789abcdef","extensions":["sluice.balancer/1"]}],"#,
             #""models":[{"name":"iris","versions":[{"name":"1","backend":"linear-model","queued":0,"endpoints":[]},"#,
             #"{"name":"2","queued":4,"endpoints":[{"address":"http://127.0.0.1:8081","healthy":true,"#,
-            #""breaker":"closed","in_flight":1,"requests":100,"failures":1,"ewma_ns":250000},"#,
-            #"{"address":"unix:/run/b.sock","healthy":false,"breaker":"half_open","in_flight":3,"requests":9,"#,
-            #""failures":9,"ewma_ns":1500000}]}]}],"#,
+            #""ejected":false,"breaker":"closed","in_flight":1,"requests":100,"failures":1,"ewma_ns":250000},"#,
+            #"{"address":"unix:/run/b.sock","healthy":false,"ejected":false,"#,
+            #""breaker":"half_open","in_flight":3,"requests":9,"failures":9,"ewma_ns":1500000}]}]}],"#,
             #""workers":[{"connections":3,"exchanges":2},{"connections":1,"exchanges":3}],"#,
             #""images":[{"sha256":"0123456789abcdef","path":"/usr/lib/sluice/libLeastRequest.so","bytes":65536}]}"#,
         ].joined()

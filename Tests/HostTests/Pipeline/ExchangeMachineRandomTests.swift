@@ -32,7 +32,7 @@ import Testing
         case 49...54: return .attemptFailed(failures[Int.random(in: 0..<3, using: &random)])
         case 55...56: return .deadlinePassed
         case 57...58: return .bodyTimedOut(byClient: flag)
-        case 59: return .switched
+        case 59: return flag ? .switched : .retryDue
         case 60: return .tunnelEnded
         case 61: return .answerSuspended
         case 62: return .headSuspended
@@ -51,6 +51,7 @@ import Testing
         case .route: .routed(payloadNeeded: flag)
         case .runModelFilters: .modelFiltersPassed(payloadNeeded: flag)
         case .dispatch, .acquireConnection, .acquireFreshConnection: .connected(reused: flag)
+        case .backOff: .retryDue
         case .sendRequest:
             switch Int.random(in: 0..<8, using: &random) {
             case 0...3: .attemptFailed(.closedBeforeResponse)
@@ -62,7 +63,8 @@ import Testing
         case .filterAnswer: flag ? .answerSuspended : .answering
         case .forwardHead: .responseSent
         case .gatherResponse: .responseGathered
-        case .decodeResponse, .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout:
+        case .decodeResponse, .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failTryTimeout,
+            .failBodyTimeout:
             .answering
         case .none, .cut, .finish, .endTunnel, .abandon: nil
         }
@@ -81,6 +83,9 @@ import Testing
             machine.clientPersists = Bool.random(using: &random)
             var ended = false
             var began = false
+            let attempts = UInt8.random(in: 1...4, using: &random)
+            machine.allowAttempts(attempts)
+            var again = 0
             var retried = 0
             var decoded = 0
             var sent = 0
@@ -88,6 +93,12 @@ import Testing
             for step in 0..<60 {
                 let isUsual = mostlyUsual && UInt8.random(in: 0..<10, using: &random) > 0
                 let event = (isUsual ? usual(after: last, &random) : nil) ?? anyEvent(&random)
+                // The worker asks before it reports a failure, and the budget mostly allows.
+                if case .attemptFailed(let failure) = event, machine.wantsRetry(after: failure),
+                    UInt8.random(in: 0..<4, using: &random) > 0
+                {
+                    machine.grantRetry()
+                }
                 let before = machine
                 last = machine.handle(event)
                 let note = "seed \(seed), step \(step): \(event) in \(before.phase) brings \(last)"
@@ -113,13 +124,18 @@ import Testing
                     #expect(before.phase == .awaitingResponse, "\(note): a byte of a response was there")
                 case .sendRequest:
                     sent += 1
-                    #expect(!began && sent <= 1 + retried, "\(note)")
+                    #expect(!began && sent <= 1 + retried + again, "\(note)")
                 case .decodeBody:
                     #expect(!began, "\(note)")
                 case .forwardHead, .gatherResponse, .beginTunnel:
                     #expect(!began, "\(note): a second response")
                     responses += 1
-                case .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failBodyTimeout,
+                case .backOff:
+                    again += 1
+                    retries += 1
+                    #expect(!began && before.isAttempting, "\(note): nobody had asked for it")
+                    #expect(again < Int(attempts), "\(note): more than the policy allows")
+                case .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failTryTimeout, .failBodyTimeout,
                     .runFilters, .route, .runModelFilters, .dispatch, .gatherBody, .decodeHead, .decodeResponse,
                     .acquireConnection, .readHeadAgain, .filterAnswer:
                     #expect(!began, "\(note): after the response began")
@@ -129,7 +145,7 @@ import Testing
                 began = machine.responseBegan
                 if before.responseBegan { #expect(began, "\(note): a response that began does not un-begin") }
                 #expect((machine.phase == .ended) == ended, "\(note)")
-                #expect(machine.attempts <= 2, "\(note)")
+                #expect(machine.attempts <= attempts + 1, "\(note)")
             }
             #expect(decoded <= 1, "seed \(seed)")
         }

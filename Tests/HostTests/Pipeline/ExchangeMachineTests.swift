@@ -291,6 +291,10 @@ private struct Step {
         var member = follow(Self.toDispatch)
         member.joinBatch()
         machines.append(member)
+        var waiting = follow(Self.toDispatch + [Step(.connecting)])
+        waiting.allowAttempts(2)
+        waiting.grantRetry()
+        machines.append(follow([Step(.attemptFailed(.connectFailed), .backOff)], from: waiting))
         return machines
     }
 

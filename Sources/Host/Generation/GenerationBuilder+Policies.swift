@@ -1,0 +1,132 @@
+import Configuration
+import Resilience
+import SluiceABI
+
+/// What a pool does when its endpoints fail, as tables of one worker.
+extension GenerationBuilder {
+    func addPolicies(
+        _ pool: inout WorkerPool, _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ worker: Int,
+        _ description: PoolDescription
+    ) {
+        if let retry = model.retry ?? settings.routing.retry { pool.retry = RetryLimits(retry) }
+        pool.fallback = fallbackChain(model, description)
+        let breaker = model.circuitBreaker ?? settings.circuitBreaker
+        let outlier = model.outlierDetection ?? settings.outlierDetection
+        // The home worker keeps a list of duties even when there are none: those of the generation before may have left
+        // endpoints out.
+        let isGuarded = breaker != nil || outlier != nil || model.healthCheck != nil || hadPolicy(description)
+        guard version.backend == nil, isGuarded else { return }
+        let words = max((description.endpoints.count + 63) / 64, 1)
+        var policy = PoolPolicy(
+            members: UnsafePointer(memory.place(description.members)), mask: memory.allocate(UInt64.self, words))
+        if let breaker {
+            let timeout = UInt64(model.timeoutMs ?? settings.routing.defaultTimeoutMs) * 1_000_000
+            policy.breaker = UnsafePointer(
+                memory.place([CircuitBreakerSettings(breaker, probeTimeout: timeout)]))
+            policy.breaksEndpoints = breaker.scope != .model
+            policy.breaksModel = breaker.scope != .endpoint
+            policy.breakerFailures = FailureClasses(breaker.failures)
+        }
+        if let outlier {
+            policy.outlierThreshold = UInt32(clamping: outlier.consecutiveErrors)
+            policy.outlierFailures = FailureClasses(outlier.failures)
+        }
+        if let check = model.healthCheck { policy.panicPercent = UInt32(check.panicPercent.rounded()) }
+        pool.policy = memory.place([policy])
+        // The duties point back to the pool, whose place is known when all tables are.
+        guard worker == description.shared.pointee.homeWorker else { return }
+        pool.policy?.pointee.duties = duties(model, version, outlier, description)
+    }
+
+    /// Whether a generation before may have left something in the pool's lasting state.
+    private func hadPolicy(_ description: PoolDescription) -> Bool {
+        description.members.contains { $0.pointee.isDown || $0.pointee.ejectedUntil != 0 }
+    }
+
+    private func duties(
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ outlier: Settings.OutlierDetection?,
+        _ description: PoolDescription
+    ) -> UnsafeMutablePointer<HealthDuties> {
+        let nowhere = UnsafeMutablePointer<WorkerPool>(bitPattern: 64).unsafelyUnwrapped
+        let none = UnsafeMutablePointer<Probe>(bitPattern: 64).unsafelyUnwrapped
+        let duties = memory.place([
+            HealthDuties(pool: nowhere, outlier: outlier.map(OutlierSettings.init), check: nil, probes: none)
+        ])
+        guard let check = model.healthCheck else { return duties }
+        let scheme = version.endpoints.first?.scheme
+        let natural: Settings.HealthCheck.Kind =
+            scheme?.speaksHTTP2 == true ? .grpc : scheme == .tcp ? .tcp : .http
+        let kind = check.kind ?? natural
+        if kind == .grpc, scheme?.speaksHTTP2 != true {
+            error(
+                model.position,
+                "`health_check` of `\(model.name)` is `grpc`, and the endpoints of version `\(version.version)` speak "
+                    + "HTTP/1.1 or raw TCP; use `http`, `tcp` or `ready`")
+        } else if kind == .http, scheme == .tcp {
+            error(
+                model.position,
+                "`health_check` of `\(model.name)` is `http`, and the endpoints of version `\(version.version)` speak "
+                    + "raw TCP; use `tcp` or `ready`")
+        }
+        let message = HealthMessage.request(service: check.service)
+        duties.pointee.check = HealthCheckPlan(
+            kind: kind, path: memory.bytes(check.path),
+            message: sluice_bytes(data: UnsafePointer(memory.place(message)), size: message.count),
+            timeoutNs: UInt64(check.timeoutMs) * 1_000_000, settings: HealthSettings(check))
+        duties.pointee.probes = memory.place(
+            description.endpoints.indices.map { Probe(duties: duties, index: UInt32($0)) })
+        duties.pointee.probeCount = description.endpoints.count
+        return duties
+    }
+
+    /// Each home worker's duties learn where their pool is.
+    func linkDuties(_ tables: [UnsafeMutablePointer<WorkerGeneration>]) {
+        for table in tables {
+            for index in 0..<table.pointee.poolCount {
+                let pool = table.pointee.pools + index
+                pool.pointee.policy?.pointee.duties?.pointee.pool = pool
+            }
+        }
+    }
+
+    // MARK: Degradation
+
+    private func fallbackChain(
+        _ model: Settings.ModelSettings, _ description: PoolDescription
+    ) -> UnsafePointer<FallbackChain>? {
+        guard !model.fallbacks.isEmpty else { return nil }
+        let steps = model.fallbacks.compactMap { step -> FallbackStep? in
+            switch step {
+            case .version(let name): return poolStep(model.name, name)
+            case .model(let name, let version, _): return poolStep(name, version)
+            case .response(let response):
+                return FallbackStep(
+                    kind: .response(UInt16(clamping: response.status)),
+                    contentType: memory.bytes(response.contentType), body: memory.bytes(response.body),
+                    name: memory.bytes("response"))
+            }
+        }
+        let chain = FallbackChain(
+            steps: UnsafePointer(memory.place(steps)), count: steps.count,
+            metrics: description.shared.pointee.metrics)
+        return UnsafePointer(memory.place([chain]))
+    }
+
+    /// Of a model with one version that one is meant.
+    private func poolStep(_ model: String, _ version: String?) -> FallbackStep? {
+        var index: UInt32 = 0
+        for candidate in settings.models {
+            for each in candidate.versions {
+                if candidate.name == model, version == nil || each.version == version {
+                    // In a field only what fits there: names may have any letters.
+                    let name = "\(candidate.name)/\(each.version)".unicodeScalars.map { scalar in
+                        (0x21...0x7E).contains(scalar.value) ? String(scalar) : "?"
+                    }
+                    return FallbackStep(kind: .pool(index), name: memory.bytes(name.joined()))
+                }
+                index += 1
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,89 @@
+import Resilience
+import SluiceABI
+import Synchronization
+
+/// What the gateway has learned of one pool, shared by workers and generations: a reload does not forget what is
+/// broken. Made on the main thread, never freed; the registry of pools bounds how many there are.
+struct PoolState {
+    let retryBudget: UnsafeMutablePointer<RetryBudgetCell>
+    /// Of the model's version as a whole.
+    let breaker: UnsafeMutablePointer<CircuitBreakerCell>
+    /// Counts what has changed of which endpoints may be picked: workers keep masks, and look here whether theirs still
+    /// hold.
+    let epoch: UnsafeMutablePointer<Atomic<UInt64>>
+    /// The pool's home worker alone.
+    let detector: UnsafeMutablePointer<OutlierDetector>
+
+    init() {
+        retryBudget = .allocate(capacity: 1)
+        retryBudget.initialize(to: RetryBudgetCell())
+        breaker = .alignedCell()
+        breaker.initialize(to: CircuitBreakerCell())
+        epoch = .alignedCell()
+        epoch.initialize(to: Atomic(1))
+        detector = .allocate(capacity: 1)
+        detector.initialize(to: OutlierDetector(OutlierSettings()))
+    }
+
+    var budget: RetryBudget { RetryBudget(retryBudget) }
+
+    /// Something is different about an endpoint of the pool. [any]
+    func changed() { epoch.pointee.wrappingAdd(1, ordering: .releasing) }
+}
+
+/// What the gateway has learned of one endpoint in one pool. The same server may do well for one model and fail for
+/// another, so this is not the endpoint's own. As lasting as the pool.
+struct PoolMember {
+    let breaker: UnsafeMutablePointer<CircuitBreakerCell>
+    let outlier: UnsafeMutablePointer<OutlierCell>
+    /// As checks see it; the home worker alone.
+    let health: UnsafeMutablePointer<HealthState>
+    /// What all workers read: 1 while checks say that it is down.
+    private let down: UnsafeMutablePointer<Atomic<UInt32>>
+    /// Monotonic, nanoseconds; 0: it is not ejected.
+    private let ejected: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Since when it has been in the pool, or back in it.
+    private let joined: UnsafeMutablePointer<Atomic<UInt64>>
+
+    init(now: UInt64) {
+        breaker = .alignedCell()
+        breaker.initialize(to: CircuitBreakerCell())
+        outlier = .alignedCell()
+        outlier.initialize(to: OutlierCell())
+        health = .allocate(capacity: 1)
+        health.initialize(to: HealthState(HealthSettings()))
+        // One line that is read for every mask and written when something happens.
+        let line = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
+        ejected = line.bindMemory(to: Atomic<UInt64>.self, capacity: 1)
+        ejected.initialize(to: Atomic(0))
+        joined = (line + 8).bindMemory(to: Atomic<UInt64>.self, capacity: 1)
+        joined.initialize(to: Atomic(now))
+        down = (line + 16).bindMemory(to: Atomic<UInt32>.self, capacity: 1)
+        down.initialize(to: Atomic(0))
+    }
+
+    /// [any]
+    var isDown: Bool {
+        get { down.pointee.load(ordering: .relaxed) != 0 }
+        nonmutating set { down.pointee.store(newValue ? 1 : 0, ordering: .relaxed) }
+    }
+    /// [any]
+    var ejectedUntil: UInt64 {
+        get { ejected.pointee.load(ordering: .relaxed) }
+        nonmutating set { ejected.pointee.store(newValue, ordering: .relaxed) }
+    }
+    /// [any]
+    var since: UInt64 {
+        get { joined.pointee.load(ordering: .relaxed) }
+        nonmutating set { joined.pointee.store(newValue, ordering: .relaxed) }
+    }
+}
+
+extension UnsafeMutablePointer where Pointee: ~Copyable {
+    /// Memory for a value on cache lines of its own.
+    static func alignedCell() -> UnsafeMutablePointer<Pointee> {
+        let size = (MemoryLayout<Pointee>.stride + 63) & ~63
+        return UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+            .bindMemory(to: Pointee.self, capacity: 1)
+    }
+}

@@ -1,0 +1,229 @@
+import Glibc
+import HTTP1
+import Resilience
+import SluiceABI
+
+/// Which endpoints of a pool may be picked, and what the outcome of an attempt says of its endpoint.
+extension Worker {
+    @inline(__always)
+    func isEligible(_ index: UInt32) -> Bool { eligible[Int(index >> 6)] >> UInt64(index & 63) & 1 != 0 }
+
+    func strike(_ index: UInt32) { eligible[Int(index >> 6)] &= ~(1 << UInt64(index & 63)) }
+
+    /// Sets `eligible` to the endpoints that may be picked, and says how many they are.
+    func markEligible(_ pool: UnsafeMutablePointer<WorkerPool>) -> UInt32 {
+        let total = pool.pointee.endpointCount
+        let words = (total + 63) >> 6
+        guard let policy = pool.pointee.policy else {
+            var word = 0
+            while word < words {
+                let rest = total &- word &* 64
+                eligible[word] = rest >= 64 ? .max : (1 << UInt64(rest)) &- 1
+                word &+= 1
+            }
+            return UInt32(truncatingIfNeeded: total)
+        }
+        let epoch = pool.pointee.shared.pointee.state.epoch.pointee.load(ordering: .acquiring)
+        if policy.pointee.epoch != epoch || now >= policy.pointee.until { makeMask(pool, policy, epoch) }
+        var word = 0
+        while word < words {
+            eligible[word] = policy.pointee.mask[word]
+            word &+= 1
+        }
+        return policy.pointee.count
+    }
+
+    /// A walk over all members; only after something has changed, or while something is about to.
+    @inline(never)
+    private func makeMask(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>, _ epoch: UInt64
+    ) {
+        let total = pool.pointee.endpointCount
+        var healthy = 0
+        for index in 0..<total {
+            let member = policy.pointee.members[index].pointee
+            if !member.isDown, member.ejectedUntil <= now { healthy += 1 }
+        }
+        let panics = isPanic(healthy: healthy, total: total, threshold: policy.pointee.panicPercent)
+        var until = UInt64.max
+        var count: UInt32 = 0
+        for word in 0..<(total + 63) >> 6 { policy.pointee.mask[word] = 0 }
+        for index in 0..<total {
+            let member = policy.pointee.members[index].pointee
+            let ejectedUntil = member.ejectedUntil
+            if ejectedUntil > now { until = min(until, ejectedUntil) }
+            var isFine = panics || !member.isDown && ejectedUntil <= now
+            if let settings = policy.pointee.breaker, policy.pointee.breaksEndpoints {
+                let breaker = CircuitBreaker(member.breaker, settings)
+                switch breaker.state(now: now) {
+                case .closed: break
+                case .open(let remaining):
+                    until = min(until, now &+ remaining)
+                    if remaining > 0 { isFine = false }
+                // Its places for probes come and go without a word.
+                case .halfOpen:
+                    until = now
+                    if !breaker.wouldAdmit(now: now) { isFine = false }
+                }
+            }
+            guard isFine else { continue }
+            policy.pointee.mask[index >> 6] |= 1 << UInt64(index & 63)
+            count &+= 1
+        }
+        policy.pointee.count = count
+        policy.pointee.epoch = epoch
+        policy.pointee.until = until
+    }
+
+    // MARK: Breakers
+
+    /// Whether the breaker of an endpoint lets the exchange's attempt through. In `ticket` is what it is to be told.
+    func admits(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32
+    ) -> Bool {
+        guard let policy = pool.pointee.policy, policy.pointee.breaksEndpoints, let settings = policy.pointee.breaker
+        else { return true }
+        let breaker = CircuitBreaker(policy.pointee.members[Int(index)].pointee.breaker, settings)
+        switch breaker.admits(now: now, random: nextRandom()) {
+        case .closed(let ticket), .probe(let ticket):
+            exchange.pointee.ticket = ticket
+            exchange.pointee.ticketIndex = index
+            return true
+        case .refused: return false
+        }
+    }
+
+    /// The attempt that was let through is not made.
+    func withdraw(_ exchange: ExchangePointer) {
+        guard exchange.pointee.ticket != .none, let policy = exchange.pointee.pool?.pointee.policy,
+            let settings = policy.pointee.breaker
+        else { return }
+        let member = policy.pointee.members[Int(exchange.pointee.ticketIndex)]
+        CircuitBreaker(member.pointee.breaker, settings).cancel(exchange.pointee.ticket)
+        exchange.pointee.ticket = .none
+    }
+
+    /// The breaker of the model as a whole. Nil: the exchange may go on.
+    func admitsModel(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action? {
+        guard let policy = pool.pointee.policy, policy.pointee.breaksModel, let settings = policy.pointee.breaker,
+            exchange.pointee.modelTicket == .none
+        else { return nil }
+        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        switch breaker.admits(now: now, random: nextRandom()) {
+        case .closed(let ticket), .probe(let ticket):
+            exchange.pointee.modelTicket = ticket
+            return nil
+        case .refused:
+            metrics.rejected(.breakerOpen)
+            var wait: UInt64 = 0
+            if case .open(let remaining) = breaker.state(now: now) { wait = remaining }
+            return fail(
+                exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model's circuit breaker is open"),
+                retryAfter: UInt32(clamping: (wait &+ 999_999_999) / 1_000_000_000))
+        }
+    }
+
+    /// What was let through and of which nothing was said, since the exchange ends or leaves the pool.
+    func cancelTickets(_ exchange: ExchangePointer) {
+        withdraw(exchange)
+        guard exchange.pointee.modelTicket != .none, let pool = exchange.pointee.pool, let policy = pool.pointee.policy,
+            let settings = policy.pointee.breaker
+        else { return }
+        CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings).cancel(exchange.pointee.modelTicket)
+        exchange.pointee.modelTicket = .none
+    }
+
+    // MARK: The end of an attempt
+
+    /// Tells breakers and detector of an attempt on endpoint `index`. Not inlined: pools without either pass it by.
+    @inline(never)
+    func judge(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ outcome: AttemptOutcome, _ index: Int, _ firstByte: UInt64
+    ) {
+        // A client that leaves an endpoint no time says nothing of it.
+        let isClientsHaste = outcome == .timeout && exchange.pointee.callDeadline <= now
+        let outcome = isClientsHaste ? .cancelled : outcome
+        let call = callStatus(exchange)
+        let http = exchange.pointee.httpStatus
+        let shared = pool.pointee.shared
+        if let settings = policy.pointee.breaker {
+            let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
+            if policy.pointee.breaksEndpoints {
+                let breaker = CircuitBreaker(policy.pointee.members[index].pointee.breaker, settings)
+                settle(breaker, exchange.pointee.ticket, failed, pool, index)
+                exchange.pointee.ticket = .none
+            }
+            if policy.pointee.breaksModel {
+                settle(
+                    CircuitBreaker(shared.pointee.state.breaker, settings), exchange.pointee.modelTicket, failed, pool,
+                    nil)
+                exchange.pointee.modelTicket = .none
+            }
+        }
+        if let threshold = policy.pointee.outlierThreshold,
+            let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call)
+        {
+            let counter = OutlierCounter(policy.pointee.members[index].pointee.outlier)
+            if counter.record(failed: failed, latency: firstByte, threshold: threshold) {
+                let target = pool.pointee.targets[index]
+                peers[shared.pointee.homeWorker].mailbox.send(
+                    .failedInARow, value: UInt64(target.pointee.index), pointer: UnsafeMutableRawPointer(shared))
+            }
+        }
+    }
+
+    /// `index`: of the endpoint that the breaker guards; nil: it guards the model.
+    private func settle(
+        _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ failed: Bool?,
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ index: Int?
+    ) {
+        guard ticket != .none else { return }
+        guard let failed else { return breaker.cancel(ticket) }
+        let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
+        if change == .none, !ticket.isProbe { return }
+        pool.pointee.shared.pointee.state.changed()
+        let address = index.map { pool.pointee.targets[$0].pointee.text }
+        switch change {
+        case .none: break
+        case .opened:
+            metrics.breakerOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+            tell(pool, address, "circuit breaker opened")
+        case .closed: tell(pool, address, "circuit breaker closed")
+        }
+    }
+
+    /// How a call of gRPC ended, as far as that is known; `SLUICE_OK` for all else.
+    private func callStatus(_ exchange: ExchangePointer) -> sluice_status {
+        if exchange.pointee.passes { return exchange.pointee.isGRPC ? exchange.pointee.status : SLUICE_OK }
+        guard exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC) else { return SLUICE_OK }
+        return endpointStatus(exchange)?.status ?? SLUICE_OK
+    }
+
+    // MARK: Log
+
+    /// One line for the operator: what happened to an endpoint of a pool, or to the pool.
+    func tell(_ pool: UnsafeMutablePointer<WorkerPool>, _ endpoint: sluice_bytes?, _ what: StaticString) {
+        guard HostLog.enabled(UInt32(SLUICE_LOG_WARNING)) else { return }
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1_024) { room in
+            guard let base = room.baseAddress else { return }
+            var writer = ByteWriter(base, capacity: room.count)
+            writer.write(what)
+            writer.write(": model ")
+            let (model, version) = (pool.pointee.modelName, pool.pointee.versionName)
+            writer.write(json: sluice_bytes(data: model.data, size: min(model.size, 100)))
+            writer.write(" version ")
+            writer.write(json: sluice_bytes(data: version.data, size: min(version.size, 100)))
+            if let endpoint {
+                writer.write(", endpoint ")
+                writer.write(json: sluice_bytes(data: endpoint.data, size: min(endpoint.size, 200)))
+            }
+            HostLog.write(
+                UInt32(SLUICE_LOG_WARNING),
+                source: UnsafeRawBufferPointer(start: ("sluice" as StaticString).utf8Start, count: 6),
+                message: UnsafeRawBufferPointer(start: base, count: writer.count))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+import CLinux
+import Glibc
+import HTTP1
+import Resilience
+import SluiceABI
+
+/// Active health: the home worker of a pool asks its endpoints. A check is an exchange without a client, so that it
+/// goes the way of requests: TLS, HTTP/2, timeouts and the pool's adapter are those of the traffic.
+extension Worker {
+    /// A generation came into force here.
+    func startHealth(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
+        for index in 0..<tables.pointee.poolCount {
+            let pool = tables.pointee.pools + index
+            guard let policy = pool.pointee.policy, let duties = policy.pointee.duties else { continue }
+            startComparing(pool, policy, duties)
+            guard let plan = duties.pointee.check else {
+                // No check has anything to say any more.
+                for member in 0..<pool.pointee.endpointCount { revive(pool, policy.pointee.members[member]) }
+                continue
+            }
+            for position in 0..<duties.pointee.probeCount {
+                let probe = duties.pointee.probes + position
+                probe.pointee.timer.kind = TimerKind.probe
+                probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
+                let first = HealthState.firstCheck(now: now, random: nextRandom(), plan.settings)
+                timers.start(probe.timer, at: first / 1_000_000 + 1)
+            }
+        }
+    }
+
+    private func revive(_ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>) {
+        guard member.pointee.isDown else { return }
+        member.pointee.isDown = false
+        member.pointee.health.pointee = HealthState(HealthSettings())
+        pool.pointee.shared.pointee.state.changed()
+    }
+
+    /// It is in force no more, or the worker leaves: checks that are under way end, and say nothing.
+    func stopHealth(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
+        for index in 0..<tables.pointee.poolCount {
+            guard let duties = tables.pointee.pools[index].policy?.pointee.duties else { continue }
+            timers.stop(duties.timer)
+            for position in 0..<duties.pointee.probeCount { timers.stop((duties.pointee.probes + position).timer) }
+        }
+        for exchange in exchanges.elements where exchange.pointee.generation == tables {
+            guard let probe = exchange.pointee.probe else { continue }
+            probe.pointee.isRunning = false
+            exchange.pointee.probe = nil
+            perform(exchange, exchange.pointee.machine.handle(.clientGone))
+        }
+    }
+
+    // MARK: One check
+
+    func probeDue(_ owner: UnsafeMutableRawPointer) {
+        let probe = owner.assumingMemoryBound(to: Probe.self)
+        let duties = probe.pointee.duties
+        guard !probe.pointee.isRunning, !draining, let plan = duties.pointee.check else { return }
+        guard let exchange = exchanges.take() else {
+            // No room is no word on the endpoint.
+            timers.start(probe.timer, at: nowMs &+ plan.timeoutNs / 1_000_000)
+            return
+        }
+        let pool = duties.pointee.pool
+        let tables = pool.pointee.generation
+        tables.pointee.exchanges &+= 1
+        probe.pointee.isRunning = true
+        exchange.pointee.probe = probe
+        exchange.pointee.worker = Unmanaged.passUnretained(self)
+        exchange.pointee.generation = tables
+        exchange.pointee.pool = pool
+        exchange.pointee.receivedAt = now
+        exchange.pointee.progressAt = nowMs
+        exchange.pointee.timer.kind = TimerKind.exchange
+        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
+        _ = exchange.pointee.machine.handle(.requestBodyEnded)
+        guard describeProbe(exchange, pool, plan) else { return perform(exchange, .finish(keepAlive: false)) }
+        armTimer(exchange)
+        // Past the pipeline: there is no client's request that it could do anything with.
+        _ = exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false))
+        perform(exchange, beginProbe(exchange, pool, plan, probe.pointee.index))
+    }
+
+    private func describeProbe(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan
+    ) -> Bool {
+        guard let request = allocate(exchange, sluice_request.self, 1),
+            let message = allocate(exchange, sluice_message.self, 1),
+            let out = allocate(exchange, sluice_message.self, 1),
+            let body = allocate(exchange, sluice_bytes.self, 1)
+        else { return false }
+        message.initialize(to: sluice_message())
+        var value = sluice_request()
+        value.message = UnsafePointer(message)
+        value.model = pool.pointee.modelName
+        value.version = pool.pointee.versionName
+        value.operation = UInt32(SLUICE_OPERATION_MODEL_READY)
+        value.model_id = pool.pointee.model
+        value.priority = 5
+        value.attempt = 1
+        value.received_ns = now
+        value.deadline_ns = now &+ plan.timeoutNs
+        request.initialize(to: value)
+        body.initialize(to: plan.message)
+        var check = sluice_message()
+        check.transport = UInt32(SLUICE_TRANSPORT_HTTP)
+        check.method = sluice_bytes("GET")
+        check.target = plan.path
+        if plan.kind == .grpc {
+            check.transport = UInt32(SLUICE_TRANSPORT_GRPC)
+            check.method = sluice_bytes("POST")
+            check.target = sluice_bytes("/grpc.health.v1.Health/Check")
+            check.body = UnsafePointer(body)
+            check.body_count = 1
+            check.body_state = UInt32(SLUICE_BODY_WHOLE)
+        }
+        out.initialize(to: check)
+        exchange.pointee.message = message
+        exchange.pointee.request = request
+        exchange.pointee.outgoing = out
+        return true
+    }
+
+    private func beginProbe(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan, _ index: UInt32
+    ) -> ExchangeMachine.Action {
+        if plan.kind == .ready, let action = encodeRequest(exchange, pool) { return action }
+        let target = pool.pointee.targets[Int(index)]
+        let endpoint = workerEndpoint(target)
+        if target.pointee.speaksHTTP2, plan.kind != .tcp {
+            if let action = takeCall(exchange, pool, endpoint, index) { return action }
+            // It has as many calls as it may have: it is not what one means by down.
+            exchange.pointee.probeSucceeded = true
+            return .finish(keepAlive: false)
+        }
+        // Over a connection of its own: whether one can be had is what is asked, too.
+        return connect(exchange, pool, endpoint, index)
+    }
+
+    /// The connection stands. Nil: there is something to ask.
+    func probeConnected(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+        guard let probe = exchange.pointee.probe, probe.pointee.duties.pointee.check?.kind == .tcp else { return nil }
+        exchange.pointee.probeSucceeded = true
+        return .finish(keepAlive: false)
+    }
+
+    /// The head of an answer is there. Nil: what counts comes behind it.
+    func probeAnswered(_ exchange: ExchangePointer, status: UInt16) -> ExchangeMachine.Action? {
+        guard let probe = exchange.pointee.probe, probe.pointee.duties.pointee.check?.kind == .http else { return nil }
+        exchange.pointee.probeSucceeded = (200..<400).contains(status)
+        return .finish(keepAlive: false)
+    }
+
+    /// The whole answer is there. Nil: the pool's adapter is to say what it means.
+    func probeGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+        guard let probe = exchange.pointee.probe, probe.pointee.duties.pointee.check?.kind == .grpc else { return nil }
+        guard let message = exchange.pointee.responseMessage else { return .finish(keepAlive: false) }
+        // Whatever it says is wrong has been said by ending the exchange.
+        if let action = readCallResponse(exchange, message) { return action }
+        let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
+        exchange.pointee.probeSucceeded = HealthMessage.isServing(body)
+        return .finish(keepAlive: false)
+    }
+
+    /// The exchange of a check has ended, one way or another.
+    func probeEnded(_ exchange: ExchangePointer, _ probe: UnsafeMutablePointer<Probe>) {
+        exchange.pointee.probe = nil
+        probe.pointee.isRunning = false
+        let duties = probe.pointee.duties
+        guard let plan = duties.pointee.check else { return }
+        let pool = duties.pointee.pool
+        guard let policy = pool.pointee.policy, pool.pointee.generation == generation else { return }
+        let index = Int(probe.pointee.index)
+        let member = policy.pointee.members[index].pointee
+        let succeeded = exchange.pointee.probeSucceeded
+        metrics.checked(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), succeeded: succeeded)
+        let change = member.health.pointee.record(succeeded: succeeded, now: now, plan.settings)
+        if change != .none {
+            let address = pool.pointee.targets[index].pointee.text
+            let isHealthy = change == .becameHealthy
+            member.isDown = !isHealthy
+            if isHealthy { member.since = now }
+            pool.pointee.targets[index].pointee.setHealthy(isHealthy)
+            pool.pointee.shared.pointee.state.changed()
+            tell(pool, address, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
+            if isHealthy { connectionsFreed = true }
+        }
+        guard !draining else { return }
+        let next = member.health.pointee.nextCheck(now: now, random: nextRandom(), plan.settings)
+        timers.start(probe.timer, at: next / 1_000_000 + 1)
+    }
+}
+
+extension UnsafeMutablePointer<Probe> {
+    /// The probe's timer: its first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+}
+
+extension UnsafeMutablePointer<HealthDuties> {
+    /// The duties' timer: their first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
+    }
+}

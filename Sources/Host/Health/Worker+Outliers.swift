@@ -1,0 +1,97 @@
+import HTTP1
+import Resilience
+import SluiceABI
+
+/// Passive health: the home worker of a pool compares what its endpoints have answered, and takes out who does worse.
+extension Worker {
+    func startComparing(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
+        _ duties: UnsafeMutablePointer<HealthDuties>
+    ) {
+        let detector = pool.pointee.shared.pointee.state.detector
+        guard let settings = duties.pointee.outlier else {
+            // Nobody looks any more: who is out comes back.
+            for index in 0..<pool.pointee.endpointCount where policy.pointee.members[index].pointee.ejectedUntil != 0 {
+                policy.pointee.members[index].pointee.ejectedUntil = 0
+                pool.pointee.shared.pointee.state.changed()
+            }
+            _ = detector.pointee.setHosts([])
+            return
+        }
+        detector.pointee.settings = settings
+        let hosts = (0..<pool.pointee.endpointCount).map { index in
+            (
+                id: UInt64(pool.pointee.targets[index].pointee.index),
+                totals: OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
+            )
+        }
+        for change in detector.pointee.setHosts(hosts) { apply(change, pool, policy) }
+        duties.pointee.timer.kind = TimerKind.outliers
+        duties.pointee.timer.owner = UnsafeMutableRawPointer(duties)
+        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+    }
+
+    /// An interval is over.
+    func compareEndpoints(_ owner: UnsafeMutableRawPointer) {
+        let duties = owner.assumingMemoryBound(to: HealthDuties.self)
+        let pool = duties.pointee.pool
+        guard let settings = duties.pointee.outlier, let policy = pool.pointee.policy else { return }
+        let totals = (0..<pool.pointee.endpointCount).map { index in
+            OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
+        }
+        var generator = WorkerRandom(worker: self)
+        let detector = pool.pointee.shared.pointee.state.detector
+        for change in detector.pointee.evaluate(totals, now: now, random: &generator) { apply(change, pool, policy) }
+        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+    }
+
+    /// Some worker has counted so many failures in a row of an endpoint as the pool allows.
+    func failedInARow(_ shared: UnsafeMutableRawPointer, _ endpoint: UInt64) {
+        let tables = generation
+        for index in 0..<tables.pointee.poolCount {
+            let pool = tables.pointee.pools + index
+            guard UnsafeMutableRawPointer(pool.pointee.shared) == shared, let policy = pool.pointee.policy,
+                policy.pointee.duties?.pointee.outlier != nil
+            else { continue }
+            let detector = pool.pointee.shared.pointee.state.detector
+            guard let host = detector.pointee.hosts.firstIndex(where: { $0.id == endpoint }) else { return }
+            // Who was out long enough but has not been looked at since is in again.
+            for change in detector.pointee.giveBack(now: now) { apply(change, pool, policy) }
+            if let change = detector.pointee.failedInARow(host, now: now, random: nextRandom()) {
+                apply(change, pool, policy)
+            }
+            return
+        }
+    }
+
+    private func apply(
+        _ change: OutlierChange, _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>
+    ) {
+        switch change {
+        case .ejected(let host, let reason, let until):
+            let member = policy.pointee.members[host].pointee
+            member.ejectedUntil = until
+            OutlierCounter(member.outlier).forgetFailuresInARow()
+            metrics.ejected(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+            let what: StaticString =
+                switch reason {
+                case .consecutiveFailures: "endpoint ejected for its failures in a row"
+                case .successRate: "endpoint ejected for its share of failures"
+                case .latency: "endpoint ejected for its latency"
+                }
+            tell(pool, pool.pointee.targets[host].pointee.text, what)
+        case .returned(let host):
+            let member = policy.pointee.members[host].pointee
+            member.ejectedUntil = 0
+            member.since = now
+            tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
+        }
+        pool.pointee.shared.pointee.state.changed()
+    }
+}
+
+/// The worker's generator for whoever takes one of the library's kind.
+struct WorkerRandom: RandomNumberGenerator {
+    let worker: Worker
+    mutating func next() -> UInt64 { worker.nextRandom() }
+}

@@ -1,0 +1,129 @@
+import HTTP1
+import SluiceABI
+
+/// What answers in place of an error: the steps of the model's `fallback`, one after the other.
+extension Worker {
+    private static let fieldName: StaticString = "x-sluice-fallback"
+
+    /// An error is about to be answered. Nil: there is no step left, or none that this exchange can take.
+    func degrade(
+        _ exchange: ExchangePointer, _ status: sluice_status
+    ) -> ExchangeMachine.Action? {
+        guard exchange.pointee.isDispatched, let fallback = exchange.pointee.fallback else { return nil }
+        switch status {
+        case SLUICE_UNAVAILABLE, SLUICE_RESOURCE_EXHAUSTED, SLUICE_DEADLINE_EXCEEDED: break
+        // What is wrong with the request is wrong with it everywhere; what the gateway has no memory for, likewise.
+        default: return nil
+        }
+        return take(fallback, exchange, status)
+    }
+
+    /// A response came whose status is a failure, and no attempt is left.
+    func degradeAnswer(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ status: UInt16, _ call: sluice_status
+    ) -> ExchangeMachine.Action? {
+        guard let upstream = exchange.pointee.upstream, let fallback = exchange.pointee.fallback else { return nil }
+        guard canTakeStep(fallback, exchange, SLUICE_UNAVAILABLE) else { return nil }
+        discardAnswer(exchange, upstream, call)
+        return take(fallback, exchange, SLUICE_UNAVAILABLE)
+    }
+
+    private func canTakeStep(
+        _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
+    ) -> Bool {
+        var step = Int(exchange.pointee.fallbackStep)
+        while step < fallback.pointee.count {
+            if canTake(fallback.pointee.steps[step], exchange, status) { return true }
+            step &+= 1
+        }
+        return false
+    }
+
+    private func canTake(_ step: FallbackStep, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
+        guard !exchange.pointee.machine.responseBegan, exchange.pointee.machine.phase != .suspended else {
+            return false
+        }
+        switch step.kind {
+        // A call of gRPC has no body that could be fixed here: it is of the service's own types.
+        case .response: return !exchange.pointee.isGRPC && exchange.pointee.client?.pointee.isRaw != true
+        // With the deadline gone nobody else can answer in time either.
+        case .pool:
+            return status != SLUICE_DEADLINE_EXCEEDED
+                && (!exchange.pointee.toEndpoint.begun || exchange.pointee.machine.repeatable)
+        }
+    }
+
+    private func take(
+        _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
+    ) -> ExchangeMachine.Action? {
+        while Int(exchange.pointee.fallbackStep) < fallback.pointee.count {
+            let step = fallback.pointee.steps[Int(exchange.pointee.fallbackStep)]
+            exchange.pointee.fallbackStep &+= 1
+            guard canTake(step, exchange, status) else { continue }
+            metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
+            _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
+            switch step.kind {
+            case .pool(let index): return divert(exchange, index)
+            case .response(let status): return answer(exchange, step, status)
+            }
+        }
+        return nil
+    }
+
+    /// On with another pool, as if it had been routed there. The model's filters are not run again: the request has
+    /// been through them.
+    private func divert(_ exchange: ExchangePointer, _ index: UInt32) -> ExchangeMachine.Action? {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        guard exchange.pointee.machine.divert() else { return nil }
+        rewind(exchange)
+        leavePool(exchange)
+        forgetAnswer(exchange)
+        let pool = tables.pointee.pools + Int(index)
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        exchange.pointee.pool = pool
+        exchange.pointee.passes = false
+        exchange.pointee.outgoing = nil
+        exchange.pointee.avoided = nil
+        exchange.pointee.status = SLUICE_OK
+        exchange.pointee.httpStatus = 0
+        request.pointee.model_id = pool.pointee.model
+        // Who asked for a version by name gets an answer of another; who did not is not told one now.
+        if !request.pointee.version.isEmpty { request.pointee.version = pool.pointee.versionName }
+        return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
+    }
+
+    private func answer(
+        _ exchange: ExchangePointer, _ step: FallbackStep, _ status: UInt16
+    ) -> ExchangeMachine.Action? {
+        guard let field = allocate(exchange, sluice_field.self, 1), let piece = allocate(exchange, sluice_bytes.self, 1)
+        else { return nil }
+        leavePool(exchange)
+        field.initialize(to: sluice_field(name: sluice_bytes("Content-Type"), value: step.contentType))
+        piece.initialize(to: step.body)
+        var out = sluice_message()
+        out.status = UInt32(status)
+        out.fields = UnsafePointer(field)
+        out.field_count = 1
+        out.body = UnsafePointer(piece)
+        out.body_count = 1
+        exchange.pointee.status = SLUICE_OK
+        return send(exchange, out)
+    }
+
+    // MARK: Pools
+
+    /// The exchange is the pool's from now on. Once more after its payload was asked for, which changes nothing.
+    func enterPool(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
+        if !exchange.pointee.isDispatched {
+            exchange.pointee.isDispatched = true
+            exchange.pointee.fallback = exchange.pointee.client == nil ? nil : pool.pointee.fallback
+        }
+        enterBudget(exchange, pool)
+    }
+
+    /// The exchange has nothing more to do with its pool.
+    func leavePool(_ exchange: ExchangePointer) {
+        leaveBudget(exchange)
+        cancelTickets(exchange)
+    }
+}

@@ -1,0 +1,160 @@
+import CLinux
+import Glibc
+import HTTP1
+import Resilience
+import SluiceABI
+
+/// Attempts that failed before a byte of their answer went to the client: whether another one follows, and when.
+extension Worker {
+    /// Reports the failure to the exchange's machine. Where there is to be another attempt, the request stands at its
+    /// first byte again. `notBefore`: what the endpoint asked for, nanoseconds from now.
+    func attemptFailed(
+        _ exchange: ExchangePointer, _ failure: ExchangeMachine.Failure, notBefore: UInt64 = 0
+    ) -> ExchangeMachine.Action {
+        if exchange.pointee.machine.wantsRetry(after: failure), let pool = exchange.pointee.pool,
+            pool.pointee.retry.failures.holds(failure), plan(exchange, pool, notBefore)
+        {
+            exchange.pointee.machine.grantRetry()
+        }
+        let action = exchange.pointee.machine.handle(.attemptFailed(failure))
+        if action == .acquireFreshConnection || action == .backOff { rewind(exchange) }
+        return action
+    }
+
+    /// Whether the deadline and the budget have room for another attempt; if so, when it is due.
+    private func plan(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ notBefore: UInt64
+    ) -> Bool {
+        let retry = pool.pointee.retry
+        let tried = UInt32(max(exchange.pointee.machine.countedAttempts, 1))
+        // What the endpoint asks for is the least: with jitter on top, or all that were told the same return at once.
+        let delay = notBefore &+ retry.backoff.delay(beforeRetry: tried &- 1, random: nextRandom())
+        let limit = min(exchange.pointee.request?.pointee.deadline_ns ?? .max, exchange.pointee.callDeadline)
+        guard limit == .max || limit > now, limit &- now > delay else { return false }
+        guard exchange.pointee.holdsRetry || takeRetry(pool) else {
+            metrics.retryRefused(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
+            return false
+        }
+        exchange.pointee.holdsRetry = true
+        exchange.pointee.retryAt = now &+ delay
+        return true
+    }
+
+    private func takeRetry(_ pool: UnsafeMutablePointer<WorkerPool>) -> Bool {
+        pool.pointee.shared.pointee.state.budget.takeRetry(pool.pointee.retry.budget)
+    }
+
+    /// The exchange is no request under way of its pool any more, for the budget: it has ended, or goes to another.
+    func leaveBudget(_ exchange: ExchangePointer) {
+        guard exchange.pointee.isBudgeted, let pool = exchange.pointee.pool else { return }
+        exchange.pointee.isBudgeted = false
+        let budget = pool.pointee.shared.pointee.state.budget
+        if exchange.pointee.holdsRetry { budget.retryEnds() }
+        exchange.pointee.holdsRetry = false
+        budget.requestEnds()
+    }
+
+    func enterBudget(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
+        guard pool.pointee.retry.attemptsAtMost > 1, !exchange.pointee.isBudgeted else { return }
+        exchange.pointee.isBudgeted = true
+        exchange.pointee.machine.allowAttempts(pool.pointee.retry.attemptsAtMost)
+        pool.pointee.shared.pointee.state.budget.requestBegins()
+    }
+
+    /// The wait before the next attempt begins; it may be none.
+    func backOff(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        guard exchange.pointee.retryAt > now else { return exchange.pointee.machine.handle(.retryDue) }
+        armTimer(exchange)
+        return .none
+    }
+
+    // MARK: Answers that another attempt may better
+
+    /// The head of a response is in `responseScratch`, and nothing of it was shown to anybody. Nil: it is the answer.
+    func retryAnswer(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, call: sluice_status
+    ) -> ExchangeMachine.Action? {
+        guard let pool = exchange.pointee.pool else { return nil }
+        let status = exchange.pointee.httpStatus
+        let failures = pool.pointee.retry.failures
+        guard call < 0 ? failures.holds(call: call) : failures.holds(http: status) else { return nil }
+        guard exchange.pointee.machine.wantsRetry(after: .retryableStatus) else {
+            return degradeAnswer(exchange, pool, status, call)
+        }
+        let wait = retryAfter(status)
+        guard plan(exchange, pool, wait) else { return degradeAnswer(exchange, pool, status, call) }
+        exchange.pointee.machine.grantRetry()
+        discardAnswer(exchange, upstream, call)
+        let action = exchange.pointee.machine.handle(.attemptFailed(.retryableStatus))
+        if action == .backOff { rewind(exchange) }
+        return action
+    }
+
+    /// The same for the answer to a call that the gateway made, whose status came behind it.
+    func retryGathered(_ exchange: ExchangePointer, _ status: sluice_status) -> ExchangeMachine.Action? {
+        guard let pool = exchange.pointee.pool, pool.pointee.retry.failures.holds(call: status),
+            exchange.pointee.machine.wantsRetry(after: .retryableStatus), plan(exchange, pool, 0)
+        else { return nil }
+        exchange.pointee.machine.grantRetry()
+        forgetAnswer(exchange)
+        let action = exchange.pointee.machine.handle(.attemptFailed(.retryableStatus))
+        if action == .backOff { rewind(exchange) }
+        return action
+    }
+
+    /// Of a small answer that has come whole the connection is kept.
+    func discardAnswer(
+        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ call: sluice_status
+    ) {
+        exchange.pointee.status = call
+        let flow = exchange.pointee.toClient
+        if !upstream.pointee.isStream, flow.source == .length || flow.sourceEnded,
+            UInt64(upstream.pointee.input.count) >= flow.remaining || flow.sourceEnded
+        {
+            if !flow.sourceEnded { upstream.pointee.input.start &+= Int(flow.remaining) }
+            exchange.pointee.toClient.remaining = 0
+            exchange.pointee.toClient.sourceEnded = true
+            endUpstream(exchange)
+        } else {
+            finishAttempt(exchange, .serverError, SLUICE_OK)
+            detachUpstream(exchange)
+        }
+        exchange.pointee.status = SLUICE_OK
+        exchange.pointee.httpStatus = 0
+        forgetAnswer(exchange)
+    }
+
+    /// What was read of an answer that nobody is to see.
+    func forgetAnswer(_ exchange: ExchangePointer) {
+        exchange.pointee.toClient.setSource(.none)
+        exchange.pointee.toClient.decoder = ChunkedDecoder()
+        buffers.give(exchange.pointee.toClient.trailers)
+        exchange.pointee.toClient.trailers = .none
+        buffers.give(exchange.pointee.gathered)
+        exchange.pointee.gathered = .none
+        exchange.pointee.responseMessage = nil
+        exchange.pointee.answerLink = Exchange.allLinks
+    }
+
+    /// What the response asks for, nanoseconds from now (RFC 9110 §10.2.3); 0: nothing that can be read.
+    private func retryAfter(_ status: UInt16) -> UInt64 {
+        guard status == 503 || status == 429 else { return 0 }
+        let fields = responseScratch.pointee.fields
+        let name = sluice_bytes("Retry-After")
+        for index in 0..<fields.count where fields[index].name.equalsIgnoringCase(name) {
+            return RetryAfter.delay(fields[index].value, wall: clinux_wall_ns())
+        }
+        return 0
+    }
+
+    /// Not for secrets: spreads waits and probes (Vigna, "An experimental exploration of Marsaglia's xorshift
+    /// generators, scrambled", 2016).
+    func nextRandom() -> UInt64 {
+        var state = random
+        state ^= state >> 12
+        state ^= state << 25
+        state ^= state >> 27
+        random = state
+        return state &* 0x2545_F491_4F6C_DD1D
+    }
+}
