@@ -46,6 +46,28 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_plugin_session_issued_cookies_total") == 20)
         }
 
+        /// A balancer that hashes goes by the session that the router found, where a query is all that says it.
+        @Test func aBalancerThatHashesKeepsASessionOnItsEndpoint() throws {
+            let backends = try ["a", "b", "c"].map { name in
+                try ScriptedBackend { connection, _ in connection.answer(200, name) }
+            }
+            var configuration = GatewayConfiguration.web(backends.map(\.endpoint))
+            configuration.plugins = [
+                "  - { name: session, library: libSession.so, config: { key: { query: user } } }",
+                "  - { name: ring-hash, library: libRingHash.so }",
+            ]
+            configuration.router = "[ session, by-version ]"
+            configuration.balancer = "ring-hash"
+            let gateway = try Gateway(configuration)
+            var seen: Set<String> = []
+            for user in 0..<30 {
+                let first = try gateway.get("/?user=\(user)").bodyText
+                for page in 0..<3 { #expect(try gateway.get("/\(page)?x=1&user=\(user)").bodyText == first) }
+                seen.insert(first)
+            }
+            #expect(seen == ["a", "b", "c"])
+        }
+
         /// While all of a version's share of attempts is under way, its sessions go elsewhere, and then come back.
         @Test func aBusyVersionSpillsItsSessions() throws {
             let release = Counter()
