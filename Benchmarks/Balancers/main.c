@@ -1,8 +1,9 @@
 /*
  * balancers pick LIBRARY ENDPOINTS GONE          nanoseconds of processor time a pick, the median of 15 rounds; GONE of
- *                                                100 endpoints may not be taken
+ *                                                100 endpoints may not be taken; allocations in all picks; a sum
  * balancers simulate LIBRARY PER_SECOND SEED     mean p50 p99 p99.9 (ms), share of the slow endpoint, requests
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,34 @@
 #include "balancers.h"
 
 enum { KEYS = 4096, ROUNDS = 15, PICKS = 100000 };
+
+/* These take the place of the C library's, in plugins too (glibc manual, "Replacing malloc"). */
+static uint64_t allocations;
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+void *malloc(size_t size) {
+  allocations++;
+  return __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size) {
+  allocations++;
+  return __libc_calloc(count, size);
+}
+void *realloc(void *memory, size_t size) {
+  allocations++;
+  return __libc_realloc(memory, size);
+}
+void *aligned_alloc(size_t alignment, size_t size) {
+  allocations++;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void **memory, size_t alignment, size_t size) {
+  allocations++;
+  *memory = __libc_memalign(alignment, size);
+  return *memory == NULL ? ENOMEM : 0;
+}
 
 static int ascending(const void *left, const void *right) {
   const double a = *(const double *)left, b = *(const double *)right;
@@ -47,13 +76,15 @@ static int measure(const char *library, uint32_t endpoints, uint32_t gone) {
   }
   double rounds[ROUNDS];
   uint64_t sum = 0;
+  const uint64_t before = allocations;
   for (int round = 0; round < ROUNDS; round++) {
     const uint64_t begin = clock_ns();
     for (uint32_t i = 0; i < PICKS; i++) sum += balancers_pick(&pool, 0, keys[i % KEYS]);
     rounds[round] = (double)(clock_ns() - begin) / PICKS;
   }
+  const uint64_t allocated = allocations - before;
   qsort(rounds, ROUNDS, sizeof *rounds, ascending);
-  printf("%.1f %llu\n", rounds[ROUNDS / 2], (unsigned long long)sum);
+  printf("%.1f %llu %llu\n", rounds[ROUNDS / 2], (unsigned long long)allocated, (unsigned long long)sum);
   balancers_close(&pool);
   return 0;
 }
