@@ -33,6 +33,7 @@ let swiftPlugins = [
     "Session",
     "Headers",
     "ContentBased",
+    "QueueAware",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -101,6 +102,9 @@ let package = Package(
             name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/GRPCHealth/Codec"),
 
+        // What balancers read of loads, likewise apart.
+        .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
+
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
         .target(
@@ -157,7 +161,7 @@ let package = Package(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
-                "BalancerSimulation",
+                "BalancerSimulation", "LoadReports",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -188,6 +192,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth":
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
+    case "QueueAware": ["Reports"]
     default: []
     }
 }
@@ -197,6 +202,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
+    case "QueueAware": ["LoadReports"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]

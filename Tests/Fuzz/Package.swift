@@ -14,6 +14,7 @@ let fuzzers = [
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
     "LengthPrefixedFuzzer": "LengthPrefixedCodec",
+    "LoadReportFuzzer": "LoadReports",
     "OpenAIFuzzer": "OpenAICodec",
     "RuleFuzzer": "Rules",
     "V2JSONFuzzer": "OpenInferenceCodec",
@@ -74,6 +75,8 @@ let package = Package(
             swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
+
+        .target(name: "LoadReports", dependencies: ["SluicePlugin"], swiftSettings: instrumented),
 
         .target(name: "CFuzzer"),
         .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),
