@@ -34,6 +34,7 @@ let swiftPlugins = [
     "Headers",
     "ContentBased",
     "QueueAware",
+    "PrefixAware",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -102,8 +103,9 @@ let package = Package(
             name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/GRPCHealth/Codec"),
 
-        // What balancers read of loads, likewise apart.
+        // What balancers read of loads and prompts, likewise apart.
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
+        .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], path: "Plugins/PrefixAware/Prompt"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -161,7 +163,7 @@ let package = Package(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
-                "BalancerSimulation", "LoadReports",
+                "BalancerSimulation", "LoadReports", "PromptPrefix",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -193,6 +195,7 @@ func pluginExtras(_ name: String) -> [String] {
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
     case "QueueAware": ["Reports"]
+    case "PrefixAware": ["Prompt"]
     default: []
     }
 }
@@ -203,6 +206,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "QueueAware": ["LoadReports"]
+    case "PrefixAware": ["PromptPrefix"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]

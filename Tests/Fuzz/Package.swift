@@ -17,6 +17,7 @@ let fuzzers = [
     "LoadReportFuzzer": "LoadReports",
     "OpenAIFuzzer": "OpenAICodec",
     "RuleFuzzer": "Rules",
+    "PromptPrefixFuzzer": "PromptPrefix",
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
     "V2ProtobufFuzzer": "OpenInferenceCodec",
@@ -77,6 +78,7 @@ let package = Package(
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], swiftSettings: instrumented),
+        .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], swiftSettings: instrumented),
 
         .target(name: "CFuzzer"),
         .target(name: "FuzzDriver", dependencies: ["CFuzzer"]),
