@@ -58,6 +58,10 @@ import Testing
             pool.allow([index])
             for _ in 0..<3 { #expect(balancer.pick(pool, exchange) == UInt32(index)) }
         }
+        // Of those outside of the part that is looked at, the least busy too.
+        let far = FakePool(Array(repeating: (inFlight: 5, weight: 1), count: 4_000), eligible: [3_000, 3_001])
+        far.setInFlight(3_001, 1)
+        for _ in 0..<8 { #expect(balancer.pick(far, exchange) == 3_001) }
         for count in [4_000, 600, 3] {
             let other = FakePool(count: count)
             for _ in 0..<9 { #expect(balancer.pick(other, exchange) < UInt32(count)) }
