@@ -536,6 +536,30 @@ extension ABILayout {
                 ("stop", \.stop, 32),
             ])
         pin(
+            sluice_discovered.self, "sluice_discovered", 0x261ae271204bf13e, 40, 8,
+            [
+                ("address", \.address, 0),
+                ("zone", \.zone, 16),
+                ("weight", \.weight, 32),
+                ("reserved", \.reserved, 36),
+            ])
+        pin(
+            sluice_endpoint_sink_2.self, "sluice_endpoint_sink_2", 0x54b67b517352c5dc, 32, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("context", \.context, 8),
+                ("set", \.set, 16),
+                ("failed", \.failed, 24),
+            ])
+        pin(
+            sluice_discovery_2.self, "sluice_discovery_2", 0x6402fc51134b6631, 40, 8,
+            [
+                ("base", \.base, 0),
+                ("start", \.start, 24),
+                ("stop", \.stop, 32),
+            ])
+        pin(
             sluice_extension.self, "sluice_extension", 0xcbfdb222f7f35d4b, 24, 8,
             [
                 ("id", \.id, 0),
@@ -675,5 +699,6 @@ extension ABILayout {
         pin("SLUICE_BACKEND", SLUICE_BACKEND, "sluice.backend/1")
         pin("SLUICE_OBSERVER", SLUICE_OBSERVER, "sluice.observer/1")
         pin("SLUICE_DISCOVERY", SLUICE_DISCOVERY, "sluice.discovery/1")
+        pin("SLUICE_DISCOVERY_2", SLUICE_DISCOVERY_2, "sluice.discovery/2")
     }
 }

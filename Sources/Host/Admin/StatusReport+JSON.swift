@@ -49,6 +49,8 @@ extension JSONText {
         if let breaker = version.breaker { member("breaker", breaker) }
         list("endpoints", version.endpoints) { json, endpoint in
             json.member("address", endpoint.address)
+            json.member("weight", endpoint.weight)
+            if !endpoint.zone.isEmpty { json.member("zone", endpoint.zone) }
             json.key("healthy")
             json.value(endpoint.healthy)
             json.key("ejected")
@@ -58,6 +60,22 @@ extension JSONText {
             json.member("requests", endpoint.requests)
             json.member("failures", endpoint.failures)
             json.member("ewma_ns", endpoint.ewmaNs)
+        }
+        if let discovery = version.discovery {
+            key("discovery")
+            object { json in
+                json.member("plugin", discovery.plugin)
+                json.member("updates", discovery.updates)
+                json.member("sets", discovery.sets)
+                json.member("failures", discovery.failures)
+                json.member("refused", discovery.refused)
+                json.member("empty_kept", discovery.kept)
+                if let staleness = discovery.stalenessNs {
+                    json.key("staleness_seconds")
+                    json.value(Double(staleness) / 1e9)
+                }
+                if !discovery.trouble.isEmpty { json.member("trouble", discovery.trouble) }
+            }
         }
     }
 

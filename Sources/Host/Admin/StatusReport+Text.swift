@@ -11,6 +11,9 @@ extension StatusReport {
             ["MODEL", "VERSION", "ENDPOINT", "STATE", "IN FLIGHT", "QUEUED", "REQUESTS", "FAILURES", "FIRST BYTE"],
             models.flatMap { model in model.versions.flatMap { Self.rows(model.name, $0) } })
         text += Self.table(
+            ["MODEL", "VERSION", "DISCOVERY", "ENDPOINTS", "UPDATES", "FAILURES", "REFUSED", "LAST TOLD", "STATE"],
+            models.flatMap { model in model.versions.flatMap { Self.discovery(model.name, $0) } })
+        text += Self.table(
             ["PLUGIN", "LIBRARY", "VERSION", "SHA256", "OFFERS"],
             plugins.map {
                 [$0.name, $0.library, $0.version, String($0.sha256.prefix(12)), $0.extensions.joined(separator: " ")]
@@ -23,6 +26,18 @@ extension StatusReport {
         let bytes = images.reduce(0) { $0 + $1.bytes }
         text += "\n\(images.count) plugin images, \(bytes / 1_024) KiB\n"
         return text
+    }
+
+    private static func discovery(_ model: String, _ version: Version) -> [[String]] {
+        guard let discovery = version.discovery else { return [] }
+        return [
+            [
+                model, version.name, discovery.plugin, String(version.endpoints.count), String(discovery.updates),
+                String(discovery.failures), String(discovery.refused),
+                discovery.stalenessNs.map { duration(Double($0) / 1e9) + " ago" } ?? "never",
+                discovery.trouble.isEmpty ? "follows" : discovery.trouble,
+            ]
+        ]
     }
 
     private static func rows(_ model: String, _ version: Version) -> [[String]] {

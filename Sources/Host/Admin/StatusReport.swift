@@ -49,6 +49,8 @@ struct StatusReport: Sendable {
         var endpoints: [Endpoint]
         /// Of the version as a whole, as below.
         var breaker: String?
+        /// What finds the endpoints; nil when the configuration names them.
+        var discovery: Discovery?
         /// Requests that wait.
         var queued: Int
     }
@@ -56,6 +58,9 @@ struct StatusReport: Sendable {
     struct Endpoint: Sendable {
         /// As configured.
         var address: String
+        var weight: UInt32 = 1
+        /// Empty: not known.
+        var zone = ""
         /// It may be picked, as far as checks and its answers go.
         var healthy: Bool
         /// Out for a while, for what it has answered.
@@ -69,6 +74,22 @@ struct StatusReport: Sendable {
         var failures: UInt64
         /// Moving average of the time to the first byte, in nanoseconds; 0: none seen.
         var ewmaNs: UInt64
+    }
+
+    struct Discovery: Sendable {
+        /// Name of the plugin in the configuration.
+        var plugin: String
+        /// Sets that changed the pool, sets told in all, and failures of the source, since the process began.
+        var updates: UInt64
+        var sets: UInt64
+        var failures: UInt64
+        /// Addresses that were refused, and empty sets in whose place the last one was kept.
+        var refused: UInt64
+        var kept: UInt64
+        /// Since the source told the set in force last; nil: it never has.
+        var stalenessNs: UInt64?
+        /// What keeps the source from being followed; empty: nothing.
+        var trouble: String
     }
 
     struct Worker: Sendable {

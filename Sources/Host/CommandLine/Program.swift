@@ -55,8 +55,9 @@ public enum Program {
     private static func check(_ path: String) -> [Diagnostic] {
         var (settings, diagnostics) = read(path)
         guard let settings else { return diagnostics }
-        guard let registry = MetricRegistry(workerCount: 1) else { return diagnostics }
-        let environment = HostEnvironment(registry: registry, state: StateRegistry(), offload: OffloadPool())
+        guard let registry = MetricRegistry(workerCount: 1), let inbox = ControlInbox() else { return diagnostics }
+        let environment = HostEnvironment(
+            registry: registry, state: StateRegistry(), offload: OffloadPool(), inbox: inbox)
         let workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: 1, programDirectory: directory)
         let (generation, problems) = workshop.build(settings, number: 1)

@@ -82,6 +82,8 @@ extension Settings.ModelSettings {
 extension Section {
     /// The versions as the file names them, those with errors included.
     fileprivate var versionNames: [String] { peek("versions")?.entries?.map(\.key) ?? [] }
+
+    fileprivate var hasEndpoints: Bool { has("endpoints") || has("discovery") }
 }
 
 extension Settings.VersionSettings {
@@ -90,8 +92,10 @@ extension Settings.VersionSettings {
             version: section.name, position: section.position,
             backendConfig: .scalar("", quoted: false, section.position))
         section.exactlyOne(
-            of: ["endpoints", "backend"], "a version is served by endpoints, or in this process by a backend plugin")
+            of: ["endpoints", "discovery", "backend"],
+            "a version is served by endpoints, by those that a discovery finds, or in this process by a backend plugin")
         readEndpoints(section)
+        readDiscovery(section)
         readTLS(section)
         readBackend(section)
         readProtocol(section, pipeline)
@@ -144,10 +148,10 @@ extension Settings.VersionSettings {
             "How endpoints of `https://` and `grpcs://` are verified, and what they are shown."
         ) { found = Settings.EndpointTLS($0) }
         guard !section.isDescribing else { return }
-        let usesTLS = endpoints.first?.scheme.usesTLS == true
+        let usesTLS = scheme?.usesTLS == true
         if usesTLS {
             tls = found ?? Settings.EndpointTLS(position: section.position)
-        } else if let position = section.keyPosition("tls"), section.has("endpoints"), !endpoints.isEmpty {
+        } else if let position = section.keyPosition("tls"), scheme != nil {
             section.reading.error(
                 position, "`tls` is for endpoints of `https://` and `grpcs://`, and these speak without TLS; remove it")
         }
@@ -161,7 +165,7 @@ extension Settings.VersionSettings {
         {
             backendConfig = tree
         }
-        guard section.has("endpoints"), !section.has("backend"), let position = section.keyPosition("config") else {
+        guard section.hasEndpoints, !section.has("backend"), let position = section.keyPosition("config") else {
             return
         }
         section.reading.error(position, "`config` goes to a backend plugin, and this version has endpoints; remove it")
@@ -174,13 +178,13 @@ extension Settings.VersionSettings {
         protocolAdapter = name.flatMap(section.reading.reference)
         guard !section.isDescribing else { return }
         let reading = section.reading
-        if section.has("backend"), !section.has("endpoints") {
+        if section.has("backend"), !section.hasEndpoints {
             for key in ["protocol", "max_connections", "tls"] {
                 if let position = section.keyPosition(key) {
                     reading.error(position, "`\(key)` is for endpoints, and this version has a backend; remove it")
                 }
             }
-        } else if section.has("endpoints"), !section.has("protocol") {
+        } else if section.hasEndpoints, !section.has("protocol") {
             if pipeline.adapters.count == 1 {
                 protocolAdapter = pipeline.adapters.first
             } else {

@@ -93,7 +93,8 @@ final class Section {
         if present.isEmpty {
             reading.error(position, "one of \(Shape.listed(words)) is missing; \(advice)")
         } else if present.count > 1, let last = present.max(by: { ($0.line, $0.column) < ($1.line, $1.column) }) {
-            reading.error(last, "\(words.joined(separator: " and ")) exclude each other; \(advice)")
+            let both = keys.filter(has).map { "`\($0)`" }
+            reading.error(last, "\(both.joined(separator: " and ")) exclude each other; \(advice)")
         }
     }
 

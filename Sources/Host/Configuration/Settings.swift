@@ -197,6 +197,8 @@ public struct Settings: Sendable {
         public var version: String
         public var position: Position
         public var endpoints: [EndpointSettings] = []
+        /// Who finds the endpoints in their place.
+        public var discovery: Discovery?
         /// The adapter spoken toward the endpoints; nil when served in this process.
         public var protocolAdapter: PluginReference?
         /// The plugin that serves this version in this process; nil when it has endpoints.

@@ -8,6 +8,10 @@ final class ControlInbox: @unchecked Sendable {
         case generationLeft(number: UInt64, worker: Int)
         /// The worker's loop has ended.
         case workerLeft(Int)
+        /// A discovery told something.
+        case discovered
+        /// The worker has nothing left of an endpoint.
+        case forgotten(EndpointRegistry.Question)
     }
 
     let descriptor: Int32

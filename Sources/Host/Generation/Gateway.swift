@@ -13,6 +13,7 @@ final class Gateway: ControlPlane {
     private let workers: [Worker]
     private let inbox: ControlInbox
     private let listeners: Listeners
+    private let discovery: DiscoveryControl
     private lazy var admin = AdminServer(plane: self)
     private let started = clinux_monotonic_ns()
     /// The last one is in force; those before it drain.
@@ -31,7 +32,8 @@ final class Gateway: ControlPlane {
         self.registry = registry
         self.inbox = inbox
         initial = settings
-        let environment = HostEnvironment(registry: registry, state: StateRegistry(), offload: OffloadPool())
+        let environment = HostEnvironment(
+            registry: registry, state: StateRegistry(), offload: OffloadPool(), inbox: inbox)
         workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: workerCount,
             programDirectory: Program.directory)
@@ -50,6 +52,7 @@ final class Gateway: ControlPlane {
             workers.append(worker)
         }
         self.workers = workers
+        discovery = DiscoveryControl(workshop: workshop, workers: workers)
         environment.workers = workers
         for worker in workers { worker.peers = workers }
     }
@@ -75,6 +78,7 @@ final class Gateway: ControlPlane {
             if ready.contains(signals) { readSignals() }
             for note in inbox.take() { handle(note) }
             expireGenerations()
+            if let due = discovery.nextSweepMs, due <= 1 { discovery.sweep(generations) }
             if let drainDeadline, clinux_monotonic_ns() >= drainDeadline {
                 self.drainDeadline = nil
                 for worker in workers { worker.mailbox.send(.abort) }
@@ -149,10 +153,13 @@ final class Gateway: ControlPlane {
     }
 
     private func publish(_ generation: Generation) {
+        discovery.begin(generation)
+        discovery.published(generation, after: generations)
         generations.append(generation)
         for (index, worker) in workers.enumerated() {
             worker.mailbox.send(.generation, pointer: UnsafeMutableRawPointer(generation.tables[index]))
         }
+        discovery.sweep(generations)
     }
 
     // MARK: Signals
@@ -270,6 +277,11 @@ final class Gateway: ControlPlane {
     private func handle(_ note: ControlInbox.Note) {
         switch note {
         case .workerLeft(let worker): workersLeft.insert(worker)
+        case .discovered:
+            guard let active = generations.last else { return }
+            discovery.look(active)
+            discovery.sweep(generations)
+        case .forgotten(let question): discovery.forgotten(question)
         case .generationLeft(let number, let worker):
             guard let position = generations.firstIndex(where: { $0.number == number }) else { return }
             generations[position].left.insert(worker)
@@ -283,6 +295,7 @@ final class Gateway: ControlPlane {
             // A batch that began after its worker had left, for a member of another one. It tells when it has ended.
             guard snapshots.allSatisfy({ $0?.byGeneration[number, default: 0] ?? 0 == 0 }) else { return }
             generations.remove(at: position).destroy()
+            discovery.sweep(generations)
         }
     }
 
@@ -299,7 +312,7 @@ final class Gateway: ControlPlane {
 
     private func nextTurnMs() -> Int32 {
         let drains = drainDeadline != nil || generations.contains { $0.retiredAt > 0 && !$0.expired }
-        return drains ? 50 : -1
+        return drains ? 50 : discovery.nextSweepMs.map { Int32(clamping: $0) } ?? -1
     }
 
     // MARK: Status
@@ -345,36 +358,13 @@ final class Gateway: ControlPlane {
         report.models = active.settings.models.map { model in
             StatusReport.Model(
                 name: model.name,
-                versions: active.pools.filter { $0.model == model.name }.map(Self.describe))
+                versions: active.pools.enumerated().filter { $0.element.model == model.name }.map { index, pool in
+                    var version = pool.status
+                    version.discovery = active.discoveries.first { $0.pool == index }.map(discovery.describe)
+                    return version
+                })
         }
         return report
-    }
-
-    private static func describe(_ pool: PoolDescription) -> StatusReport.Version {
-        let now = clinux_monotonic_ns()
-        let breakers = pool.breakers
-        let endpoints = zip(pool.endpoints, pool.members).map { endpoint, member in
-            let load = endpoint.pointee.load
-            var shown: String?
-            if let breakers, breakers.ofEndpoints {
-                shown = BreakerView.text(CircuitBreaker(member.pointee.breaker, breakers.settings).state(now: now))
-            }
-            let isEjected = member.pointee.ejectedUntil > now
-            return StatusReport.Endpoint(
-                address: endpoint.pointee.text.text, healthy: !member.pointee.isDown && !isEjected,
-                ejected: isEjected, breaker: shown,
-                inFlight: Int(Int32(bitPattern: sluice_load_u32(&load.pointee.in_flight))),
-                requests: sluice_load_u64(&load.pointee.requests),
-                failures: sluice_load_u64(&load.pointee.failures), ewmaNs: sluice_load_u64(&load.pointee.ewma_ns))
-        }
-        var ofModel: String?
-        if let breakers, breakers.ofModel {
-            ofModel = BreakerView.text(
-                CircuitBreaker(pool.shared.pointee.state.breaker, breakers.settings).state(now: now))
-        }
-        return StatusReport.Version(
-            name: pool.version, backend: pool.backend, endpoints: endpoints, breaker: ofModel,
-            queued: pool.shared.pointee.waiting.pointee.load(ordering: .relaxed))
     }
 
     private static func level(_ settings: Settings) -> Logger.Level {

@@ -10,7 +10,9 @@ final class Generation {
     /// One for each worker.
     let tables: [UnsafeMutablePointer<WorkerGeneration>]
     let plugins: [LoadedPlugin]
-    let pools: [PoolDescription]
+    /// In the order of the tables.
+    private(set) var pools: [PoolDescription]
+    let discoveries: [DiscoveryLink]
     private let instances: [PluginInstance]
     private let memory: GenerationMemory
     /// Workers on which no exchange of this generation is left, and none will begin.
@@ -21,13 +23,15 @@ final class Generation {
 
     init(
         number: UInt64, settings: Settings, tables: [UnsafeMutablePointer<WorkerGeneration>], plugins: [LoadedPlugin],
-        pools: [PoolDescription], instances: [PluginInstance], memory: GenerationMemory
+        pools: [PoolDescription], discoveries: [DiscoveryLink], instances: [PluginInstance],
+        memory: GenerationMemory
     ) {
         self.number = number
         self.settings = settings
         self.tables = tables
         self.plugins = plugins
         self.pools = pools
+        self.discoveries = discoveries
         self.instances = instances
         self.memory = memory
     }
@@ -46,8 +50,12 @@ final class Generation {
         }
     }
 
+    /// A pool has other endpoints now.
+    func update(pool index: Int, _ list: [PoolEndpoint]) { pools[index].list = list }
+
     /// Destroys the instances, the last one made first, and frees the tables. No worker may know it any more.
     func destroy() {
+        for discovery in discoveries { discovery.stop() }
         for instance in instances.reversed() { instance.destroy() }
         memory.free()
     }
@@ -65,12 +73,14 @@ struct PoolDescription {
     let model: String
     let version: String
     let backend: String?
-    let endpoints: [UnsafeMutablePointer<Endpoint>]
+    /// As the latest table of the pool has them.
+    var list: [PoolEndpoint]
     let shared: UnsafeMutablePointer<SharedPool>
     let tls: TLSContext?
-    /// In the order of `endpoints`.
-    let members: [UnsafeMutablePointer<PoolMember>]
     let breakers: BreakerView?
+
+    var endpoints: [UnsafeMutablePointer<Endpoint>] { list.map(\.endpoint) }
+    var members: [UnsafeMutablePointer<PoolMember>] { list.map(\.member) }
 }
 
 /// One instance of a plugin's extension.
@@ -145,8 +155,16 @@ final class SharedPools {
         return shared
     }
 
-    /// What is known of an endpoint in a pool, by its address as configured. As many as there are series of metrics for
-    /// endpoints, in all but a configuration that is changed without end.
+    /// No pool has the endpoint any more, nor has any worker.
+    func forget(address: String) {
+        for (key, member) in members where key.address == address {
+            members[key] = nil
+            member.pointee.deallocate()
+            member.deallocate()
+        }
+    }
+
+    /// What is known of an endpoint in a pool, by its address as configured, until nothing names the endpoint.
     func member(_ pool: ModelVersionKey, address: String) -> UnsafeMutablePointer<PoolMember> {
         let key = MemberKey(pool: pool, address: address)
         if let known = members[key] { return known }

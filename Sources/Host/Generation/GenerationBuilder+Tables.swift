@@ -29,7 +29,9 @@ extension GenerationBuilder {
                 let pool = buildPool(
                     PoolPlace(index: next, model: index, version: position), model, version, worker, tables, adapters,
                     adapterIndex)
-                (pools + next).initialize(to: pool)
+                let place = pools + next
+                place.initialize(to: pool)
+                memory.onFree { place.pointee.endpointTable.deallocate() }
                 next += 1
             }
         }
@@ -220,29 +222,17 @@ extension GenerationBuilder {
         _ adapterIndex: [String: Int]
     ) -> WorkerPool {
         let description = pool(at: place.index)
-        let endpoints = memory.allocate(sluice_endpoint.self, description.endpoints.count)
-        var metrics: [Int32] = []
-        for (index, target) in description.endpoints.enumerated() {
-            let text = version.endpoints[index].text
-            (endpoints + index).initialize(
-                to: sluice_endpoint(
-                    id: UInt64(target.pointee.index), address: target.pointee.text,
-                    weight: UInt32(clamping: version.endpoints[index].weight), reserved: 0,
-                    load: UnsafePointer(target.pointee.load)))
-            let key = EndpointKey(
-                pool: ModelVersionKey(model: model.name, version: version.version), address: text)
-            metrics.append(workshop.environment.registry.endpoint(key).index)
-        }
+        let table = EndpointTable(description.list)
         let view = modelViews[place.model].versions[place.version]
         let queue = model.queue ?? settings.queue
         var pool = WorkerPool(
             generation: tables, id: UInt32(place.index), model: UInt32(place.model), version: UInt32(place.version),
             modelName: modelViews[place.model].name, versionName: view.name, shared: description.shared,
-            endpoints: endpoints, targets: memory.place(description.endpoints),
-            endpointMetrics: memory.place(metrics), endpointCount: description.endpoints.count, balancer: nil,
-            backend: nil, batching: nil, adapter: nil, upstreamModel: view.upstream_model,
-            upstreamVersion: view.upstream_version, upstreamVersionIsSet: version.upstreamVersion != nil,
-            upstreamModelIsSet: version.upstreamModel != nil,
+            endpoints: table.endpoints, targets: table.targets, endpointMetrics: table.metrics,
+            endpointCount: table.count, endpointMembers: table.members, endpointMask: table.mask,
+            speaksHTTP2: version.scheme?.speaksHTTP2 == true, balancer: nil, backend: nil,
+            batching: nil, adapter: nil, upstreamModel: view.upstream_model, upstreamVersion: view.upstream_version,
+            upstreamVersionIsSet: version.upstreamVersion != nil, upstreamModelIsSet: version.upstreamModel != nil,
             timeoutNs: UInt64(model.timeoutMs ?? settings.routing.defaultTimeoutMs) * 1_000_000,
             maxConnections: version.maxConnections, tls: description.tls?.pointer,
             tlsName: version.tls?.serverName.map(memory.text), queueBound: queue.maxSize,
@@ -250,7 +240,7 @@ extension GenerationBuilder {
             isInWaitingList: false, isRaw: false)
         if let reference = version.protocolAdapter, let index = adapterIndex[reference.name] {
             pool.adapter = adapters + index
-            pool.isRaw = version.endpoints.first?.scheme == .tcp
+            pool.isRaw = version.scheme == .tcp
             if pool.isRaw { checkFrames(adapters[index], reference) }
         }
         pool.backend = backend(version, model, worker)

@@ -7,7 +7,8 @@ import SluiceABI
 /// What outlives generations and is needed to make one. [main]
 final class GenerationWorkshop {
     let images: ImageRegistry
-    let endpoints = EndpointRegistry()
+    let endpoints: EndpointRegistry
+    let discoveries = DiscoveryStore()
     let environment: HostEnvironment
     let sharedPools: SharedPools
     let contexts = TLSContexts()
@@ -21,6 +22,7 @@ final class GenerationWorkshop {
         self.images = images
         self.environment = environment
         self.workerCount = workerCount
+        endpoints = EndpointRegistry(workerCount: workerCount)
         self.programDirectory = programDirectory
         sharedPools = SharedPools(registry: environment.registry, workerCount: workerCount)
     }
@@ -63,6 +65,7 @@ final class GenerationBuilder {
     /// What rules may call.
     var functions: [NativeFunction] = []
     private var pools: [PoolDescription] = []
+    var discoveries: [DiscoveryLink] = []
     /// In the order of `settings.listeners`, those with TLS.
     private(set) var secured: [SecuredListener] = []
     private(set) var modelViews: UnsafeMutablePointer<sluice_model>
@@ -86,6 +89,7 @@ final class GenerationBuilder {
         describeModels()
         resolvePools()
         secureListeners()
+        makeDiscoveries()
         var tables: [UnsafeMutablePointer<WorkerGeneration>] = []
         if !failed {
             for worker in 0..<workshop.workerCount {
@@ -109,8 +113,8 @@ final class GenerationBuilder {
         }
         return Generation(
             number: number, settings: settings, tables: tables,
-            plugins: settings.plugins.compactMap { plugins[$0.name] }, pools: pools, instances: instances,
-            memory: memory)
+            plugins: settings.plugins.compactMap { plugins[$0.name] }, pools: pools, discoveries: discoveries,
+            instances: instances, memory: memory)
     }
 
     // MARK: Plugins
@@ -199,35 +203,37 @@ final class GenerationBuilder {
     private func resolvePools() {
         for model in settings.models {
             for version in model.versions {
-                var endpoints: [UnsafeMutablePointer<Endpoint>] = []
+                let key = ModelVersionKey(model: model.name, version: version.version)
+                // Those of a discovery begin with its last known set.
+                var members = version.discovery == nil ? [] : workshop.discoveries.state(of: key).members
                 for endpoint in version.endpoints {
                     switch workshop.endpoints.endpoint(for: endpoint) {
-                    case .success(let found): endpoints.append(found)
+                    case .success(let found):
+                        members.append(workshop.member(found, of: key, weight: UInt32(clamping: endpoint.weight)))
                     case .failure(.unresolvable(let text)):
                         error(version.position, "the host of `\(text)` is not known; correct it, or give an address")
                     case .failure(.tooMany):
                         error(
                             version.position,
-                            "more than \(EndpointRegistry.bound) endpoints were named since the start; restart"
+                            "more than \(EndpointRegistry.bound) endpoints are in use; those that nothing names are "
+                                + "forgotten after a minute"
                         )
                     }
                 }
-                if endpoints.count > Worker.endpointsAtMost {
+                if members.count > Worker.endpointsAtMost {
                     error(version.position, "a pool has at most \(Worker.endpointsAtMost) endpoints")
                 }
                 let tls = version.tls.flatMap { tls in
                     secure { () throws(TLSContext.Failure) in
                         try workshop.contexts.endpoint(
-                            tls, speaksHTTP2: version.endpoints.first?.scheme.speaksHTTP2 == true)
+                            tls, speaksHTTP2: version.scheme?.speaksHTTP2 == true)
                     }
                 }
-                let key = ModelVersionKey(model: model.name, version: version.version)
                 let breaker = model.circuitBreaker ?? settings.circuitBreaker
                 pools.append(
                     PoolDescription(
                         model: model.name, version: version.version, backend: version.backend?.name,
-                        endpoints: endpoints, shared: workshop.sharedPools.pool(key), tls: tls,
-                        members: version.endpoints.map { workshop.sharedPools.member(key, address: $0.text) },
+                        list: members, shared: workshop.sharedPools.pool(key), tls: tls,
                         breakers: BreakerView(breaker, memory)))
             }
         }

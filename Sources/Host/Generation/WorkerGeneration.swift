@@ -172,11 +172,19 @@ struct WorkerPool {
     var versionName: sluice_bytes
     /// What outlives the generation and is shared by workers.
     var shared: UnsafeMutablePointer<SharedPool>
+    /// What `endpointTable` names as a whole; another table takes its place when a discovery finds other endpoints.
     var endpoints: UnsafeMutablePointer<sluice_endpoint>
     var targets: UnsafeMutablePointer<UnsafeMutablePointer<Endpoint>>
     /// Indexes for metrics.
     var endpointMetrics: UnsafeMutablePointer<Int32>
     var endpointCount: Int
+    /// What `policy` of a pool whose endpoints a discovery finds points to once they have changed.
+    var endpointMembers: UnsafeMutablePointer<UnsafeMutablePointer<PoolMember>>
+    var endpointMask: UnsafeMutablePointer<UInt64>
+    /// Counts the tables that the pool has had.
+    var tableNumber: UInt32 = 0
+    /// What its endpoints speak, also while it has none.
+    var speaksHTTP2: Bool
     var balancer: BalancerLink?
     var backend: BackendLink?
     var batching: UnsafeMutablePointer<PoolBatching>?

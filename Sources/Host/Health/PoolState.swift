@@ -62,6 +62,16 @@ struct PoolMember {
         down.initialize(to: Atomic(0))
     }
 
+    /// Nothing refers to it any more. [main]
+    func deallocate() {
+        breaker.deallocate()
+        outlier.deallocate()
+        health.deinitialize(count: 1)
+        health.deallocate()
+        // The begin of the line.
+        ejected.deallocate()
+    }
+
     /// [any]
     var isDown: Bool {
         get { down.pointee.load(ordering: .relaxed) != 0 }

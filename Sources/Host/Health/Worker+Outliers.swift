@@ -19,16 +19,27 @@ extension Worker {
             return
         }
         detector.pointee.settings = settings
+        setHosts(pool, policy)
+        duties.pointee.timer.kind = TimerKind.outliers
+        duties.pointee.timer.owner = UnsafeMutableRawPointer(duties)
+        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+    }
+
+    /// The pool has other endpoints now.
+    func compareAgain(_ pool: UnsafeMutablePointer<WorkerPool>) {
+        guard let policy = pool.pointee.policy, policy.pointee.duties?.pointee.outlier != nil else { return }
+        setHosts(pool, policy)
+    }
+
+    private func setHosts(_ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>) {
         let hosts = (0..<pool.pointee.endpointCount).map { index in
             (
                 id: UInt64(pool.pointee.targets[index].pointee.index),
                 totals: OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
             )
         }
+        let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.setHosts(hosts) { apply(change, pool, policy) }
-        duties.pointee.timer.kind = TimerKind.outliers
-        duties.pointee.timer.owner = UnsafeMutableRawPointer(duties)
-        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
     }
 
     /// An interval is over.

@@ -40,6 +40,7 @@ extension MetricRegistry {
         for (labels, endpoint) in endpoints { text.sample(labels, UInt64(max(endpoint.inFlight, 0))) }
         text.begin("sluice_endpoint_first_byte_ewma_seconds", .gauge, "Moving average of the time to the first byte.")
         for (labels, endpoint) in endpoints { text.sample(labels, PrometheusText.seconds(endpoint.ewmaNs)) }
+        writeDiscovery(&text, status)
     }
 
     private static func state(_ breaker: String) -> String {

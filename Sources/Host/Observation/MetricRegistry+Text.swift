@@ -203,7 +203,7 @@ extension MetricRegistry {
     }
 
     private func eachEndpoint(_ names: Names, _ body: ([(String, String)], Int) -> Void) {
-        for (index, key) in names.endpoints.enumerated() {
+        for case (let index, let key?) in names.endpoints.enumerated() {
             let row = MetricLayout.endpoints + index * MetricLayout.endpointCells
             let labels = [("model", key.pool.model), ("version", key.pool.version), ("endpoint", key.address)]
             body(labels, row)

@@ -17,18 +17,19 @@ struct EndpointKey: Hashable, Sendable {
 ///
 /// Registration and reading take a lock; the shards take none. [any]
 final class MetricRegistry: Sendable {
-    /// What was registered. Places are never given away again.
+    /// What was registered. Places are never given away again, but for those of endpoints that nothing names any more.
     struct Names: Sendable {
         /// First `none`, then `other`.
         var pools: [ModelVersionKey] = [
             ModelVersionKey(model: "", version: ""), ModelVersionKey(model: "other", version: ""),
         ]
         var poolIDs: [ModelVersionKey: Int32] = [:]
-        /// First `other`.
-        var endpoints: [EndpointKey] = [
+        /// First `other`; nil where a place is free.
+        var endpoints: [EndpointKey?] = [
             EndpointKey(pool: ModelVersionKey(model: "other", version: ""), address: "other")
         ]
         var endpointIDs: [EndpointKey: Int32] = [:]
+        var freeEndpoints: [Int32] = []
         /// First `other`.
         var plugins: [String] = ["other"]
         var pluginIDs: [String: Int32] = [:]
@@ -86,6 +87,11 @@ final class MetricRegistry: Sendable {
     func endpoint(_ key: EndpointKey) -> EndpointMetricsID {
         names.withLock { names in
             if let known = names.endpointIDs[key] { return EndpointMetricsID(index: known) }
+            if let free = names.freeEndpoints.popLast() {
+                names.endpoints[Int(free)] = key
+                names.endpointIDs[key] = free
+                return EndpointMetricsID(index: free)
+            }
             guard names.endpoints.count <= MetricLayout.endpointCapacity else {
                 names.refused += 1
                 return .other
@@ -94,6 +100,22 @@ final class MetricRegistry: Sendable {
             names.endpoints.append(key)
             names.endpointIDs[key] = index
             return EndpointMetricsID(index: index)
+        }
+    }
+
+    /// The series of an address in whatever pools.
+    func series(ofEndpoint address: String) -> [Int32] {
+        names.withLock { names in names.endpointIDs.filter { $0.key.address == address }.map(\.value) }
+    }
+
+    /// Nothing counts for an address any more, and its cells are zero: its series go, and their places are free.
+    func forget(endpoint address: String) {
+        names.withLock { names in
+            for (key, index) in names.endpointIDs where key.address == address {
+                names.endpointIDs[key] = nil
+                names.endpoints[Int(index)] = nil
+                names.freeEndpoints.append(index)
+            }
         }
     }
 

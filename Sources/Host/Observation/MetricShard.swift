@@ -199,6 +199,13 @@ struct MetricShard: Sendable {
     /// Where the worker's pool counts the buffers in use, in the order of `BufferClass`.
     var buffersInUse: UnsafeMutablePointer<Atomic<UInt64>> { cells.base + MetricLayout.buffers }
 
+    /// The row is given away: its counters begin again.
+    func clear(endpoint: EndpointMetricsID) {
+        guard endpoint != .other else { return }
+        let row = offset(endpoint)
+        for cell in row..<row + MetricLayout.endpointCells { cells.set(0, at: cell) }
+    }
+
     // MARK: Plugins
 
     /// A call into a plugin took `nanoseconds`. Timing every call would cost more than most calls: the caller samples.

@@ -36,7 +36,13 @@ struct Exchange: SlabElement {
     var gathered = Buffer.none
     var toEndpoint = BodyFlow()
     var toClient = BodyFlow()
+    /// Of the last attempt: where it stood in its pool when it was picked, and the endpoint itself. The pool may have
+    /// another table since then, by whose number that is known.
     var endpointIndex: UInt32 = 0
+    var endpointTable: UInt32 = 0
+    var endpoint: UnsafeMutablePointer<Endpoint>?
+    /// Index for metrics.
+    var endpointMetrics: Int32 = 0
     /// Where in a chain the next call goes, for filters and routers.
     var link: UInt8 = 0
     /// How many filters have yet to see the answer that one of them suspended; `allLinks`: it was not suspended.

@@ -143,8 +143,8 @@ extension Worker {
         if let pool = exchange.pointee.pool {
             summary.model = pool.pointee.modelName
             summary.version = pool.pointee.versionName
-            if exchange.pointee.machine.attempts > 0, Int(exchange.pointee.endpointIndex) < pool.pointee.endpointCount {
-                summary.endpoint = pool.pointee.endpoints[Int(exchange.pointee.endpointIndex)].address
+            if exchange.pointee.machine.attempts > 0, let endpoint = exchange.pointee.endpoint {
+                summary.endpoint = endpoint.pointee.text
             }
         }
         summary.tenant = request.pointee.tenant

@@ -45,6 +45,8 @@ struct ExtensionKind: Sendable {
         ExtensionKind(SLUICE_OBSERVER, sluice_observer.self, \.base, [("on_finish", \.on_finish)]),
         ExtensionKind(
             SLUICE_DISCOVERY, sluice_discovery.self, \.base, [("start", \.start), ("stop", \.stop)]),
+        ExtensionKind(
+            SLUICE_DISCOVERY_2, sluice_discovery_2.self, \.base, [("start", \.start), ("stop", \.stop)]),
     ]
 
     static func named(_ id: String) -> ExtensionKind? { known.first { $0.id == id } }

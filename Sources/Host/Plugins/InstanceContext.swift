@@ -134,13 +134,15 @@ final class HostEnvironment: @unchecked Sendable {
     let registry: MetricRegistry
     let state: StateRegistry
     let offload: OffloadPool
+    let inbox: ControlInbox
     /// Set once, before the first generation is published; empty for a check.
     var workers: [Worker] = []
 
-    init(registry: MetricRegistry, state: StateRegistry, offload: OffloadPool) {
+    init(registry: MetricRegistry, state: StateRegistry, offload: OffloadPool, inbox: ControlInbox) {
         self.registry = registry
         self.state = state
         self.offload = offload
+        self.inbox = inbox
     }
 }
 

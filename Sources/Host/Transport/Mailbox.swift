@@ -29,6 +29,10 @@ struct Message {
         case abort
         /// `value`: the number of an old generation whose exchanges have had their time.
         case expire
+        /// `pointer`: an `EndpointUpdate` for a pool of the present generation.
+        case endpoints
+        /// `pointer`: an `EndpointFarewell` to an endpoint that nothing names any more.
+        case farewell
         /// `pointer`: a `SnapshotRequest` to fill in.
         case snapshot
     }
@@ -42,7 +46,8 @@ struct Message {
 /// Many producers, one consumer: a stack that is taken whole and turned around, and an eventfd that is written only
 /// when the mailbox was empty, so that a burst costs one wake-up (R. K. Treiber, 1986).
 ///
-/// Not bounded by itself: what is sent is bounded by exchanges in flight, and by generations.
+/// Not bounded by itself: what is sent is bounded by exchanges in flight, by generations, and by changes of endpoints,
+/// which the control thread makes no faster than a turn of its loop.
 final class Mailbox: @unchecked Sendable {
     let descriptor: Int32
     private let top: UnsafeMutablePointer<Atomic<UInt>>

@@ -65,9 +65,8 @@ extension Worker {
                 writer.appendRequestLine(method: method, path: parts.path, query: parts.query)
             }
             if head.pointee.fields.host < 0 {
-                let endpoint = pool.pointee.targets[Int(exchange.pointee.endpointIndex)]
-                writer.appendField(
-                    "Host", head.pointee.authority.isEmpty ? endpoint.pointee.authority : head.pointee.authority)
+                let authority = exchange.pointee.endpoint?.pointee.authority ?? .empty
+                writer.appendField("Host", head.pointee.authority.isEmpty ? authority : head.pointee.authority)
             }
             if exchange.pointee.edits == nil {
                 writer.appendFields(head.pointee.fields, except: left)
@@ -124,7 +123,7 @@ extension Worker {
 
     /// The same for a message that an adapter made.
     private func stageMadeRequest(_ exchange: ExchangePointer) -> Bool {
-        guard let out = exchange.pointee.outgoing, let pool = exchange.pointee.pool else { return false }
+        guard let out = exchange.pointee.outgoing else { return false }
         var size: UInt64 = 0
         for index in 0..<Int(out.pointee.body_count) { size &+= UInt64(out.pointee.body[index].size) }
         exchange.pointee.toEndpoint.pieces = out.pointee.body
@@ -152,8 +151,8 @@ extension Worker {
             // RFC 9110 §8.6: a POST says so when it has no content.
             let saysLength = hasBody || method == sluice_bytes("POST")
             writer.appendRequestLine(method: method, path: parts.path, query: parts.query)
-            let endpoint = pool.pointee.targets[Int(exchange.pointee.endpointIndex)]
-            if !isEdited(exchange, sluice_bytes("Host"), SLUICE_SIDE_REQUEST) {
+            if let endpoint = exchange.pointee.endpoint, !isEdited(exchange, sluice_bytes("Host"), SLUICE_SIDE_REQUEST)
+            {
                 writer.appendField("Host", endpoint.pointee.authority)
             }
             for index in 0..<Int(out.pointee.field_count)

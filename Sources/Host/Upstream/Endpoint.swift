@@ -4,15 +4,17 @@ import Configuration
 import SluiceABI
 import Synchronization
 
-/// What all workers and all generations know of one endpoint: its address and its load. Made on the main thread, never
-/// freed, so that counts outlive reloads; the registry bounds how many there can be.
+/// What all workers and all generations know of one endpoint: its address and its load. Made on the main thread. It
+/// outlives reloads; when nothing has named it for a while its place is used for another one (`EndpointRegistry`).
 struct Endpoint {
     /// Index into every worker's table of connection pools.
     let index: Int
+    /// How many endpoints had the place before.
+    let life: UInt32
     let address: SocketAddress
     /// By prior knowledge (RFC 9113 §3.3).
     let speaksHTTP2: Bool
-    /// As configured; static.
+    /// As configured.
     let text: sluice_bytes
     /// What goes into a Host field made by the gateway.
     let authority: sluice_bytes
@@ -20,6 +22,9 @@ struct Endpoint {
     let hostName: UnsafePointer<CChar>
     /// One cache line, see `sluice_load`.
     let load: UnsafeMutablePointer<sluice_load>
+
+    /// As plugins see it: no two addresses ever have the same.
+    var id: UInt64 { UInt64(life) << 32 | UInt64(index) }
 
     var inFlight: UnsafeMutablePointer<Atomic<UInt32>> {
         UnsafeMutableRawPointer(load).assumingMemoryBound(to: Atomic<UInt32>.self)
@@ -58,50 +63,6 @@ struct Endpoint {
             let new = old == 0 ? firstByte : old &- old / 8 &+ firstByte / 8
             ewma.pointee.store(new, ordering: .relaxed)
         }
-    }
-}
-
-/// All endpoints that any generation has named. The main thread's own.
-final class EndpointRegistry {
-    /// Distinct addresses in the life of a process, as many as the workers' tables have room for. A fleet of a few
-    /// hundred replicas that are all replaced every day fills it in weeks; then a restart is due.
-    static let bound = 16_384
-
-    enum Failure: Error { case tooMany, unresolvable(String) }
-
-    private(set) var endpoints: [UnsafeMutablePointer<Endpoint>] = []
-    private var byText: [String: Int] = [:]
-
-    func endpoint(for settings: Settings.EndpointSettings) -> Result<UnsafeMutablePointer<Endpoint>, Failure> {
-        if let index = byText[settings.text] { return .success(endpoints[index]) }
-        guard endpoints.count < Self.bound else { return .failure(.tooMany) }
-        let address: SocketAddress?
-        let authority: String
-        let hostName: String
-        switch settings.target {
-        case .tcp(let host, let port):
-            hostName = host
-            address = SocketAddress.resolve(host: host, port: port)
-            authority = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-        case .unix(let path):
-            address = SocketAddress.unix(path)
-            authority = "localhost"
-            hostName = authority
-        }
-        guard let address else { return .failure(.unresolvable(settings.text)) }
-        let load = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 64)
-            .bindMemory(to: sluice_load.self, capacity: 1)
-        load.initialize(to: sluice_load())
-        load.pointee.healthy = 1
-        let endpoint = UnsafeMutablePointer<Endpoint>.allocate(capacity: 1)
-        endpoint.initialize(
-            to: Endpoint(
-                index: endpoints.count, address: address, speaksHTTP2: settings.scheme.speaksHTTP2,
-                text: permanentBytes(settings.text),
-                authority: permanentBytes(authority), hostName: permanentText(hostName), load: load))
-        byText[settings.text] = endpoints.count
-        endpoints.append(endpoint)
-        return .success(endpoint)
     }
 }
 

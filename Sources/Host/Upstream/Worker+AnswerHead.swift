@@ -10,11 +10,11 @@ extension Worker {
         let isFirst = exchange.pointee.firstByteAt == 0
         exchange.pointee.firstByteAt = clinux_monotonic_ns()
         exchange.pointee.httpStatus = head.pointee.status
-        guard isFirst, let balancer = exchange.pointee.pool?.pointee.balancer, let onHead = balancer.onHead else {
-            return
-        }
+        guard isFirst, let balancer = exchange.pointee.pool?.pointee.balancer, let onHead = balancer.onHead,
+            let index = presentIndex(exchange)
+        else { return }
         var shown = sluice_answer_head()
-        shown.endpoint = exchange.pointee.endpointIndex
+        shown.endpoint = index
         shown.http_status = UInt32(head.pointee.status)
         shown.attempt = UInt32(exchange.pointee.machine.attempts)
         shown.field_count = UInt32(truncatingIfNeeded: head.pointee.fields.count)

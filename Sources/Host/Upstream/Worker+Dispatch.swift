@@ -107,7 +107,7 @@ extension Worker {
         }
         target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
         out.initialize(to: sluice_message())
-        let speaksHTTP2 = pool.pointee.endpointCount > 0 && pool.pointee.targets[0].pointee.speaksHTTP2
+        let speaksHTTP2 = pool.pointee.speaksHTTP2
         out.pointee.transport = UInt32(speaksHTTP2 ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)
         if pool.pointee.isRaw { out.pointee.transport = UInt32(SLUICE_TRANSPORT_TCP) }
         let start = beginCall(exchange)
@@ -309,7 +309,7 @@ extension Worker {
     ) {
         upstream.pointee.exchange = exchange
         exchange.pointee.upstream = upstream
-        exchange.pointee.endpointIndex = index
+        note(exchange, index)
         exchange.pointee.attemptAt = now
         exchange.pointee.firstByteAt = 0
         // A check is no load, and what comes of it is told elsewhere.
@@ -334,24 +334,33 @@ extension Worker {
 
     /// Accounts for an attempt that is under way, if there is one: endpoint, balancer, metrics.
     func finishAttempt(_ exchange: ExchangePointer, _ outcome: AttemptOutcome, _ status: sluice_status) {
-        guard exchange.pointee.attemptOpen, let pool = exchange.pointee.pool else { return }
+        guard exchange.pointee.attemptOpen, let pool = exchange.pointee.pool, let endpoint = exchange.pointee.endpoint
+        else { return }
         exchange.pointee.attemptOpen = false
-        let index = Int(exchange.pointee.endpointIndex)
         let firstByteAt = exchange.pointee.firstByteAt
         let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.attemptAt
         let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
-        pool.pointee.targets[index].pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
-        if failed || outcome == .serverError { exchange.pointee.avoided = pool.pointee.targets[index] }
+        endpoint.pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
+        if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }
+        let present = presentIndex(exchange)
         if let policy = pool.pointee.policy, policy.pointee.judges {
-            judge(exchange, pool, policy, outcome, index, firstByte)
+            // Of an endpoint that has left the pool nobody needs to know.
+            if let present {
+                judge(exchange, pool, policy, outcome, Int(present), firstByte)
+            } else {
+                exchange.pointee.ticket = .none
+                exchange.pointee.modelTicket = .none
+            }
         }
         let total = now &- exchange.pointee.attemptAt
         metrics.attemptFinished(
-            endpoint: EndpointMetricsID(index: pool.pointee.endpointMetrics[index]), outcome: outcome,
+            endpoint: EndpointMetricsID(index: exchange.pointee.endpointMetrics), outcome: outcome,
             durationNs: total)
-        guard let balancer = pool.pointee.balancer, let onResult = balancer.table.pointee.on_result else { return }
+        guard let balancer = pool.pointee.balancer, let onResult = balancer.table.pointee.on_result,
+            let index = present
+        else { return }
         var result = sluice_outcome()
-        result.endpoint = exchange.pointee.endpointIndex
+        result.endpoint = index
         result.status = status
         result.http_status = UInt32(exchange.pointee.httpStatus)
         result.attempt = UInt32(exchange.pointee.machine.attempts)

@@ -277,6 +277,8 @@ final class Worker: @unchecked Sendable {
                 open(pointer.pointee)
                 pointer.deallocate()
             }
+        case .endpoints: if let pointer = message.pointer { takeEndpoints(pointer) }
+        case .farewell: if let pointer = message.pointer { bidFarewell(pointer) }
         case .snapshot:
             if let pointer = message.pointer {
                 Unmanaged<SnapshotRequest>.fromOpaque(pointer).takeRetainedValue().answer(snapshot())

@@ -78,6 +78,11 @@ public struct Offer {
         return Offer(id: "sluice.observer/1") { keep(ObserverTable.make()) }
     }
 
+    public static func discovery<Extension: Discovery & ~Copyable>(_ type: Extension.Type) -> Offer {
+        DiscoveryTable.type = type
+        return Offer(id: "sluice.discovery/2") { keep(DiscoveryTable.make()) }
+    }
+
     private static func keep<Table>(_ table: Table) -> UnsafeRawPointer {
         let place = UnsafeMutablePointer<Table>.allocate(capacity: 1)
         place.initialize(to: table)
@@ -157,4 +162,9 @@ public func export<Extension: Backend & ~Copyable>(_ host: UInt32, _ type: Exten
 /// The body of an observer's entry.
 public func export<Extension: Observer & ~Copyable>(_ host: UInt32, _ type: Extension.Type) -> PluginEntry {
     export(host, Extension.plugin, [.observer(type)])
+}
+
+/// The body of a discovery's entry.
+public func export<Extension: Discovery & ~Copyable>(_ host: UInt32, _ type: Extension.Type) -> PluginEntry {
+    export(host, Extension.plugin, [.discovery(type)])
 }

@@ -390,6 +390,7 @@ typedef struct sluice_metrics_1 {
    * metrics an instance is reached. `labels` are fixed `key="value"` pairs. Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
+  /* Of a shared instance, which all threads count in: [any]. */
   void (*add)(void *context, uint32_t metric, double amount);    /* counter, gauge [worker] */
   void (*record)(void *context, uint32_t metric, double value);  /* gauge: set; histogram: observe [worker] */
 } sluice_metrics;
@@ -551,10 +552,11 @@ typedef struct sluice_create_1 {
   uint32_t worker_count;
   uint32_t reserved;
   sluice_bytes name;                /* of the plugin in the configuration */
-  sluice_bytes model;               /* balancer, batcher, backend: whose pool this is for; empty else */
+  sluice_bytes model;               /* balancer, batcher, backend, discovery: whose pool this is for; empty else */
   sluice_bytes version;             /* likewise */
   const sluice_config_node *config; /* `config:` of the plugin; NULL when absent */
-  const sluice_config_node *model_config; /* backend: `config:` of the version; batcher: `batching:` in force */
+  const sluice_config_node *model_config; /* backend: `config:` of the version; batcher: `batching:` in force;
+                                           * discovery: `config:` of the version's `discovery:` */
 } sluice_create;
 
 /*
@@ -713,7 +715,7 @@ static inline bool sluice_pick_eligible(const sluice_pick *pick, uint32_t index)
 
 /* How an attempt ended. */
 typedef struct sluice_outcome_1 {
-  uint32_t endpoint;    /* index at the time of `pick` */
+  uint32_t endpoint;    /* index into the endpoints that were told last; one that has left since is not told of */
   sluice_status status; /* SLUICE_OK or why it failed */
   uint32_t http_status; /* 0: no answer */
   uint32_t attempt;
@@ -882,13 +884,47 @@ typedef struct sluice_endpoint_sink_1 {
   void (*set)(void *context, const sluice_bytes *addresses, const uint32_t *weights, uint32_t count);
 } sluice_endpoint_sink;
 
-/* "sluice.discovery/1": declared, not called by this host yet. */
+/*
+ * "sluice.discovery/1": one instance, which must be shared, for each pool that names the plugin under `discovery:`.
+ * `start` comes when the configuration is about to be in force, never during a check, and must not wait for the source:
+ * work that waits belongs to a thread of the plugin's own. `set` is called whenever the set may have changed, and with
+ * the same set to say that it still holds. Of endpoints that leave, the attempts under way end in their own time.
+ */
 typedef struct sluice_discovery_1 {
   sluice_instance base;
-  sluice_status (*start)(void *instance, const sluice_endpoint_sink *sink); /* [main] */
-  void (*stop)(void *instance);                                             /* no `set` after it returned [main] */
+  /* The sink is valid until `stop` returns. Legal inside: `set`. [main] */
+  sluice_status (*start)(void *instance, const sluice_endpoint_sink *sink);
+  void (*stop)(void *instance); /* no call of the sink after it returned; once for each `start` [main] */
 } sluice_discovery;
 #define SLUICE_DISCOVERY "sluice.discovery/1"
+
+/* An endpoint as a source names it: `http://host:port` as in the configuration, or `host:port` of the pool's scheme. */
+typedef struct sluice_discovered_1 {
+  sluice_bytes address;
+  sluice_bytes zone; /* where it stands; empty: not known */
+  uint32_t weight;   /* 0: no new request goes to it */
+  uint32_t reserved; /* 0 */
+} sluice_discovered;
+
+/* The same with more to say. All that is passed is copied. */
+typedef struct sluice_endpoint_sink_2 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  void *context;
+  /* The whole set. What is no address is refused, counted and logged; the rest is taken. [any] */
+  void (*set)(void *context, const sluice_discovered *endpoints, uint32_t count);
+  /* The source could not be asked, or said nothing that makes sense; the last set holds. `message` is for the operator
+   * and holds no secret. [any] */
+  void (*failed)(void *context, sluice_bytes message);
+} sluice_endpoint_sink_2;
+
+/* "sluice.discovery/2": as the first, with the other sink. Of a plugin that offers both the host uses this one. */
+typedef struct sluice_discovery_2 {
+  sluice_instance base;
+  sluice_status (*start)(void *instance, const sluice_endpoint_sink_2 *sink);
+  void (*stop)(void *instance);
+} sluice_discovery_2;
+#define SLUICE_DISCOVERY_2 "sluice.discovery/2"
 
 /* ---------------------------------------------------------------------------------------------------- entry */
 

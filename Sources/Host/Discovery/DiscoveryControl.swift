@@ -1,0 +1,113 @@
+import CLinux
+import SluiceABI
+
+/// Brings what discoveries find to the pools of the generation in force, and takes endpoints away that nothing names.
+/// [main]
+struct DiscoveryControl {
+    let workshop: GenerationWorkshop
+    let workers: [Worker]
+
+    /// Starts the discoveries of a generation that is about to be published, and gives pools that know no endpoints yet
+    /// a moment to find some, so that the first requests are served.
+    func begin(_ generation: Generation) {
+        for link in generation.discoveries { link.start() }
+        let begun = clinux_monotonic_ns()
+        for link in generation.discoveries where workshop.discoveries.state(of: link.key).set == nil {
+            link.feed.waitForNews(until: begun + UInt64(link.settings.firstSetMs) * 1_000_000)
+        }
+        look(generation, isPublished: false)
+    }
+
+    /// The generation is in force: those before it are no longer told anything.
+    func published(_ generation: Generation, after old: [Generation]) {
+        for generation in old { for link in generation.discoveries { link.stop() } }
+        workshop.discoveries.keep(only: Set(generation.discoveries.map(\.key)))
+    }
+
+    /// Takes what discoveries have brought.
+    func look(_ generation: Generation, isPublished: Bool = true) {
+        for link in generation.discoveries {
+            let state = workshop.discoveries.state(of: link.key)
+            let label = "\(link.key.model)/\(link.key.version)"
+            let news = link.feed.look()
+            guard let told = state.note(news, link.settings.whenEmpty, label) else { continue }
+            let members = members(told, link, news, state, label)
+            state.applied(told, members)
+            generation.update(pool: link.pool, members)
+            HostLog.logger.info("discovery of \(label): \(members.count) endpoints")
+            for (index, worker) in workers.enumerated() {
+                let pool = generation.tables[index].pointee.pools + link.pool
+                let table = EndpointTable(members)
+                guard isPublished else {
+                    pool.pointee.replace(with: table)
+                    continue
+                }
+                let update = UnsafeMutablePointer<EndpointUpdate>.allocate(capacity: 1)
+                update.initialize(to: EndpointUpdate(pool: pool, table: table))
+                worker.mailbox.send(.endpoints, pointer: UnsafeMutableRawPointer(update))
+            }
+        }
+    }
+
+    private func members(
+        _ told: EndpointSet, _ link: DiscoveryLink, _ news: DiscoveryFeed.News, _ state: DiscoveryStore.State,
+        _ label: String
+    ) -> [PoolEndpoint] {
+        var members: [PoolEndpoint] = []
+        for member in told.members {
+            let text = member.settings.text
+            switch workshop.endpoints.endpoint(for: member.settings, address: news.addresses[text]) {
+            case .success(let endpoint):
+                members.append(workshop.member(endpoint, of: link.key, weight: member.weight, zone: member.zone))
+            case .failure:
+                state.refuse(1)
+                HostLog.logger.warning(
+                    "discovery of \(label): no room for another endpoint; at most \(EndpointRegistry.bound) are in use")
+            }
+        }
+        return members
+    }
+
+    // MARK: Endpoints that nothing names
+
+    /// Notes which endpoints are in use, and asks workers about those that are not.
+    func sweep(_ generations: [Generation]) {
+        let now = clinux_monotonic_ns()
+        var inUse = Set(workshop.discoveries.members.map(\.endpoint.pointee.index))
+        for generation in generations {
+            for pool in generation.pools { inUse.formUnion(pool.list.map(\.endpoint.pointee.index)) }
+        }
+        workshop.endpoints.sweep(inUse: inUse, now: now)
+        for question in workshop.endpoints.questions(now: now) {
+            let endpoint = workshop.endpoints.endpoints[question.index]
+            let farewell = UnsafeMutablePointer<EndpointFarewell>.allocate(capacity: 1)
+            farewell.initialize(
+                to: EndpointFarewell(
+                    endpoint: endpoint, question: question,
+                    metrics: workshop.environment.registry.series(ofEndpoint: endpoint.pointee.text.text)))
+            workers[question.worker].mailbox.send(.farewell, pointer: UnsafeMutableRawPointer(farewell))
+        }
+    }
+
+    func forgotten(_ question: EndpointRegistry.Question) {
+        guard let text = workshop.endpoints.forgotten(question) else { return }
+        workshop.environment.registry.forget(endpoint: text)
+        workshop.sharedPools.forget(address: text)
+    }
+
+    /// Milliseconds until the next question is due; nil: none will be.
+    var nextSweepMs: UInt64? {
+        let now = clinux_monotonic_ns()
+        return workshop.endpoints.nextQuestion.map { ($0 - min($0, now)) / 1_000_000 + 1 }
+    }
+
+    // MARK: Status
+
+    func describe(_ link: DiscoveryLink) -> StatusReport.Discovery {
+        let state = workshop.discoveries.state(of: link.key)
+        return StatusReport.Discovery(
+            plugin: link.settings.plugin.name, updates: state.updates, sets: state.sets, failures: state.failures,
+            refused: state.refused, kept: state.kept,
+            stalenessNs: state.toldAt == 0 ? nil : clinux_monotonic_ns() - state.toldAt, trouble: state.trouble)
+    }
+}

@@ -1,0 +1,133 @@
+import CLinux
+import Configuration
+import SluiceABI
+
+/// One discovery of a generation: an instance of the plugin for one pool, and where it brings its sets. [main]
+final class DiscoveryLink {
+    /// Index among the generation's pools.
+    let pool: Int
+    let key: ModelVersionKey
+    let settings: Settings.Discovery
+    let feed: DiscoveryFeed
+    private let instance: UnsafeMutableRawPointer?
+    private let table: Table
+    private var isStarted = false
+
+    enum Table {
+        case first(UnsafePointer<sluice_discovery>)
+        case second(UnsafePointer<sluice_discovery_2>)
+    }
+
+    init(
+        pool: Int, key: ModelVersionKey, settings: Settings.Discovery, feed: DiscoveryFeed,
+        instance: UnsafeMutableRawPointer?, table: Table
+    ) {
+        self.pool = pool
+        self.key = key
+        self.settings = settings
+        self.feed = feed
+        self.instance = instance
+        self.table = table
+    }
+
+    func start() {
+        let status =
+            switch table {
+            case .first(let table): table.pointee.start.unsafelyUnwrapped(instance, feed.sink)
+            case .second(let table): table.pointee.start.unsafelyUnwrapped(instance, feed.sink2)
+            }
+        isStarted = status == SLUICE_OK
+        if !isStarted { feed.fail("the plugin's start failed with status \(status)") }
+    }
+
+    /// Nothing is told any more. More than one call is harmless.
+    func stop() {
+        guard isStarted else { return }
+        isStarted = false
+        feed.close()
+        switch table {
+        case .first(let table): table.pointee.stop.unsafelyUnwrapped(instance)
+        case .second(let table): table.pointee.stop.unsafelyUnwrapped(instance)
+        }
+    }
+}
+
+/// What is known of the discoveries of pools across generations: a new one begins with the last set of the old. [main]
+final class DiscoveryStore {
+    final class State {
+        /// The set in force; nil: none was told yet.
+        fileprivate(set) var set: EndpointSet?
+        fileprivate(set) var members: [PoolEndpoint] = []
+        /// Sets that changed the pool, and sets told in all.
+        fileprivate(set) var updates: UInt64 = 0
+        fileprivate(set) var sets: UInt64 = 0
+        fileprivate(set) var failures: UInt64 = 0
+        fileprivate(set) var refused: UInt64 = 0
+        /// Empty sets in whose place the last one was kept.
+        fileprivate(set) var kept: UInt64 = 0
+        /// When the set in force was told last, in nanoseconds of the monotonic clock; 0: never.
+        fileprivate(set) var toldAt: UInt64 = 0
+        /// What keeps the source from being followed; empty: nothing.
+        fileprivate(set) var trouble = ""
+        fileprivate var complaints: [String] = []
+    }
+
+    private var states: [ModelVersionKey: State] = [:]
+
+    func state(of key: ModelVersionKey) -> State {
+        if let known = states[key] { return known }
+        let state = State()
+        states[key] = state
+        return state
+    }
+
+    /// Forgets the pools that a new generation has no more.
+    func keep(only keys: Set<ModelVersionKey>) { states = states.filter { keys.contains($0.key) } }
+
+    var members: [PoolEndpoint] { states.values.flatMap(\.members) }
+}
+
+extension DiscoveryStore.State {
+    /// Notes what a feed has brought. The set to be applied, if there is one.
+    func note(_ news: DiscoveryFeed.News, _ whenEmpty: Settings.Discovery.WhenEmpty, _ label: String) -> EndpointSet? {
+        sets += news.sets
+        failures += news.failures
+        if news.failures > 0 {
+            if trouble != news.lastFailure { HostLog.logger.warning("discovery of \(label): \(news.lastFailure)") }
+            trouble = news.lastFailure
+        }
+        guard let told = news.set else { return nil }
+        refused += UInt64(told.refused.count)
+        if told.refused != complaints {
+            complaints = told.refused
+            for complaint in told.refused.prefix(8) { HostLog.logger.warning("discovery of \(label): \(complaint)") }
+            if told.refused.count > 8 {
+                HostLog.logger.warning("discovery of \(label): \(told.refused.count - 8) more were refused")
+            }
+        }
+        if told.members.isEmpty, whenEmpty == .keepLast {
+            kept += 1
+            let reason = "the source names no endpoint; the last known ones are kept"
+            if trouble != reason { HostLog.logger.warning("discovery of \(label): \(reason)") }
+            trouble = reason
+            return nil
+        }
+        if news.failures == 0 { recovered(label) }
+        toldAt = news.toldAt
+        return told.members == set?.members ? nil : told
+    }
+
+    private func recovered(_ label: String) {
+        if !trouble.isEmpty { HostLog.logger.notice("discovery of \(label): the source answers again") }
+        trouble = ""
+    }
+
+    func applied(_ told: EndpointSet, _ members: [PoolEndpoint]) {
+        set = told
+        self.members = members
+        updates += 1
+    }
+
+    /// An address could not be taken for want of room.
+    func refuse(_ count: Int) { refused += UInt64(count) }
+}

@@ -1,0 +1,67 @@
+import Configuration
+import SluiceABI
+import Testing
+
+@testable import Host
+
+/// Places of endpoints are used again, but not before nothing refers to them.
+@Suite struct EndpointRegistryTests {
+    static func settings(_ text: String) throws -> Settings.EndpointSettings {
+        try Settings.EndpointSettings.discovered(text, scheme: .http).get()
+    }
+
+    @Test func aPlaceIsFreeWhenAllWorkersHaveForgottenIt() throws {
+        let registry = EndpointRegistry(workerCount: 2)
+        let first = try registry.endpoint(for: Self.settings("127.0.0.1:1")).get()
+        let id = first.pointee.id
+        registry.sweep(inUse: [], now: 0)
+        #expect(registry.questions(now: EndpointRegistry.graceNs - 1).isEmpty)
+        let questions = registry.questions(now: EndpointRegistry.graceNs)
+        #expect(Set(questions.map(\.worker)) == [0, 1])
+        #expect(registry.forgotten(questions[0]) == nil)
+        // Who has not answered is asked again, and nobody else.
+        let later = EndpointRegistry.graceNs + EndpointRegistry.askAgainNs
+        #expect(registry.questions(now: later - 1).isEmpty)
+        #expect(registry.questions(now: later).map(\.worker) == [questions[1].worker])
+        #expect(registry.forgotten(questions[1]) == "http://127.0.0.1:1")
+        #expect(registry.count == 0)
+        let second = try registry.endpoint(for: Self.settings("127.0.0.1:2")).get()
+        #expect(second == first)
+        #expect(second.pointee.text.text == "http://127.0.0.1:2")
+        #expect(second.pointee.id != id)
+    }
+
+    @Test func whoComesBackKeepsItsPlace() throws {
+        let registry = EndpointRegistry(workerCount: 1)
+        let first = try registry.endpoint(for: Self.settings("127.0.0.1:1")).get()
+        first.pointee.load.pointee.requests = 7
+        registry.sweep(inUse: [], now: 0)
+        let old = registry.questions(now: EndpointRegistry.graceNs)
+        #expect(try registry.endpoint(for: Self.settings("127.0.0.1:1")).get() == first)
+        #expect(first.pointee.load.pointee.requests == 7)
+        registry.sweep(inUse: [], now: 5)
+        // The answer to the first departure says nothing of the second.
+        #expect(registry.forgotten(old[0]) == nil)
+        #expect(registry.count == 1)
+        registry.sweep(inUse: [first.pointee.index], now: 6)
+        #expect(registry.nextQuestion == nil)
+    }
+
+    @Test func moreEndpointsThanPlacesPassThroughInTime() throws {
+        let registry = EndpointRegistry(workerCount: 1)
+        var now: UInt64 = 0
+        for round in 0..<3 {
+            for index in 0..<EndpointRegistry.bound {
+                let text = "10.\(round).\(index >> 8).\(index & 255):80"
+                _ = try registry.endpoint(for: Self.settings(text)).get()
+            }
+            #expect(throws: EndpointRegistry.Failure.self) {
+                try registry.endpoint(for: Self.settings("10.9.9.9:80")).get()
+            }
+            registry.sweep(inUse: [], now: now)
+            now += EndpointRegistry.graceNs
+            for question in registry.questions(now: now) { _ = registry.forgotten(question) }
+        }
+        #expect(registry.endpoints.count == EndpointRegistry.bound)
+    }
+}

@@ -1,0 +1,50 @@
+import Configuration
+import Testing
+
+@testable import Host
+
+@Suite struct EndpointSetTests {
+    static func set(_ told: [ToldEndpoint], atMost: Int = 10) -> EndpointSet {
+        EndpointSet(told, scheme: .http, atMost: atMost)
+    }
+
+    @Test func theOrderOfASourceIsNoChange() {
+        let told = ["10.0.0.2:80", "10.0.0.1:80", "unix:/run/a"].map { ToldEndpoint(address: $0) }
+        #expect(Self.set(told) == Self.set(told.reversed()))
+        #expect(
+            Self.set(told).members.map(\.settings.text) == ["http://10.0.0.1:80", "http://10.0.0.2:80", "unix:/run/a"])
+    }
+
+    @Test func weightsAreBoundedAndNoneDrains() {
+        let set = Self.set([
+            ToldEndpoint(address: "10.0.0.1:80", weight: 0), ToldEndpoint(address: "10.0.0.2:80", weight: .max),
+        ])
+        #expect(set.members.map(\.weight) == [65_535])
+        #expect(set.refused.isEmpty)
+    }
+
+    @Test func whatIsNoAddressIsRefusedWithoutASecret() {
+        let set = Self.set([
+            ToldEndpoint(address: "http://me:secret@10.0.0.1:80"), ToldEndpoint(address: "https://10.0.0.1"),
+            ToldEndpoint(address: "unix:run/a"), ToldEndpoint(address: ""), ToldEndpoint(address: "10.0.0.1:80"),
+            ToldEndpoint(address: "http://10.0.0.1:80"),
+        ])
+        #expect(set.members.count == 1)
+        #expect(set.refused.count == 5)
+        #expect(!set.refused.contains { $0.contains("secret") })
+    }
+
+    @Test func aPoolHasNoMoreThanItMay() {
+        let set = Self.set((1...12).map { ToldEndpoint(address: "10.0.0.\($0):80") }, atMost: 5)
+        #expect(set.members.count == 5)
+        #expect(set.refused.count == 1)
+    }
+
+    @Test func onlyNamesAskAResolver() {
+        var set = Self.set(["model.example:80", "10.0.0.1:80", "[::1]:80"].map { ToldEndpoint(address: $0) })
+        #expect(set.names.map(\.text) == ["http://model.example:80"])
+        set.drop(["http://model.example:80"])
+        #expect(set.members.count == 2)
+        #expect(set.refused.count == 1)
+    }
+}
