@@ -35,6 +35,7 @@ let swiftPlugins = [
     "ContentBased",
     "QueueAware",
     "PrefixAware",
+    "FileDiscovery",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -102,6 +103,9 @@ let package = Package(
         .target(
             name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/GRPCHealth/Codec"),
+        .target(
+            name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"],
+            path: "Plugins/FileDiscovery/Codec"),
 
         // What balancers read of loads and prompts, likewise apart.
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
@@ -171,6 +175,7 @@ let package = Package(
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
+                "FileDiscoveryCodec",
             ], exclude: ["Oracle"]),
         .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
     ]
@@ -191,7 +196,8 @@ let package = Package(
 func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
-    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth":
+    case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth",
+        "FileDiscovery":
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
     case "QueueAware": ["Reports"]
@@ -209,6 +215,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "PrefixAware": ["PromptPrefix"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
+    case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

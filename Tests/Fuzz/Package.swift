@@ -10,6 +10,7 @@ import PackageDescription
 let fuzzers = [
     "CookieFuzzer": "SluicePlugin",
     "ELFFuzzer": "ELF",
+    "EndpointListFuzzer": "FileDiscoveryCodec",
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
@@ -74,6 +75,9 @@ let package = Package(
         .target(
             name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             swiftSettings: instrumented),
+
+        .target(
+            name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
