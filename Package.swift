@@ -56,6 +56,7 @@ let package = Package(
         .library(name: "SluiceRouting", targets: ["SluiceRouting"]),
         .library(name: "SluiceHashing", targets: ["SluiceHashing"]),
         .library(name: "SluiceBalancing", targets: ["SluiceBalancing"]),
+        .library(name: "NearestName", targets: ["NearestName"]),
     ]
         + (swiftPlugins + cPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
@@ -75,6 +76,8 @@ let package = Package(
             name: "SluiceRouting", dependencies: ["SluicePlugin", "SluiceHashing"],
             path: "Sources/PluginAPI/Routing"),
 
+        // "Did you mean" for whoever reads a configuration. Depends on nothing.
+        .target(name: "NearestName", path: "Sources/PluginAPI/NearestName"),
         // Hashes, rings and draws for routers and balancers. Depends on nothing.
         .target(name: "SluiceHashing", path: "Sources/PluginAPI/Hashing"),
         // What balancers share: a pool's endpoints as a table, keys, draws among those that may be taken.
@@ -131,10 +134,11 @@ let package = Package(
 
         // Walls: pure cores that know neither sockets nor plugins.
         .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
-        .target(name: "Configuration", dependencies: ["CYAML"], path: "Sources/Host/Configuration"),
+        .target(
+            name: "Configuration", dependencies: ["CYAML", "NearestName"], path: "Sources/Host/Configuration"),
         .target(name: "ELF", path: "Sources/Host/ELF"),
         .target(name: "Resilience", path: "Sources/Host/Resilience", swiftSettings: simulated),
-        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux"], path: "Sources/Host/Rules"),
+        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux", "NearestName"], path: "Sources/Host/Rules"),
 
         .target(
             name: "Host",
@@ -222,6 +226,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "Passthrough": ["SluiceJSON", "PassthroughCodec"]
     case "LeastRequest", "WeightedRoundRobin": ["SluiceBalancing"]
     case "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad": ["SluiceBalancing", "SluiceHashing"]
+    case "ContentBased": ["NearestName"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
     case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]
     default: []

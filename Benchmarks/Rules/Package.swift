@@ -9,7 +9,8 @@ let package = Package(
     targets: [
         .target(name: "SluiceABI"),
         .target(name: "CLinux"),
-        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux"]),
+        .target(name: "NearestName"),
+        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux", "NearestName"]),
         .executableTarget(name: "RulesBenchmark", dependencies: ["Rules", "SluiceABI", "CLinux"]),
     ],
     swiftLanguageModes: [.v6],

@@ -1,3 +1,4 @@
+import NearestName
 import SluicePlugin
 
 /// Routes by what a request says: ordered rules of the gateway's rule language, the first one that holds decides.

@@ -54,10 +54,11 @@ let package = Package(
         .target(name: "ELF", swiftSettings: instrumented),
 
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
-        .target(name: "Configuration", dependencies: ["CYAML"], swiftSettings: instrumented),
+        .target(name: "NearestName"),
+        .target(name: "Configuration", dependencies: ["CYAML", "NearestName"], swiftSettings: instrumented),
 
         .target(name: "CLinux"),
-        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux"], swiftSettings: instrumented),
+        .target(name: "Rules", dependencies: ["SluiceABI", "CLinux", "NearestName"], swiftSettings: instrumented),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], swiftSettings: instrumented),

@@ -19,10 +19,7 @@ enum Bounds {
     /// A reader stops reading long before; more only costs memory and a scrolled-away first line.
     static let diagnostics = 1_000
 
-    /// Longer keys are not compared with the known ones: the longest known key has 20 characters.
-    static let suggestionLength = 64
-
-    /// Known names that all guesses of one reading are compared with: each costs up to the square of the length above,
+    /// Known names that all guesses of one reading are compared with: each costs up to the square of 64,
     /// and a file with as many wrong names as right ones would make it cubic. A thousand errors among a hundred names.
     static let suggestionCandidates = 100_000
 

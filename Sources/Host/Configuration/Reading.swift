@@ -1,3 +1,5 @@
+import NearestName
+
 /// The state of one reading: what was found wrong so far, and the names that later sections may refer to.
 final class Reading {
     let file: String

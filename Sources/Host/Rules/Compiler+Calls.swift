@@ -1,3 +1,5 @@
+import NearestName
+
 /// Calls of the language's own functions and of native ones.
 extension Compiler {
     mutating func call(
@@ -7,7 +9,7 @@ extension Compiler {
         guard let function = functions.first(where: { $0.name == name }) else {
             let known =
                 functions.map(\.name) + BuiltIn.allCases.map(\.rawValue) + ["header", "query", "json", "tensor"]
-            let advice = nearestWord(to: name, among: known).map { "did you mean `\($0)`?" }
+            let advice = nearestName(to: name, among: known).map { "did you mean `\($0)`?" }
             throw SyntaxFault(
                 offset, "no function is named `\(shown(name))`; \(advice ?? "declare it under `functions`")")
         }

@@ -1,3 +1,5 @@
+import NearestName
+
 /// A type of C at the border of a native function, as signatures write it.
 public enum NativeType: String, CaseIterable, Sendable {
     case i8, i16, i32, i64
@@ -67,7 +69,7 @@ public struct NativeSignature: Equatable, Sendable {
             throw SyntaxFault(
                 token.offset,
                 "`\(shown(word))` is no type; "
-                    + (nearestWord(to: word, among: known).map { "did you mean `\($0)`? " } ?? "")
+                    + (nearestName(to: word, among: known).map { "did you mean `\($0)`? " } ?? "")
                     + "known are \(known.joined(separator: ", "))")
         }
         tokens.removeFirst()

@@ -1,3 +1,5 @@
+import NearestName
+
 /// Reads the tokens of a rule by recursive descent, one function for each line of the grammar in Docs/rules.md. Any
 /// tokens give a tree or a fault at one of them.
 struct Parser {
@@ -247,7 +249,7 @@ struct Parser {
         if BuiltIn(rawValue: word) != nil {
             return SyntaxFault(offset, "`\(word)` is a function; give it an argument in parentheses")
         }
-        let near = nearestWord(to: word, among: Field.words.keys.sorted() + taking)
+        let near = nearestName(to: word, among: Field.words.keys.sorted() + taking)
         return SyntaxFault(
             offset,
             "`\(shown(word))` is no field; "

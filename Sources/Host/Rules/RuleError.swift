@@ -59,29 +59,3 @@ func shown(_ text: some StringProtocol) -> String {
     }
     return String(line)
 }
-
-/// The known word that someone most likely meant, by the distance of Levenshtein; nil when none is near.
-func nearestWord(to word: String, among known: some Sequence<String>) -> String? {
-    let wanted = Array(word.lowercased().utf8.prefix(65))
-    guard !wanted.isEmpty, wanted.count <= 64 else { return nil }
-    var best: (word: String, distance: Int)?
-    for candidate in known {
-        let letters = Array(candidate.lowercased().utf8)
-        let allowed = max(1, min(wanted.count, letters.count) / 3)
-        guard letters.count <= 64 else { continue }
-        var row = Array(0...letters.count)
-        for (index, letter) in wanted.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for column in letters.indices {
-                let replaced = diagonal + (letter == letters[column] ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(replaced, diagonal + 1, row[column] + 1)
-            }
-        }
-        if row[letters.count] <= allowed, row[letters.count] < best?.distance ?? .max {
-            best = (candidate, row[letters.count])
-        }
-    }
-    return best?.word
-}

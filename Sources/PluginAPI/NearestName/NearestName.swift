@@ -1,14 +1,19 @@
-/// The known name that someone most likely meant, by the distance of Damerau and Levenshtein in its restricted form
-/// (optimal string alignment: insert, delete, replace, swap two neighbours). Nil when none is near: a wrong guess is
-/// worse than none.
-func nearestName(to name: String, among known: some Sequence<String>) -> String? {
+/// Longer names are not compared with the known ones, each of which costs up to the square of the length: no key, word
+/// or name that somebody types is as long.
+private let lengthAtMost = 64
+
+/// The known name that someone most likely meant, for errors that ask "did you mean": by the distance of Damerau and
+/// Levenshtein in its restricted form (optimal string alignment: insert, delete, replace, swap two neighbours), at most
+/// a third of the letters. Nil when none is near: a wrong guess is worse than none. It allocates: for reading
+/// configurations.
+public func nearestName(to name: String, among known: some Sequence<String>) -> String? {
     let wanted = Array(name.lowercased().unicodeScalars)
-    guard !wanted.isEmpty, wanted.count <= Bounds.suggestionLength else { return nil }
+    guard !wanted.isEmpty, wanted.count <= lengthAtMost else { return nil }
     var best: (name: String, distance: Int)?
     for candidate in known {
         let scalars = Array(candidate.lowercased().unicodeScalars)
         let allowed = max(1, min(wanted.count, scalars.count) / 3)
-        guard scalars.count <= Bounds.suggestionLength, abs(scalars.count - wanted.count) <= allowed else { continue }
+        guard scalars.count <= lengthAtMost, abs(scalars.count - wanted.count) <= allowed else { continue }
         let distance = editDistance(wanted, scalars)
         if distance <= allowed, distance < best?.distance ?? .max { best = (candidate, distance) }
     }
