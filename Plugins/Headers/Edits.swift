@@ -10,6 +10,8 @@ struct Edits {
     struct Value {
         var name: KeptText
         var template: Template
+        /// It waits for the answer: its value says something of that, or it comes behind an edit of the field that does.
+        var isLate = false
     }
 
     private(set) var removed: [KeptText] = []
@@ -43,17 +45,30 @@ struct Edits {
             }
             renamed.append(Rename(old: KeptText(try once(old, entry)), new: KeptText(new)))
         }
+        for rename in renamed where renamed.contains(where: { $0.old.equalsIgnoringCase(rename.new) }) {
+            throw config["rename"].error("the field `\(String(rename.new))` is renamed itself: give each its last name at once")
+        }
         for (name, entry) in try config["set"].members() {
             try Self.check(name, entry)
             let template = try Template(entry, ofResponse: ofResponse)
             if renamed.contains(where: { $0.new.equalsIgnoringCase(KeptText(name)) }) {
                 throw entry.error("another field is renamed to `\(name)`: append to it, or do not rename")
             }
-            set.append(Value(name: KeptText(try once(name, entry)), template: template))
+            set.append(
+                Value(
+                    name: KeptText(try once(name, entry)), template: template,
+                    isLate: ofResponse && template.needsResponse))
         }
         for (name, entry) in try config["append"].members() {
             try Self.check(name, entry)
-            appended.append(Value(name: KeptText(name), template: try Template(entry, ofResponse: ofResponse)))
+            let template = try Template(entry, ofResponse: ofResponse)
+            let kept = KeptText(name)
+            // A field is renamed when the answer is there, and one that is set then takes the place of all before it.
+            let isBehind =
+                renamed.contains { $0.new.equalsIgnoringCase(kept) }
+                || set.contains { $0.isLate && $0.name.equalsIgnoringCase(kept) }
+            appended.append(
+                Value(name: kept, template: template, isLate: ofResponse && (template.needsResponse || isBehind)))
         }
         let count = removed.count + renamed.count + set.count + appended.count
         if count > Self.atMost { throw config.error("\(count) edits; at most \(Self.atMost) a direction") }
@@ -78,11 +93,10 @@ struct Edits {
 
     /// Sets and appends what can be said without knowing the answer: of a request everything.
     func put(_ side: Side, _ request: Request, _ exchange: Exchange) throws(PluginError) {
-        let isRequest = side == .request
-        for index in set.indices where isRequest || !set[index].template.needsResponse {
+        for index in set.indices where !set[index].isLate {
             try put(set[index], side, request, nil, exchange, adds: false)
         }
-        for index in appended.indices where isRequest || !appended[index].template.needsResponse {
+        for index in appended.indices where !appended[index].isLate {
             try put(appended[index], side, request, nil, exchange, adds: true)
         }
     }
@@ -105,10 +119,10 @@ struct Edits {
 
     /// Sets and appends what the answer had to be there for.
     func putLate(_ request: Request, _ response: Response, _ exchange: Exchange) throws(PluginError) {
-        for index in set.indices where set[index].template.needsResponse {
+        for index in set.indices where set[index].isLate {
             try put(set[index], .response, request, response, exchange, adds: false)
         }
-        for index in appended.indices where appended[index].template.needsResponse {
+        for index in appended.indices where appended[index].isLate {
             try put(appended[index], .response, request, response, exchange, adds: true)
         }
     }

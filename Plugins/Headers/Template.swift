@@ -20,10 +20,7 @@ struct Template {
     ]
 
     /// All of it, when it has no reference.
-    var literal: KeptText? {
-        guard parts.count == 1, case .literal(let text) = parts[0] else { return nil }
-        return text
-    }
+    let literal: KeptText?
 
     /// Whether the answer has to be there before it can be written.
     var needsResponse: Bool {
@@ -51,7 +48,7 @@ struct Template {
                 guard let close = text[index...].firstIndex(of: UInt8(ascii: ")")) else {
                     throw config.error("a reference lacks its `)`; to write `$` itself, write `$$`")
                 }
-                flush(&literal)
+                Self.flush(&literal, into: &parts)
                 let name = String(decoding: text[(index + 2)..<close], as: UTF8.self)
                 parts.append(try Self.part(name, config, ofResponse: ofResponse))
                 index = close + 1
@@ -60,7 +57,8 @@ struct Template {
                 index += 1
             }
         }
-        if !literal.isEmpty || parts.isEmpty { flush(&literal) }
+        if !literal.isEmpty || parts.isEmpty { Self.flush(&literal, into: &parts) }
+        if parts.count == 1, case .literal(let text) = parts[0] { self.literal = text } else { self.literal = nil }
         for case .literal(let text) in parts {
             let isText = text.withBytes { bytes in !bytes.contains { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F } }
             if !isText { throw config.error("a field's value has no control characters: put them out") }
@@ -70,7 +68,7 @@ struct Template {
         }
     }
 
-    private mutating func flush(_ literal: inout [UInt8]) {
+    private static func flush(_ literal: inout [UInt8], into parts: inout [Part]) {
         if literal.isEmpty, !parts.isEmpty { return }
         parts.append(.literal(KeptText(String(decoding: literal, as: UTF8.self))))
         literal = []

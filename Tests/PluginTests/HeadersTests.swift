@@ -124,6 +124,33 @@ import Testing
         #expect(second.edits.last?.value == "200")
     }
 
+    @Test func whatIsAppendedComesBehindAnEditThatHadToWait() throws {
+        let filter = try FilterUnderTest(
+            "Headers", host,
+            config: [
+                "response": [
+                    "set": ["x-model": "$(model)", "x-plain": "1"], "rename": ["x-old": "x-new"],
+                    "append": ["X-Model": "more", "X-New": "too", "x-plain": "2"],
+                ]
+            ])
+        let exchange = FakeExchange()
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        let early = [
+            Edit(side: Self.toClient, name: "x-plain", value: "1"),
+            Edit(side: Self.toClient, name: "x-plain", value: "2", adds: true),
+        ]
+        #expect(exchange.edits == early)
+        var response = sluice_response()
+        response.model = exchange.texts.bytes("iris")
+        #expect(filter.onResponse(exchange, &response) == SLUICE_OK)
+        #expect(
+            Array(exchange.edits.dropFirst(early.count)) == [
+                Edit(side: Self.toClient, name: "x-model", value: "iris"),
+                Edit(side: Self.toClient, name: "X-Model", value: "more", adds: true),
+                Edit(side: Self.toClient, name: "X-New", value: "too", adds: true),
+            ])
+    }
+
     @Test(
         arguments: [
             (["headers": [:]], "headers"), (["request": ["add": [:]]], "request.add"),
@@ -144,6 +171,7 @@ import Testing
             (["request": ["set": ["x": "1", "X": "2"]]], "request.set.X"),
             (["request": ["remove": ["x"], "set": ["X": "2"]]], "request.set.X"),
             (["request": ["rename": ["a": "x"], "set": ["X": "2"]]], "request.set.X"),
+            (["request": ["rename": ["a": "b", "B": "c"]]], "request.rename"),
             (["response": ["append": .mapping((0..<13).map { ("x-\($0)", "1") })]], "response"),
         ] as [(ConfigTree, String)])
     func aWrongConfigurationIsRefusedWhereItIs(config: ConfigTree, path: String) {
