@@ -35,6 +35,9 @@ struct Session: Router {
             for case .peer in sources {
                 throw config["set_cookie"].error("every client has an address, so that none would get a cookie")
             }
+            for case .path in sources {
+                throw config["set_cookie"].error("every request has a path, so that none would get a cookie")
+            }
             sources.append(.cookie(cookie.name))
         }
         if sources.isEmpty { throw config.error("'key' or 'set_cookie' is missing: say what a session is known by") }

@@ -195,6 +195,7 @@ import Testing
             (["set_cookie": ["name": "__Secure-a"]], "set_cookie.name"),
             (["set_cookie": ["name": "__Host-a", "secure": true, "path": "/x"]], "set_cookie.path"),
             (["set_cookie": ["name": "a"], "key": ["peer": true]], "set_cookie"),
+            (["set_cookie": ["name": "a"], "key": ["path": true]], "set_cookie"),
             (["key": byHeader, "choose": ["none": "versions"]], "choose.none"),
             (["key": byHeader, "choose": ["iris": "version"]], "choose.iris"),
             (["key": byHeader, "choose": ["iris": []]], "choose.iris"),
