@@ -214,7 +214,7 @@ extension Worker {
         }
         guard let first = members.first else { return }
         let rows = members.reduce(0) { $0 + $1.pointee.rows }
-        guard let exchange = exchanges.take() else {
+        guard let exchange = beginOwnExchange(pool) else {
             for member in members {
                 reply(to: member, error: SLUICE_RESOURCE_EXHAUSTED, 503, [UInt8]("too many batches in flight".utf8))
             }
@@ -222,19 +222,9 @@ extension Worker {
         }
         let batch = UnsafeMutablePointer<Batch>.allocate(capacity: 1)
         batch.initialize(to: Batch(pool: pool, members: members, rows: rows))
-        let tables = pool.pointee.generation
-        tables.pointee.exchanges &+= 1
         pool.pointee.batching?.pointee.inFlight &+= 1
-        exchange.pointee.worker = Unmanaged.passUnretained(self)
-        exchange.pointee.generation = tables
-        exchange.pointee.pool = pool
         exchange.pointee.batch = batch
         exchange.pointee.batchRows = rows
-        exchange.pointee.receivedAt = now
-        exchange.pointee.progressAt = nowMs
-        exchange.pointee.timer.kind = TimerKind.exchange
-        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
-        _ = exchange.pointee.machine.handle(.requestBodyEnded)
         metrics.batch(
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)
@@ -253,10 +243,7 @@ extension Worker {
     ) -> Bool {
         let model = first.pointee.block.payload.pointee
         let count = Int(model.tensor_count)
-        guard let request = allocate(exchange, sluice_request.self, 1),
-            let message = allocate(exchange, sluice_message.self, 1),
-            let tensors = allocate(exchange, sluice_tensor.self, count)
-        else { return false }
+        guard let tensors = allocate(exchange, sluice_tensor.self, count) else { return false }
         for index in 0..<count {
             var tensor = model.tensors[index]
             var size = 0
@@ -276,23 +263,8 @@ extension Worker {
             tensor.data = sluice_bytes(data, size)
             (tensors + index).initialize(to: tensor)
         }
-        let pool = exchange.pointee.pool.unsafelyUnwrapped
-        message.initialize(to: sluice_message())
-        var value = sluice_request()
-        value.message = UnsafePointer(message)
-        value.model = pool.pointee.modelName
-        value.version = pool.pointee.versionName
-        value.operation = UInt32(SLUICE_OPERATION_INFER)
-        value.model_id = pool.pointee.model
-        value.priority = 5
-        value.attempt = 1
-        value.received_ns = now
-        value.deadline_ns = deadline
-        value.payload = model
-        value.payload.tensors = UnsafePointer(tensors)
-        request.initialize(to: value)
-        exchange.pointee.message = message
-        exchange.pointee.request = request
-        return true
+        var payload = model
+        payload.tensors = UnsafePointer(tensors)
+        return describeOwnRequest(exchange, SLUICE_OPERATION_INFER, deadline: deadline, payload)
     }
 }

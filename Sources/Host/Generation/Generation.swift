@@ -1,4 +1,3 @@
-import CLinux
 import Configuration
 import SluiceABI
 
@@ -169,7 +168,7 @@ final class SharedPools {
         let key = MemberKey(pool: pool, address: address)
         if let known = members[key] { return known }
         let member = UnsafeMutablePointer<PoolMember>.allocate(capacity: 1)
-        member.initialize(to: PoolMember(now: clinux_monotonic_ns()))
+        member.initialize(to: PoolMember())
         members[key] = member
         return member
     }

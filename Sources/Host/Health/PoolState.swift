@@ -42,10 +42,8 @@ struct PoolMember {
     private let down: UnsafeMutablePointer<Atomic<UInt32>>
     /// Monotonic, nanoseconds; 0: it is not ejected.
     private let ejected: UnsafeMutablePointer<Atomic<UInt64>>
-    /// Since when it has been in the pool, or back in it.
-    private let joined: UnsafeMutablePointer<Atomic<UInt64>>
 
-    init(now: UInt64) {
+    init() {
         breaker = .alignedCell()
         breaker.initialize(to: CircuitBreakerCell())
         outlier = .alignedCell()
@@ -56,9 +54,7 @@ struct PoolMember {
         let line = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
         ejected = line.bindMemory(to: Atomic<UInt64>.self, capacity: 1)
         ejected.initialize(to: Atomic(0))
-        joined = (line + 8).bindMemory(to: Atomic<UInt64>.self, capacity: 1)
-        joined.initialize(to: Atomic(now))
-        down = (line + 16).bindMemory(to: Atomic<UInt32>.self, capacity: 1)
+        down = (line + 8).bindMemory(to: Atomic<UInt32>.self, capacity: 1)
         down.initialize(to: Atomic(0))
     }
 
@@ -81,11 +77,6 @@ struct PoolMember {
     var ejectedUntil: UInt64 {
         get { ejected.pointee.load(ordering: .relaxed) }
         nonmutating set { ejected.pointee.store(newValue, ordering: .relaxed) }
-    }
-    /// [any]
-    var since: UInt64 {
-        get { joined.pointee.load(ordering: .relaxed) }
-        nonmutating set { joined.pointee.store(newValue, ordering: .relaxed) }
     }
 }
 

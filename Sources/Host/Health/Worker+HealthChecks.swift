@@ -56,51 +56,25 @@ extension Worker {
         let probe = owner.assumingMemoryBound(to: Probe.self)
         let duties = probe.pointee.duties
         guard !probe.pointee.isRunning, !draining, let plan = duties.pointee.check else { return }
-        guard let exchange = exchanges.take() else {
+        let pool = duties.pointee.pool
+        guard let exchange = beginOwnExchange(pool) else {
             // No room is no word on the endpoint.
             timers.start(probe.timer, at: nowMs &+ plan.timeoutNs / 1_000_000)
             return
         }
-        let pool = duties.pointee.pool
-        let tables = pool.pointee.generation
-        tables.pointee.exchanges &+= 1
         probe.pointee.isRunning = true
         exchange.pointee.probe = probe
-        exchange.pointee.worker = Unmanaged.passUnretained(self)
-        exchange.pointee.generation = tables
-        exchange.pointee.pool = pool
-        exchange.pointee.receivedAt = now
-        exchange.pointee.progressAt = nowMs
-        exchange.pointee.timer.kind = TimerKind.exchange
-        exchange.pointee.timer.owner = UnsafeMutableRawPointer(exchange)
-        _ = exchange.pointee.machine.handle(.requestBodyEnded)
-        guard describeProbe(exchange, pool, plan) else { return perform(exchange, .finish(keepAlive: false)) }
+        guard describeProbe(exchange, plan) else { return perform(exchange, .finish(keepAlive: false)) }
         armTimer(exchange)
         // Past the pipeline: there is no client's request that it could do anything with.
         _ = exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false))
         perform(exchange, beginProbe(exchange, pool, plan, probe.pointee.index))
     }
 
-    private func describeProbe(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan
-    ) -> Bool {
-        guard let request = allocate(exchange, sluice_request.self, 1),
-            let message = allocate(exchange, sluice_message.self, 1),
-            let out = allocate(exchange, sluice_message.self, 1),
-            let body = allocate(exchange, sluice_bytes.self, 1)
+    private func describeProbe(_ exchange: ExchangePointer, _ plan: HealthCheckPlan) -> Bool {
+        guard describeOwnRequest(exchange, SLUICE_OPERATION_MODEL_READY, deadline: now &+ plan.timeoutNs),
+            let out = allocate(exchange, sluice_message.self, 1), let body = allocate(exchange, sluice_bytes.self, 1)
         else { return false }
-        message.initialize(to: sluice_message())
-        var value = sluice_request()
-        value.message = UnsafePointer(message)
-        value.model = pool.pointee.modelName
-        value.version = pool.pointee.versionName
-        value.operation = UInt32(SLUICE_OPERATION_MODEL_READY)
-        value.model_id = pool.pointee.model
-        value.priority = 5
-        value.attempt = 1
-        value.received_ns = now
-        value.deadline_ns = now &+ plan.timeoutNs
-        request.initialize(to: value)
         body.initialize(to: plan.message)
         var check = sluice_message()
         check.transport = UInt32(SLUICE_TRANSPORT_HTTP)
@@ -115,8 +89,6 @@ extension Worker {
             check.body_state = UInt32(SLUICE_BODY_WHOLE)
         }
         out.initialize(to: check)
-        exchange.pointee.message = message
-        exchange.pointee.request = request
         exchange.pointee.outgoing = out
         return true
     }
@@ -179,7 +151,6 @@ extension Worker {
             let address = pool.pointee.targets[index].pointee.text
             let isHealthy = change == .becameHealthy
             member.isDown = !isHealthy
-            if isHealthy { member.since = now }
             pool.pointee.targets[index].pointee.setHealthy(isHealthy)
             pool.pointee.shared.pointee.state.changed()
             tell(pool, address, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")

@@ -94,7 +94,6 @@ extension Worker {
         case .returned(let host):
             let member = policy.pointee.members[host].pointee
             member.ejectedUntil = 0
-            member.since = now
             tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
         }
         pool.pointee.shared.pointee.state.changed()
