@@ -137,11 +137,12 @@ extension Worker {
 
     // MARK: The end of an attempt
 
-    /// Tells breakers and detector of an attempt on endpoint `index`. Not inlined: pools without either pass it by.
+    /// Tells breakers and detector of an attempt on endpoint `index`; nil: it has left the pool, where nobody needs to
+    /// know. Not inlined: pools without either pass it by.
     @inline(never)
     func judge(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ policy: UnsafeMutablePointer<PoolPolicy>, _ outcome: AttemptOutcome, _ index: Int, _ firstByte: UInt64
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ outcome: AttemptOutcome, _ index: UInt32?, _ firstByte: UInt64
     ) {
         // A client that leaves an endpoint no time says nothing of it.
         let isClientsHaste = outcome == .timeout && exchange.pointee.callDeadline <= now
@@ -149,13 +150,13 @@ extension Worker {
         let call = callStatus(exchange)
         let http = exchange.pointee.httpStatus
         let shared = pool.pointee.shared
+        let member = index.map { policy.pointee.members[Int($0)].pointee }
         if let settings = policy.pointee.breaker {
             let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
-            if policy.pointee.breaksEndpoints {
-                let breaker = CircuitBreaker(policy.pointee.members[index].pointee.breaker, settings)
-                settle(breaker, exchange.pointee.ticket, failed, pool, index)
-                exchange.pointee.ticket = .none
+            if policy.pointee.breaksEndpoints, let member {
+                settle(CircuitBreaker(member.breaker, settings), exchange.pointee.ticket, failed, pool, index)
             }
+            exchange.pointee.ticket = .none
             if policy.pointee.breaksModel {
                 settle(
                     CircuitBreaker(shared.pointee.state.breaker, settings), exchange.pointee.modelTicket, failed, pool,
@@ -163,29 +164,26 @@ extension Worker {
                 exchange.pointee.modelTicket = .none
             }
         }
-        if let threshold = policy.pointee.outlierThreshold,
-            let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call)
+        if let threshold = policy.pointee.outlierThreshold, let member, let endpoint = exchange.pointee.endpoint,
+            let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call),
+            OutlierCounter(member.outlier).record(failed: failed, latency: firstByte, threshold: threshold)
         {
-            let counter = OutlierCounter(policy.pointee.members[index].pointee.outlier)
-            if counter.record(failed: failed, latency: firstByte, threshold: threshold) {
-                let target = pool.pointee.targets[index]
-                peers[shared.pointee.homeWorker].mailbox.send(
-                    .failedInARow, value: UInt64(target.pointee.index), pointer: UnsafeMutableRawPointer(shared))
-            }
+            peers[shared.pointee.homeWorker].mailbox.send(
+                .failedInARow, value: UInt64(endpoint.pointee.index), pointer: UnsafeMutableRawPointer(shared))
         }
     }
 
     /// `index`: of the endpoint that the breaker guards; nil: it guards the model.
     private func settle(
         _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ failed: Bool?,
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ index: Int?
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32?
     ) {
         guard ticket != .none else { return }
         guard let failed else { return breaker.cancel(ticket) }
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
         pool.pointee.shared.pointee.state.changed()
-        let address = index.map { pool.pointee.targets[$0].pointee.text }
+        let address = index.map { pool.pointee.targets[Int($0)].pointee.text }
         switch change {
         case .none: break
         case .opened:

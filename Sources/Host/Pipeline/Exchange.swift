@@ -92,6 +92,8 @@ struct Exchange: SlabElement {
     /// Counted as a request under way by the retry budget of its pool; and as one that is tried again.
     var isBudgeted = false
     var holdsRetry = false
+    /// Attempts that it had before it came to its pool, which counts its own.
+    var attemptsElsewhere: UInt8 = 0
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none

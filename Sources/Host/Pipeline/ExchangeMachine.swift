@@ -142,8 +142,6 @@ struct ExchangeMachine: Equatable {
     /// The request may be sent a second time: its method or its operation is idempotent (RFC 9110 §9.2.2) and its
     /// body is still at hand.
     var repeatable = false
-    /// Attempts in all that the policy of the pool allows, the first one counted.
-    private var attemptsAtMost: UInt8 = 1
     /// The next failure is followed by another attempt: the policy, the deadline and the budget have room for it.
     private var retryGranted = false
     private var connectionReused = false
@@ -316,14 +314,10 @@ struct ExchangeMachine: Equatable {
         return .gatherBody
     }
 
-    /// Whether a failure may be followed by another attempt: asked before it is reported, so that the budget is asked
-    /// for no attempt that is not to be.
-    func wantsRetry(after failure: Failure) -> Bool {
-        guard isAttempting, !responseBegan, countedAttempts < attemptsAtMost, !resendsAtOnce(after: failure) else {
-            return false
-        }
-        // To whoever could not be reached nothing was sent.
-        return failure == .connectFailed || repeatable
+    /// Whether a failure may be followed by another attempt, as far as the exchange's own state goes: asked before it is
+    /// reported. Whether there is to be one is the policy's to say.
+    func mayRetry(after failure: Failure) -> Bool {
+        isAttempting && !responseBegan && !resendsAtOnce(after: failure)
     }
 
     /// An attempt is under way that can fail.
@@ -335,11 +329,6 @@ struct ExchangeMachine: Equatable {
 
     /// Attempts that the policy of the pool counts.
     var countedAttempts: UInt8 { attempts &- staleRetries }
-
-    /// The exchange may have so many attempts from now on: it came to a pool whose policy says so.
-    mutating func allowAttempts(_ count: UInt8) {
-        attemptsAtMost = UInt8(clamping: Int(countedAttempts) + Int(count))
-    }
 
     /// A kept-alive connection had been closed meanwhile, or the endpoint says that it has not looked at the request:
     /// that is no fault of the endpoint's, nor an attempt that the policy counts.

@@ -85,7 +85,9 @@ extension Worker {
             case SLUICE_PENDING:
                 exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
                 return suspend(exchange, filter.pointee.plugin, suspending)
-            default: return failPlugin(exchange, status, filter.pointee.plugin)
+            default:
+                answersErrors(exchange)
+                return failPlugin(exchange, status, filter.pointee.plugin)
             }
         }
         exchange.pointee.answerLink = Exchange.allLinks
@@ -109,8 +111,10 @@ extension Worker {
         // The status of a call that failed is all that there is.
         let hasBody = status != 204 && status != 304 && !(exchange.pointee.isGRPC && size == 0)
         exchange.pointee.httpStatus = status
+        // Whoever made the error may have said it better.
+        let saysWhen = retryAfter > 0 && !isEdited(exchange, sluice_bytes("Retry-After"), SLUICE_SIDE_RESPONSE)
         if let client = exchange.pointee.client, client.pointee.isStream {
-            let after = retryAfter > 0 ? retryAfterText(exchange, retryAfter) : .empty
+            let after = saysWhen ? retryAfterText(exchange, retryAfter) : .empty
             let action = send(exchange, out, status, size, hasBody: hasBody, retryAfter: after, to: client.asStream)
             return action ?? refuseMalformed(exchange)
         }
@@ -131,7 +135,7 @@ extension Worker {
                 writer.appendField(out.fields[index])
             }
             appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
-            if retryAfter > 0 {
+            if saysWhen {
                 writer.appendField("Retry-After", retryAfterText(exchange, retryAfter))
             }
             writer.appendField("Date", date.text(at: now))

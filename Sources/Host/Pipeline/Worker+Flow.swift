@@ -293,7 +293,10 @@ extension Worker {
                 let start = beginCall(exchange)
                 let status = function(filter.pointee.instance, exchange.handle, UInt32(side), available)
                 endCall(exchange, filter.pointee.plugin, start)
-                if status < 0 { return failPlugin(exchange, status, filter.pointee.plugin) }
+                if status < 0 {
+                    answersErrors(exchange)
+                    return failPlugin(exchange, status, filter.pointee.plugin)
+                }
             }
         }
         return nil

@@ -2,7 +2,7 @@ import Configuration
 import SluiceABI
 
 /// What a policy counts as a failure of an endpoint, in the form that the way of a request asks.
-struct FailureClasses: Equatable {
+struct FailureClasses {
     private var connect = false
     private var reset = false
     private var timeout = false
@@ -30,11 +30,6 @@ struct FailureClasses: Equatable {
         for code in settings.grpc { codes |= 1 << UInt32(code.rawValue) }
     }
 
-    static func == (left: FailureClasses, right: FailureClasses) -> Bool {
-        left.connect == right.connect && left.reset == right.reset && left.timeout == right.timeout
-            && left.statuses == right.statuses && left.codes == right.codes
-    }
-
     /// A status that the endpoint answered with.
     func holds(http status: UInt16) -> Bool {
         guard status >= 400, status < 600 else { return false }
@@ -53,16 +48,6 @@ struct FailureClasses: Equatable {
     func holds(call status: sluice_status) -> Bool {
         guard status < 0, status >= -16 else { return false }
         return codes >> UInt32(-status) & 1 != 0
-    }
-
-    func holds(_ failure: ExchangeMachine.Failure) -> Bool {
-        switch failure {
-        case .connectFailed: connect
-        case .closedBeforeResponse, .refused, .badResponse: reset
-        case .tryTimedOut: timeout
-        // Whoever reports it has looked at the status.
-        case .retryableStatus: true
-        }
     }
 
     /// How an attempt ended, by what metrics know of it. Nil: it says nothing of the endpoint.

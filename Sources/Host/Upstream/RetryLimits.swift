@@ -4,20 +4,26 @@ import SluiceABI
 
 /// When an exchange of a pool is tried again, in the units of the way of a request.
 struct RetryLimits {
-    /// The first attempt counted; 1: none is tried again.
-    var attemptsAtMost: UInt8 = 1
-    var backoff = Backoff()
+    var policy: RetrySettings
     /// 0: an attempt may take as long as the exchange.
-    var perTryNs: UInt64 = 0
+    var perTryNs: UInt64
     var budget = RetryBudgetSettings()
-    var failures = FailureClasses()
+    /// The statuses among the failures.
+    var failures: FailureClasses
 
-    init() {}
+    /// None is tried again; which answers are failures a fallback wants to know all the same.
+    init() { self.init(Settings.Retry()) }
 
     init(_ settings: Settings.Retry) {
-        attemptsAtMost = UInt8(clamping: settings.maxAttempts)
-        backoff.base = UInt64(settings.backoffMs) * 1_000_000
-        backoff.cap = UInt64(max(settings.maxBackoffMs, settings.backoffMs)) * 1_000_000
+        policy = RetrySettings()
+        policy.attempts = UInt32(clamping: settings.maxAttempts)
+        policy.backoff.base = UInt64(settings.backoffMs) * 1_000_000
+        policy.backoff.cap = UInt64(max(settings.maxBackoffMs, settings.backoffMs)) * 1_000_000
+        var outcomes: [Resilience.AttemptOutcome] = [.listedStatus]
+        if settings.failures.connect { outcomes.append(.connectFailed) }
+        if settings.failures.reset { outcomes += [.connectionLost, .refusedUnprocessed, .malformedAnswer] }
+        if settings.failures.timeout { outcomes.append(.timedOut) }
+        policy.outcomes = AttemptOutcomes(outcomes)
         perTryNs = UInt64(settings.perTryTimeoutMs) * 1_000_000
         budget.percent = UInt32(settings.budgetPercent.rounded())
         budget.minimum = UInt32(clamping: settings.budgetMinimum)

@@ -6,9 +6,10 @@ import SluiceABI
 extension Worker {
     /// Notes when the head of an answer came and what it says, and shows it to a balancer that asked for it.
     func noteAnswer(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<ResponseHead>) {
-        // A head that a filter had suspended is read a second time.
+        // A head that a filter had suspended is read a second time, when it is no news, and the filter's time no fault
+        // of the endpoint's.
         let isFirst = exchange.pointee.firstByteAt == 0
-        exchange.pointee.firstByteAt = clinux_monotonic_ns()
+        if isFirst { exchange.pointee.firstByteAt = clinux_monotonic_ns() }
         exchange.pointee.httpStatus = head.pointee.status
         guard isFirst, let balancer = exchange.pointee.pool?.pointee.balancer, let onHead = balancer.onHead,
             let index = presentIndex(exchange)

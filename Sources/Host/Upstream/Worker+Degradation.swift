@@ -12,7 +12,7 @@ extension Worker {
         guard exchange.pointee.isDispatched, let fallback = exchange.pointee.fallback else { return nil }
         switch status {
         case SLUICE_UNAVAILABLE, SLUICE_RESOURCE_EXHAUSTED, SLUICE_DEADLINE_EXCEEDED: break
-        // What is wrong with the request is wrong with it everywhere; what the gateway has no memory for, likewise.
+        // What is wrong with the request is wrong with it everywhere.
         default: return nil
         }
         return take(fallback, exchange, status)
@@ -20,7 +20,7 @@ extension Worker {
 
     /// A response came whose status is a failure, and no attempt is left.
     func degradeAnswer(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ status: UInt16, _ call: sluice_status
+        _ exchange: ExchangePointer, _ call: sluice_status
     ) -> ExchangeMachine.Action? {
         guard let upstream = exchange.pointee.upstream, let fallback = exchange.pointee.fallback else { return nil }
         guard canTakeStep(fallback, exchange, SLUICE_UNAVAILABLE) else { return nil }
@@ -109,6 +109,10 @@ extension Worker {
         exchange.pointee.status = SLUICE_OK
         return send(exchange, out)
     }
+
+    /// The error that follows is nobody's fault whom another pool could stand in for: a filter has refused the answer,
+    /// the gateway has no memory for the request, or its configuration goes.
+    func answersErrors(_ exchange: ExchangePointer) { exchange.pointee.fallback = nil }
 
     // MARK: Pools
 

@@ -166,12 +166,10 @@ extension Worker {
                 exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model has no healthy endpoint"), retryAfter: 1)
         }
         if let action = take(exchange, pool, index, fresh: fresh) { return action }
-        withdraw(exchange)
         // The chosen endpoint has no connection to spare: any other that has one is better than waiting.
         for other in 0..<UInt32(pool.pointee.endpointCount)
         where other != index && isEligible(other) && admits(exchange, pool, other) {
             if let action = take(exchange, pool, other, fresh: fresh) { return action }
-            withdraw(exchange)
         }
         return exchange.pointee.isWaiting ? .none : enqueue(exchange, pool)
     }
@@ -210,8 +208,17 @@ extension Worker {
         return index
     }
 
-    /// Nil when the endpoint has no connection to spare.
-    func take(
+    /// Nil when the endpoint has no connection to spare. What its breaker has let through is given back where no
+    /// attempt comes of it: the place in the pool that it is remembered by may be another endpoint's later.
+    private func take(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
+    ) -> ExchangeMachine.Action? {
+        let action = takeConnection(exchange, pool, index, fresh: fresh)
+        if !exchange.pointee.attemptOpen { withdraw(exchange) }
+        return action
+    }
+
+    private func takeConnection(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
     ) -> ExchangeMachine.Action? {
         let target = pool.pointee.targets[Int(index)]
@@ -344,13 +351,7 @@ extension Worker {
         if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }
         let present = presentIndex(exchange)
         if let policy = pool.pointee.policy, policy.pointee.judges {
-            // Of an endpoint that has left the pool nobody needs to know.
-            if let present {
-                judge(exchange, pool, policy, outcome, Int(present), firstByte)
-            } else {
-                exchange.pointee.ticket = .none
-                exchange.pointee.modelTicket = .none
-            }
+            judge(exchange, pool, policy, outcome, present, firstByte)
         }
         let total = now &- exchange.pointee.attemptAt
         metrics.attemptFinished(

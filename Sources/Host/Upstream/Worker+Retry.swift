@@ -7,31 +7,36 @@ import SluiceABI
 /// Attempts that failed before a byte of their answer went to the client: whether another one follows, and when.
 extension Worker {
     /// Reports the failure to the exchange's machine. Where there is to be another attempt, the request stands at its
-    /// first byte again. `notBefore`: what the endpoint asked for, nanoseconds from now.
+    /// first byte again.
     func attemptFailed(
-        _ exchange: ExchangePointer, _ failure: ExchangeMachine.Failure, notBefore: UInt64 = 0
+        _ exchange: ExchangePointer, _ failure: ExchangeMachine.Failure
     ) -> ExchangeMachine.Action {
-        if exchange.pointee.machine.wantsRetry(after: failure), let pool = exchange.pointee.pool,
-            pool.pointee.retry.failures.holds(failure), plan(exchange, pool, notBefore)
-        {
-            exchange.pointee.machine.grantRetry()
-        }
+        if plan(exchange, failure, retryAfter: 0) { exchange.pointee.machine.grantRetry() }
         let action = exchange.pointee.machine.handle(.attemptFailed(failure))
         if action == .acquireFreshConnection || action == .backOff { rewind(exchange) }
         return action
     }
 
-    /// Whether the deadline and the budget have room for another attempt; if so, when it is due.
+    /// Whether policy, deadline and budget have room for another attempt; if so, when it is due. `retryAfter`: what the
+    /// endpoint asked for, nanoseconds.
     private func plan(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ notBefore: UInt64
+        _ exchange: ExchangePointer, _ failure: ExchangeMachine.Failure, retryAfter: UInt64
     ) -> Bool {
-        let retry = pool.pointee.retry
-        let tried = UInt32(max(exchange.pointee.machine.countedAttempts, 1))
-        // What the endpoint asks for is the least: with jitter on top, or all that were told the same return at once.
-        let delay = notBefore &+ retry.backoff.delay(beforeRetry: tried &- 1, random: nextRandom())
+        let machine = exchange.pointee.machine
+        guard let pool = exchange.pointee.pool, pool.pointee.retry.policy.attempts > 1, exchange.pointee.isBudgeted,
+            machine.mayRetry(after: failure)
+        else { return false }
         let limit = min(exchange.pointee.request?.pointee.deadline_ns ?? .max, exchange.pointee.callDeadline)
-        guard limit == .max || limit > now, limit &- now > delay else { return false }
-        guard exchange.pointee.holdsRetry || takeRetry(pool) else {
+        let failed = FailedAttempt(
+            attempt: UInt32(machine.countedAttempts &- exchange.pointee.attemptsElsewhere),
+            outcome: outcome(of: failure, isRepeatable: machine.repeatable), isRepeatable: machine.repeatable,
+            nothingSent: failure == .connectFailed, deadlineLeft: limit == .max ? .max : limit &- min(limit, now),
+            retryAfter: retryAfter)
+        guard case .retry(let delay) = RetryPolicy.decide(failed, pool.pointee.retry.policy, random: nextRandom()) else {
+            return false
+        }
+        let budget = pool.pointee.shared.pointee.state.budget
+        guard exchange.pointee.holdsRetry || budget.takeRetry(pool.pointee.retry.budget) else {
             metrics.retryRefused(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
             return false
         }
@@ -40,8 +45,16 @@ extension Worker {
         return true
     }
 
-    private func takeRetry(_ pool: UnsafeMutablePointer<WorkerPool>) -> Bool {
-        pool.pointee.shared.pointee.state.budget.takeRetry(pool.pointee.retry.budget)
+    private func outcome(of failure: ExchangeMachine.Failure, isRepeatable: Bool) -> Resilience.AttemptOutcome {
+        switch failure {
+        case .connectFailed: .connectFailed
+        case .closedBeforeResponse: .connectionLost
+        // The endpoint has not looked at it, but what was sent of its body may be gone.
+        case .refused: isRepeatable ? .refusedUnprocessed : .connectionLost
+        case .badResponse: .malformedAnswer
+        case .tryTimedOut: .timedOut
+        case .retryableStatus: .listedStatus
+        }
     }
 
     /// The exchange is no request under way of its pool any more, for the budget: it has ended, or goes to another.
@@ -55,9 +68,9 @@ extension Worker {
     }
 
     func enterBudget(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
-        guard pool.pointee.retry.attemptsAtMost > 1, !exchange.pointee.isBudgeted else { return }
+        guard pool.pointee.retry.policy.attempts > 1, !exchange.pointee.isBudgeted else { return }
         exchange.pointee.isBudgeted = true
-        exchange.pointee.machine.allowAttempts(pool.pointee.retry.attemptsAtMost)
+        exchange.pointee.attemptsElsewhere = exchange.pointee.machine.countedAttempts
         pool.pointee.shared.pointee.state.budget.requestBegins()
     }
 
@@ -70,7 +83,9 @@ extension Worker {
 
     // MARK: Answers that another attempt may better
 
-    /// The head of a response is in `responseScratch`, and nothing of it was shown to anybody. Nil: it is the answer.
+    /// The head of a response with a status from 400, or of a call that failed, is in `responseScratch`, and nothing of
+    /// it was shown to anybody. Nil: it is the answer.
+    @inline(never)
     func retryAnswer(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, call: sluice_status
     ) -> ExchangeMachine.Action? {
@@ -78,25 +93,24 @@ extension Worker {
         let status = exchange.pointee.httpStatus
         let failures = pool.pointee.retry.failures
         guard call < 0 ? failures.holds(call: call) : failures.holds(http: status) else { return nil }
-        guard exchange.pointee.machine.wantsRetry(after: .retryableStatus) else {
-            return degradeAnswer(exchange, pool, status, call)
+        guard plan(exchange, .retryableStatus, retryAfter: retryAfter(status)) else {
+            return degradeAnswer(exchange, call)
         }
-        let wait = retryAfter(status)
-        guard plan(exchange, pool, wait) else { return degradeAnswer(exchange, pool, status, call) }
-        exchange.pointee.machine.grantRetry()
         discardAnswer(exchange, upstream, call)
-        let action = exchange.pointee.machine.handle(.attemptFailed(.retryableStatus))
-        if action == .backOff { rewind(exchange) }
-        return action
+        return tryAgain(exchange)
     }
 
     /// The same for the answer to a call that the gateway made, whose status came behind it.
     func retryGathered(_ exchange: ExchangePointer, _ status: sluice_status) -> ExchangeMachine.Action? {
         guard let pool = exchange.pointee.pool, pool.pointee.retry.failures.holds(call: status),
-            exchange.pointee.machine.wantsRetry(after: .retryableStatus), plan(exchange, pool, 0)
+            plan(exchange, .retryableStatus, retryAfter: 0)
         else { return nil }
-        exchange.pointee.machine.grantRetry()
         forgetAnswer(exchange)
+        return tryAgain(exchange)
+    }
+
+    private func tryAgain(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        exchange.pointee.machine.grantRetry()
         let action = exchange.pointee.machine.handle(.attemptFailed(.retryableStatus))
         if action == .backOff { rewind(exchange) }
         return action

@@ -260,15 +260,15 @@ extension Worker {
             for index in 0..<fields.count where !isNoCall && fields[index].name == status {
                 noteCallStatus(exchange, fields[index].value)
             }
+            call = isNoCall ? GRPCStatus.status(ofHTTP: head.pointee.status) : exchange.pointee.status
         }
         if exchange.pointee.probe != nil, let action = probeAnswered(exchange, status: head.pointee.status) {
             return action
         }
-        if exchange.pointee.isDispatched {
-            if exchange.pointee.isGRPC, exchange.pointee.passes {
-                call = isNoCall ? GRPCStatus.status(ofHTTP: head.pointee.status) : exchange.pointee.status
-            }
-            if let action = retryAnswer(exchange, upstream, call: call) { return action }
+        if head.pointee.status >= 400 || call != SLUICE_OK,
+            let action = retryAnswer(exchange, upstream, call: call)
+        {
+            return action
         }
         if isNoCall { return failHTTPAnswer(exchange, head.pointee.status) }
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0

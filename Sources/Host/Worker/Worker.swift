@@ -351,6 +351,7 @@ final class Worker: @unchecked Sendable {
     /// An old generation has had its time: what still runs on it ends now.
     private func expire(generation number: UInt64) {
         for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
+            answersErrors(exchange)
             if exchange.pointee.isTunnel {
                 exchange.pointee.status = SLUICE_UNAVAILABLE
                 perform(exchange, .endTunnel)

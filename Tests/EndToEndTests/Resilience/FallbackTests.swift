@@ -53,6 +53,78 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_fallbacks_total", ["model=\"web\""]) == 2)
         }
 
+        @Test func aFailedAnswerFallsBackWithoutAPolicyOfRetriesToo() throws {
+            let failing = try ScriptedBackend { connection, _ in connection.answer(503, "not now") }
+            let other = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(configuration(failing.endpoint, other.endpoint, "{ model: other }"))
+            #expect(try gateway.get("/a").bodyText == "GET /a 0")
+            #expect(failing.requests.count == 1)
+        }
+
+        /// A filter that refuses has decided: no other model is to give the answer.
+        @Test func whatAFilterRefusesStaysRefusedAndSaysOnceWhenToComeAgain() throws {
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.refusing, "refusing.so", in: directory)
+            let well = try ScriptedBackend.ordinary()
+            var configuration = configuration(well.endpoint, well.endpoint, "{ response: { body: never } }")
+            configuration.plugins = ["  - { name: refusing, library: \(library) }"]
+            configuration.filters = ["refusing"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/a")
+            #expect(answer.status == 429)
+            #expect(answer.field("x-sluice-fallback") == nil)
+            #expect(answer.fields.filter { $0.name.lowercased() == "retry-after" }.map(\.value) == ["7"])
+            #expect(well.requests.count == 1)
+            #expect(try gateway.metric("sluice_fallbacks_total") == 0)
+        }
+
+        private static let refusing = """
+            #include "sluice/plugin.h"
+            #include <string.h>
+
+            static void *context;
+            static const sluice_exchange_service *service;
+            static sluice_bytes text(const char *literal) {
+              sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
+              return bytes;
+            }
+            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+              (void)arguments;
+              context = host->context;
+              service = host->service(context, text(SLUICE_EXCHANGE));
+              *instance = NULL;
+              return SLUICE_OK;
+            }
+            static void destroy(void *instance) { (void)instance; }
+            static uint32_t needs(void *instance) {
+              (void)instance;
+              return 0;
+            }
+            static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
+                                            sluice_response *answer) {
+              (void)instance, (void)exchange, (void)request, (void)answer;
+              return SLUICE_OK;
+            }
+            static sluice_status on_response(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                             sluice_response *response) {
+              (void)instance, (void)request, (void)response;
+              service->set_field(context, exchange, SLUICE_SIDE_RESPONSE, text("retry-after"), text("7"));
+              return SLUICE_RESOURCE_EXHAUSTED;
+            }
+            static const sluice_filter filter = {
+                .base = {sizeof(sluice_filter), SLUICE_INSTANCE_PER_WORKER, create, destroy},
+                .needs = needs, .on_request = on_request, .on_response = on_response};
+            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_FILTER), &filter}};
+            static const sluice_plugin plugin = {
+                .struct_size = sizeof(sluice_plugin), .abi_version = SLUICE_ABI_VERSION,
+                .name = SLUICE_TEXT("refusing"), .version = SLUICE_TEXT("1"), .vendor = SLUICE_TEXT("t"),
+                .licence = SLUICE_TEXT("t"), .extensions = extensions, .extension_count = 1};
+            const sluice_plugin *sluice_plugin_entry(uint32_t version) {
+              (void)version;
+              return &plugin;
+            }
+            """
+
         @Test func aWellModelIsNotReplaced() throws {
             let well = try ScriptedBackend.ordinary()
             let gateway = try Gateway(

@@ -84,7 +84,6 @@ import Testing
             var ended = false
             var began = false
             let attempts = UInt8.random(in: 1...4, using: &random)
-            machine.allowAttempts(attempts)
             var again = 0
             var retried = 0
             var decoded = 0
@@ -94,7 +93,8 @@ import Testing
                 let isUsual = mostlyUsual && UInt8.random(in: 0..<10, using: &random) > 0
                 let event = (isUsual ? usual(after: last, &random) : nil) ?? anyEvent(&random)
                 // The worker asks before it reports a failure, and the budget mostly allows.
-                if case .attemptFailed(let failure) = event, machine.wantsRetry(after: failure),
+                if case .attemptFailed(let failure) = event, again + 1 < Int(attempts),
+                    machine.mayRetry(after: failure),
                     UInt8.random(in: 0..<4, using: &random) > 0
                 {
                     machine.grantRetry()

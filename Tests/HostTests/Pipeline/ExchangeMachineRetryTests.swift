@@ -14,15 +14,12 @@ import Testing
         return machine
     }
 
-    @Test func aPolicyAllowsSoManyAttemptsAndTheBudgetEachOfThem() {
+    @Test func anAttemptFollowsOnlyWhenItIsGranted() {
         var machine = dispatched()
-        machine.allowAttempts(2)
         // Nothing is under way that could fail.
-        #expect(!machine.wantsRetry(after: .connectFailed))
+        #expect(!machine.mayRetry(after: .connectFailed))
         _ = machine.handle(.connecting)
-        #expect(machine.wantsRetry(after: .connectFailed))
-        // What was sent must not be sent twice unless it may be.
-        #expect(!machine.wantsRetry(after: .badResponse))
+        #expect(machine.mayRetry(after: .connectFailed))
         var refused = machine
         let withoutGrant = refused.handle(.attemptFailed(.connectFailed))
         #expect(withoutGrant == .failConnect)
@@ -33,23 +30,29 @@ import Testing
         #expect(due == .acquireConnection)
         _ = machine.handle(.connecting)
         #expect(machine.countedAttempts == 2)
-        #expect(!machine.wantsRetry(after: .connectFailed))
+        // A grant is for one failure.
         let last = machine.handle(.attemptFailed(.connectFailed))
         #expect(last == .failConnect)
+    }
+
+    @Test func nothingIsTriedAgainBehindAnAnswerThatHasBegun() {
+        var machine = dispatched()
+        _ = machine.handle(.connected(reused: false))
+        _ = machine.handle(.responseHead(gather: false))
+        #expect(!machine.mayRetry(after: .badResponse))
     }
 
     @Test func aResendOnAFreshConnectionIsNoneThatThePolicyCounts() {
         var machine = dispatched()
         machine.repeatable = true
-        machine.allowAttempts(2)
         _ = machine.handle(.connected(reused: true))
-        #expect(!machine.wantsRetry(after: .closedBeforeResponse))
+        #expect(!machine.mayRetry(after: .closedBeforeResponse))
         let resend = machine.handle(.attemptFailed(.closedBeforeResponse))
         #expect(resend == .acquireFreshConnection)
         _ = machine.handle(.connected(reused: false))
         #expect(machine.attempts == 2)
         #expect(machine.countedAttempts == 1)
-        #expect(machine.wantsRetry(after: .closedBeforeResponse))
+        #expect(machine.mayRetry(after: .closedBeforeResponse))
     }
 
     @Test func aDiversionStartsAgainBehindTheModelsFilters() {

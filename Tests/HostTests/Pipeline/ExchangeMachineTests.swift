@@ -292,7 +292,6 @@ private struct Step {
         member.joinBatch()
         machines.append(member)
         var waiting = follow(Self.toDispatch + [Step(.connecting)])
-        waiting.allowAttempts(2)
         waiting.grantRetry()
         machines.append(follow([Step(.attemptFailed(.connectFailed), .backOff)], from: waiting))
         return machines
