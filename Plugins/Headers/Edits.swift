@@ -46,7 +46,8 @@ struct Edits {
             renamed.append(Rename(old: KeptText(try once(old, entry)), new: KeptText(new)))
         }
         for rename in renamed where renamed.contains(where: { $0.old.equalsIgnoringCase(rename.new) }) {
-            throw config["rename"].error("the field `\(String(rename.new))` is renamed itself: give each its last name at once")
+            throw config["rename"].error(
+                "the field `\(String(rename.new))` is renamed itself: give each its last name at once")
         }
         for (name, entry) in try config["set"].members() {
             try Self.check(name, entry)

@@ -39,6 +39,8 @@ struct LeastRequest: Balancer, ~Copyable {
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
         if pool.count != candidates.count { endpointsChanged(candidates.endpoints) }
         let count = pool.count
+        // There is always one that may be taken.
+        if count == 1 { return 0 }
         start = start &+ (count > Self.searchedAtMost ? Self.searchedAtMost : 1)
         if start >= count { start = count > Self.searchedAtMost ? start &- count : 0 }
         var best = Best()

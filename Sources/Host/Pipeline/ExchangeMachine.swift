@@ -314,8 +314,8 @@ struct ExchangeMachine: Equatable {
         return .gatherBody
     }
 
-    /// Whether a failure may be followed by another attempt, as far as the exchange's own state goes: asked before it is
-    /// reported. Whether there is to be one is the policy's to say.
+    /// Whether a failure may be followed by another attempt, as far as the exchange's own state goes: asked before it
+    /// is reported. Whether there is to be one is the policy's to say.
     func mayRetry(after failure: Failure) -> Bool {
         isAttempting && !responseBegan && !resendsAtOnce(after: failure)
     }

@@ -126,8 +126,9 @@ extension Worker {
     }
 
     /// The exchange has nothing more to do with its pool.
+    @inline(__always)
     func leavePool(_ exchange: ExchangePointer) {
-        leaveBudget(exchange)
-        cancelTickets(exchange)
+        if exchange.pointee.isBudgeted { leaveBudget(exchange) }
+        if exchange.pointee.ticket != .none || exchange.pointee.modelTicket != .none { cancelTickets(exchange) }
     }
 }

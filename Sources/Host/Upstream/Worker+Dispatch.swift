@@ -149,13 +149,15 @@ extension Worker {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         // Who came first goes first.
         if pool.pointee.firstWaiting != nil, !exchange.pointee.isWaiting, !fresh { return enqueue(exchange, pool) }
-        if let action = admitsModel(exchange, pool) { return action }
+        // Without a policy nothing below has anything to ask.
+        let isGuarded = pool.pointee.policy != nil
+        if isGuarded, let action = admitsModel(exchange, pool) { return action }
         var count = markEligible(pool)
         if count > 1, let avoided = exchange.pointee.avoided { count = avoid(avoided, pool, count) }
         var index: UInt32 = 0
         while count > 0 {
             index = pick(exchange, pool, count)
-            if admits(exchange, pool, index) { break }
+            if !isGuarded || admits(exchange, pool, index) { break }
             // Another worker has sent the one probe that may go: for this exchange the endpoint is none.
             strike(index)
             count &-= 1
@@ -168,7 +170,7 @@ extension Worker {
         if let action = take(exchange, pool, index, fresh: fresh) { return action }
         // The chosen endpoint has no connection to spare: any other that has one is better than waiting.
         for other in 0..<UInt32(pool.pointee.endpointCount)
-        where other != index && isEligible(other) && admits(exchange, pool, other) {
+        where other != index && isEligible(other) && (!isGuarded || admits(exchange, pool, other)) {
             if let action = take(exchange, pool, other, fresh: fresh) { return action }
         }
         return exchange.pointee.isWaiting ? .none : enqueue(exchange, pool)
@@ -214,7 +216,7 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
     ) -> ExchangeMachine.Action? {
         let action = takeConnection(exchange, pool, index, fresh: fresh)
-        if !exchange.pointee.attemptOpen { withdraw(exchange) }
+        if exchange.pointee.ticket != .none, !exchange.pointee.attemptOpen { withdraw(exchange) }
         return action
     }
 

@@ -32,7 +32,8 @@ extension Worker {
             outcome: outcome(of: failure, isRepeatable: machine.repeatable), isRepeatable: machine.repeatable,
             nothingSent: failure == .connectFailed, deadlineLeft: limit == .max ? .max : limit &- min(limit, now),
             retryAfter: retryAfter)
-        guard case .retry(let delay) = RetryPolicy.decide(failed, pool.pointee.retry.policy, random: nextRandom()) else {
+        guard case .retry(let delay) = RetryPolicy.decide(failed, pool.pointee.retry.policy, random: nextRandom())
+        else {
             return false
         }
         let budget = pool.pointee.shared.pointee.state.budget
