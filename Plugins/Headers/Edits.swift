@@ -10,7 +10,7 @@ struct Edits {
     struct Value {
         var name: KeptText
         var template: Template
-        /// It waits for the answer: its value says something of that, or it comes behind an edit of the field that does.
+        /// It waits for the answer: its value tells of that, or it comes behind an edit of its field that does.
         var isLate = false
     }
 
