@@ -84,6 +84,21 @@ import Testing
         }
     }
 
+    @Test func everyElementTypeHasItsName() throws {
+        let names = [
+            (SLUICE_DATATYPE_BOOL, "BOOL"), (SLUICE_DATATYPE_UINT8, "UINT8"), (SLUICE_DATATYPE_UINT16, "UINT16"),
+            (SLUICE_DATATYPE_UINT32, "UINT32"), (SLUICE_DATATYPE_UINT64, "UINT64"), (SLUICE_DATATYPE_INT8, "INT8"),
+            (SLUICE_DATATYPE_INT16, "INT16"), (SLUICE_DATATYPE_INT32, "INT32"), (SLUICE_DATATYPE_INT64, "INT64"),
+            (SLUICE_DATATYPE_FP16, "FP16"), (SLUICE_DATATYPE_FP32, "FP32"), (SLUICE_DATATYPE_FP64, "FP64"),
+            (SLUICE_DATATYPE_BYTES, "BYTES"), (SLUICE_DATATYPE_BF16, "BF16"),
+        ]
+        for (number, name) in names {
+            let request = SampleRequest()
+            request.setTensors([.init(name: "t", datatype: number, shape: [0])])
+            #expect(try request.outcome("tensor(\"t\").datatype == \"\(name)\"") == .holds, "\(name)")
+        }
+    }
+
     private func little<Number: FixedWidthInteger>(_ numbers: [Number]) -> [UInt8] {
         numbers.flatMap { number in withUnsafeBytes(of: number.littleEndian) { Array($0) } }
     }

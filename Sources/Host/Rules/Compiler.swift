@@ -266,7 +266,7 @@ struct Compiler {
     }
 
     private func checkDatatype(_ text: [UInt8], at offset: Int) throws(SyntaxFault) {
-        let known = datatypeNames.dropFirst().map { "\($0)" }
+        let known = (0...255).compactMap { datatypeName($0) }.map { "\($0)" }
         let name = String(decoding: text, as: UTF8.self)
         guard !known.contains(name) else { return }
         throw SyntaxFault(

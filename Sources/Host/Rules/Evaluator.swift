@@ -122,7 +122,7 @@ extension Program {
             case .tensorElements: return tensor.elements.map { .integer($0) } ?? .absent
             case .tensorDatatype:
                 // A datatype that this host does not know has no name.
-                guard let name = Self.datatypes[safe: tensor.pointee.datatype] else { return .absent }
+                guard let name = datatypeName(tensor.pointee.datatype) else { return .absent }
                 return .text(name.utf8Start, name.utf8CodeUnitCount)
             case .tensorShape: return tensor.dimension(Int(instruction.count))
             case .tensorSmallest: return tensor.range(smallest: true)
@@ -130,13 +130,6 @@ extension Program {
             }
         }
     }
-
-    /// At an address that stays, so that no check of a lazy array is made for each request.
-    private nonisolated(unsafe) static let datatypes: UnsafeBufferPointer<StaticString> = {
-        let memory = UnsafeMutableBufferPointer<StaticString>.allocate(capacity: datatypeNames.count)
-        _ = memory.initialize(from: datatypeNames)
-        return UnsafeBufferPointer(memory)
-    }()
 
     @inline(__always)
     private func isAmong(_ value: Value, _ instruction: Instruction) -> Bool {
@@ -147,12 +140,6 @@ extension Program {
             item += 1
         }
         return false
-    }
-}
-
-extension UnsafeBufferPointer<StaticString> {
-    fileprivate subscript(safe index: UInt32) -> StaticString? {
-        index > 0 && index < UInt32(count) ? self[Int(index)] : nil
     }
 }
 

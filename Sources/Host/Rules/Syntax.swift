@@ -149,8 +149,23 @@ extension Literal {
     }
 }
 
-/// Names of element types, by SLUICE_DATATYPE_*; 0 is none.
-let datatypeNames: [StaticString] = [
-    "", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
-    "BYTES", "BF16",
-]
+/// The name of an element type, by SLUICE_DATATYPE_*; nil where this host knows none.
+func datatypeName(_ number: UInt32) -> StaticString? {
+    switch number {
+    case 1: "BOOL"
+    case 2: "UINT8"
+    case 3: "UINT16"
+    case 4: "UINT32"
+    case 5: "UINT64"
+    case 6: "INT8"
+    case 7: "INT16"
+    case 8: "INT32"
+    case 9: "INT64"
+    case 10: "FP16"
+    case 11: "FP32"
+    case 12: "FP64"
+    case 13: "BYTES"
+    case 14: "BF16"
+    default: nil
+    }
+}
