@@ -27,11 +27,10 @@ struct FileDiscovery: Discovery {
     }
 
     mutating func start(_ sink: EndpointSink) throws(PluginError) {
-        let follower = FileFollower(path: path, sink: sink)
+        let follower = FileFollower(path: path, pollMs: pollMs, sink: sink)
         // Read at once, so that the first requests find endpoints.
         follower.look()
-        let pollMs = pollMs
-        thread = try SourceThread(name: "sluice-file") { follower.run($0, pollMs: pollMs) }
+        thread = try SourceThread(name: "sluice-file") { follower.run($0) }
     }
 
     mutating func stop() {
@@ -44,10 +43,17 @@ struct FileDiscovery: Discovery {
 final class FileFollower: @unchecked Sendable {
     private let path: String
     private let directory: String
+    private let pollMs: Int
     private let sink: EndpointSink
     private var seen: Identity?
-    private var endpoints: [DiscoveredEndpoint]?
-    private var complaint = ""
+    /// What was told last, and when, in nanoseconds of the monotonic clock.
+    private var told: Finding?
+    private var toldAt: UInt64 = 0
+
+    private enum Finding: Equatable {
+        case set([DiscoveredEndpoint])
+        case complaint(String)
+    }
 
     /// Which file, and which content of it.
     private struct Identity: Equatable {
@@ -57,8 +63,9 @@ final class FileFollower: @unchecked Sendable {
         var modified: [Int]
     }
 
-    init(path: String, sink: EndpointSink) {
+    init(path: String, pollMs: Int, sink: EndpointSink) {
         self.path = path
+        self.pollMs = pollMs
         self.sink = sink
         let slash = path.lastIndex(of: "/").map { path[..<$0] } ?? ""
         directory = slash.isEmpty ? "/" : String(slash)
@@ -66,7 +73,7 @@ final class FileFollower: @unchecked Sendable {
 
     /// Follows the file until the signal. The directory is watched, not the file: a rename over it, and the exchange of
     /// a symbolic link beside it, as orchestrators do, are events of the directory.
-    func run(_ signal: StopSignal, pollMs: Int) {
+    func run(_ signal: StopSignal) {
         let watch = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
         defer { if watch >= 0 { close(watch) } }
         var isWatching = false
@@ -74,7 +81,11 @@ final class FileFollower: @unchecked Sendable {
         // Not IN_MODIFY: a file that is being written in place is read when its writer closes it.
         let events = UInt32(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF)
         while true {
-            if watch >= 0, !isWatching { isWatching = inotify_add_watch(watch, directory, events) >= 0 }
+            if watch >= 0, !isWatching {
+                isWatching = inotify_add_watch(watch, directory, events) >= 0
+                // What changed between the last look and now is no event of this watch.
+                if isWatching { look() }
+            }
             let outcome = signal.wait(
                 for: isWatching ? watch : -1, events: Int32(POLLIN), milliseconds: isWatching ? pollMs : 1_000)
             if outcome == .stopped { return }
@@ -99,44 +110,49 @@ final class FileFollower: @unchecked Sendable {
         return false
     }
 
-    /// Reads the file when it is another one than at the last look, and says again what holds when it is not.
+    /// Tells what holds when that has changed, and otherwise when the time between two looks has passed: other files of
+    /// the directory may come and go far more often.
     func look() {
+        let found = find()
+        let now = StopSignal.now
+        guard found != told || now >= toldAt + UInt64(pollMs) * 1_000_000 else { return }
+        told = found
+        toldAt = now
+        switch found {
+        case .set(let endpoints): sink.set(endpoints)
+        case .complaint(let message): sink.failed(message)
+        }
+    }
+
+    /// What the file says. It is read when it is another one than at the last look.
+    private func find() -> Finding {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return fail("\(path) cannot be opened: \(String(cString: strerror(errno)))", nil) }
+        guard descriptor >= 0 else {
+            seen = nil
+            return .complaint("\(path) cannot be opened: \(String(cString: strerror(errno)))")
+        }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            return fail("\(path) is no regular file", nil)
+            seen = nil
+            return .complaint("\(path) is no regular file")
         }
         let identity = Identity(
             device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
             modified: [
                 status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
             ])
-        guard identity != seen else {
-            if complaint.isEmpty, let endpoints { sink.set(endpoints) }
-            return
-        }
+        if identity == seen, let told { return told }
+        seen = identity
         guard let text = content(descriptor) else {
-            return fail("\(path) is larger than \(EndpointList.bytesAtMost) bytes, or cannot be read", identity)
+            return .complaint("\(path) is larger than \(EndpointList.bytesAtMost) bytes, or cannot be read")
         }
         do throws(ListFault) {
-            let found = try EndpointList.read(text).map {
-                DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone)
-            }
-            seen = identity
-            complaint = ""
-            endpoints = found
-            sink.set(found)
-        } catch { fail("\(path): \(error.text)", identity) }
-    }
-
-    private func fail(_ message: String, _ identity: Identity?) {
-        // The same content is not complained of at each look.
-        if message == complaint, identity != nil, identity == seen { return }
-        seen = identity
-        complaint = message
-        sink.failed(message)
+            return .set(
+                try EndpointList.read(text).map {
+                    DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone)
+                })
+        } catch { return .complaint("\(path): \(error.text)") }
     }
 
     private func content(_ descriptor: Int32) -> [UInt8]? {

@@ -56,20 +56,6 @@ public enum EndpointList {
         return endpoints
     }
 
-    /// One endpoint as a value of a store: an address, or a JSON object.
-    public static func readValue(_ text: [UInt8]) throws(ListFault) -> ListedEndpoint {
-        guard text.count <= 4_096 else { throw ListFault(line: 0, message: "the value is larger than 4096 bytes") }
-        let value = trimmed(text[...])
-        guard value.first == UInt8(ascii: "{") else {
-            return ListedEndpoint(address: String(decoding: value, as: UTF8.self))
-        }
-        do throws(CodecFailure) {
-            return try PrivateArena(limit: 16 * 4_096).read(text) { reader throws(CodecFailure) in
-                try endpoint(&reader)
-            }
-        } catch { throw fault(error) }
-    }
-
     // MARK: JSON
 
     private static func readJSON(_ text: [UInt8]) throws(ListFault) -> [ListedEndpoint] {

@@ -81,14 +81,13 @@ public struct StopSignal: Sendable {
 
     public init(descriptor: Int32) { self.descriptor = descriptor }
 
-    public var isRaised: Bool { wait(milliseconds: 0) == .stopped }
-
     /// Lets time pass, and no more of it once the end has come.
     public func wait(milliseconds: Int) -> Outcome { wait(for: -1, events: 0, milliseconds: milliseconds) }
 
     /// Waits until `other` is ready for `events` (POLLIN, POLLOUT) or broken. A negative descriptor: until time is up.
     public func wait(for other: Int32, events: Int32, milliseconds: Int) -> Outcome {
-        let deadline = Self.now + UInt64(max(milliseconds, 0)) * 1_000_000
+        // 35 years at most: nanoseconds of more do not fit in 64 bits.
+        let deadline = Self.now + UInt64(min(max(milliseconds, 0), 1 << 40)) * 1_000_000
         while true {
             var watched = [
                 pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),

@@ -5,7 +5,7 @@ import Rules
 import SluiceABI
 
 let add = NativeFunction(
-    name: "add", signature: NativeSignature(result: .u64, parameters: [.u64, .bytes]), context: nil,
+    name: "add", signature: try NativeSignature.parse("u64(u64, bytes)"), context: nil,
     call: { _, arguments, result in
         var sum = arguments[0].map { $0.loadUnaligned(as: UInt64.self) } ?? 0
         let start = UnsafePointer<UInt8>(bitPattern: arguments[1].map { $0.loadUnaligned(as: UInt.self) } ?? 0)
