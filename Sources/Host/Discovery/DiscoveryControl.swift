@@ -78,13 +78,15 @@ struct DiscoveryControl {
             for pool in generation.pools { inUse.formUnion(pool.list.map(\.endpoint.pointee.index)) }
         }
         workshop.endpoints.sweep(inUse: inUse, now: now)
+        var rows: [Int: [Int32]] = [:]
         for question in workshop.endpoints.questions(now: now) {
             let endpoint = workshop.endpoints.endpoints[question.index]
+            // The same for each worker, and a walk over all series.
+            let metrics =
+                rows[question.index] ?? workshop.environment.registry.series(ofEndpoint: endpoint.pointee.text.text)
+            rows[question.index] = metrics
             let farewell = UnsafeMutablePointer<EndpointFarewell>.allocate(capacity: 1)
-            farewell.initialize(
-                to: EndpointFarewell(
-                    endpoint: endpoint, question: question,
-                    metrics: workshop.environment.registry.series(ofEndpoint: endpoint.pointee.text.text)))
+            farewell.initialize(to: EndpointFarewell(endpoint: endpoint, question: question, metrics: metrics))
             workers[question.worker].mailbox.send(.farewell, pointer: UnsafeMutableRawPointer(farewell))
         }
     }

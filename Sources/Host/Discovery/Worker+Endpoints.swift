@@ -61,10 +61,10 @@ extension Worker {
         let farewell = place.move()
         place.deallocate()
         let index = farewell.question.index
-        for exchange in exchanges.elements where exchange.pointee.endpoint == farewell.endpoint { return }
+        guard !exchanges.contains(where: { $0.pointee.endpoint == farewell.endpoint }) else { return }
         if let connections = endpoints[index] {
             guard connections.pointee.open == 0, connections.pointee.firstHTTP2 == nil else { return }
-            for call in calls.elements where call.pointee.upstream.endpoint == connections { return }
+            guard !calls.contains(where: { $0.pointee.upstream.endpoint == connections }) else { return }
             if let session = connections.pointee.session { SSL_SESSION_free(session) }
             if let context = connections.pointee.sessionContext { SSL_CTX_free(context) }
             connections.deallocate()

@@ -89,6 +89,15 @@ struct Slab<Element: SlabElement>: ~Copyable {
         }
     }
 
+    /// Whether one in use is such a one; without the array of `elements`.
+    func contains(where isSuch: (UnsafeMutablePointer<Element>) -> Bool) -> Bool {
+        guard inUse > 0 else { return false }
+        for block in blocks {
+            for offset in 0..<Self.blockSize where block[offset].slot.isInUse && isSuch(block + offset) { return true }
+        }
+        return false
+    }
+
     @inline(__always)
     private func pointer(_ index: UInt32) -> UnsafeMutablePointer<Element> {
         blocks[Int(index) / Self.blockSize] + Int(index) % Self.blockSize

@@ -59,9 +59,37 @@ import Testing
                 try registry.endpoint(for: Self.settings("10.9.9.9:80")).get()
             }
             registry.sweep(inUse: [], now: now)
-            now += EndpointRegistry.graceNs
-            for question in registry.questions(now: now) { _ = registry.forgotten(question) }
+            let due = now + EndpointRegistry.graceNs
+            now = due
+            while registry.count > 0, now - due < 11_000_000_000 {
+                for question in registry.questions(now: now) { _ = registry.forgotten(question) }
+                now += EndpointRegistry.turnNs
+            }
+            #expect(registry.count == 0)
         }
         #expect(registry.endpoints.count == EndpointRegistry.bound)
+    }
+
+    @Test func workersAreAskedAboutAFewInATurn() throws {
+        let registry = EndpointRegistry(workerCount: 2)
+        let count = 3 * EndpointRegistry.askedAtMost + 1
+        for index in 0..<count { _ = try registry.endpoint(for: Self.settings("127.0.0.1:\(index + 1)")).get() }
+        registry.sweep(inUse: [], now: 0)
+        var now = EndpointRegistry.graceNs
+        var asked: Set<Int> = []
+        // Nobody answers: who is due again must not come before who was not asked yet.
+        for turn in 1...4 {
+            #expect(registry.nextQuestion == now)
+            let questions = registry.questions(now: now)
+            let indices = Set(questions.map(\.index))
+            #expect(indices.count == (turn < 4 ? EndpointRegistry.askedAtMost : 1))
+            #expect(questions.count == 2 * indices.count)
+            #expect(asked.isDisjoint(with: indices))
+            asked.formUnion(indices)
+            #expect(registry.questions(now: now + EndpointRegistry.turnNs - 1).isEmpty)
+            now += EndpointRegistry.turnNs
+        }
+        #expect(asked.count == count)
+        #expect(registry.nextQuestion == EndpointRegistry.graceNs + EndpointRegistry.askAgainNs)
     }
 }

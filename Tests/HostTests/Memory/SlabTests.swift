@@ -16,6 +16,7 @@ private final class SlabUnderTest {
 
     var inUse: Int { slab.inUse }
     var elements: [UnsafeMutablePointer<Element>] { slab.elements }
+    func contains(_ mark: Int) -> Bool { slab.contains { $0.pointee.mark == mark } }
     func take() -> UnsafeMutablePointer<Element>? { slab.take() }
     func give(_ element: UnsafeMutablePointer<Element>) { slab.give(element) }
     func find(_ slot: SlabSlot) -> UnsafeMutablePointer<Element>? {
@@ -99,7 +100,9 @@ private final class SlabUnderTest {
             } else if let (element, mark) = used.randomElement(using: &random) {
                 #expect(element.pointee.mark == mark)
                 gone.append(element.pointee.slot)
+                #expect(slab.contains(mark))
                 slab.give(element)
+                #expect(!slab.contains(mark))
                 used[element] = nil
             }
         }
