@@ -10,7 +10,10 @@ struct DiscoveryControl {
     /// Starts the discoveries of a generation that is about to be published, and gives pools that know no endpoints yet
     /// a moment to find some, so that the first requests are served.
     func begin(_ generation: Generation) {
-        for link in generation.discoveries { link.start() }
+        for link in generation.discoveries {
+            link.feed.know(workshop.discoveries.state(of: link.key).addresses)
+            link.start()
+        }
         let begun = clinux_monotonic_ns()
         for link in generation.discoveries where workshop.discoveries.state(of: link.key).set == nil {
             link.feed.waitForNews(until: begun + UInt64(link.settings.firstSetMs) * 1_000_000)
@@ -31,8 +34,13 @@ struct DiscoveryControl {
             let label = "\(link.key.model)/\(link.key.version)"
             let news = link.feed.look()
             guard let told = state.note(news, link.settings.whenEmpty, label) else { continue }
-            let members = members(told, link, news, state, label)
-            state.applied(told, members)
+            let (taken, endpoints) = workshop.endpoints.places(for: told, addresses: news.addresses)
+            state.refuse(told.members.count - taken.members.count, label)
+            guard taken.members != state.set?.members else { continue }
+            let members = zip(taken.members, endpoints).map {
+                workshop.member($1, of: link.key, weight: $0.weight, zone: $0.zone)
+            }
+            state.applied(taken, members)
             generation.update(pool: link.pool, members)
             HostLog.logger.info("discovery of \(label): \(members.count) endpoints")
             for (index, worker) in workers.enumerated() {
@@ -47,25 +55,6 @@ struct DiscoveryControl {
                 worker.mailbox.send(.endpoints, pointer: UnsafeMutableRawPointer(update))
             }
         }
-    }
-
-    private func members(
-        _ told: EndpointSet, _ link: DiscoveryLink, _ news: DiscoveryFeed.News, _ state: DiscoveryStore.State,
-        _ label: String
-    ) -> [PoolEndpoint] {
-        var members: [PoolEndpoint] = []
-        for member in told.members {
-            let text = member.settings.text
-            switch workshop.endpoints.endpoint(for: member.settings, address: news.addresses[text]) {
-            case .success(let endpoint):
-                members.append(workshop.member(endpoint, of: link.key, weight: member.weight, zone: member.zone))
-            case .failure:
-                state.refuse(1)
-                HostLog.logger.warning(
-                    "discovery of \(label): no room for another endpoint; at most \(EndpointRegistry.bound) are in use")
-            }
-        }
-        return members
     }
 
     // MARK: Endpoints that nothing names

@@ -15,18 +15,28 @@ final class DiscoveryFeed: @unchecked Sendable {
         /// How often a set was told, and how often the source failed.
         var sets: UInt64 = 0
         var failures: UInt64 = 0
+        /// Empty when a set was told after the last failure.
         var lastFailure = ""
         /// Nanoseconds of the monotonic clock when the latest set was told; 0: none was.
         var toldAt: UInt64 = 0
     }
 
+    typealias Resolver = @Sendable (_ host: String, _ port: UInt16) -> SocketAddress?
+
     private let scheme: Settings.EndpointSettings.Scheme
+    private let whenEmpty: Settings.Discovery.WhenEmpty
+    private let resolver: Resolver
     private let offload: OffloadPool
     private let inbox: ControlInbox
     private var mutex = pthread_mutex_t()
     private var condition = pthread_cond_t()
     private var news = News()
     private var isClosed = false
+    /// The control thread was told that there is news, and has not looked since: one note is enough.
+    private var isAnnounced = false
+    /// Addresses of the names in the last set. Its endpoints have their places, so that another answer of the resolver
+    /// would not count for them, and a resolver that is away must not take them out.
+    private var known: [String: SocketAddress] = [:]
     /// Sets are numbered: one that had to wait for a resolver must not replace a newer one.
     private var told: UInt64 = 0
     private var taken: UInt64 = 0
@@ -36,8 +46,13 @@ final class DiscoveryFeed: @unchecked Sendable {
     private let sinkPlace = UnsafeMutablePointer<sluice_endpoint_sink>.allocate(capacity: 1)
     private let sink2Place = UnsafeMutablePointer<sluice_endpoint_sink_2>.allocate(capacity: 1)
 
-    init(scheme: Settings.EndpointSettings.Scheme, offload: OffloadPool, inbox: ControlInbox) {
+    init(
+        scheme: Settings.EndpointSettings.Scheme, whenEmpty: Settings.Discovery.WhenEmpty, offload: OffloadPool,
+        inbox: ControlInbox, resolver: @escaping Resolver = { SocketAddress.resolve(host: $0, port: $1) }
+    ) {
         self.scheme = scheme
+        self.whenEmpty = whenEmpty
+        self.resolver = resolver
         self.offload = offload
         self.inbox = inbox
         pthread_mutex_init(&mutex, nil)
@@ -98,41 +113,62 @@ final class DiscoveryFeed: @unchecked Sendable {
 
     func tell(_ endpoints: [ToldEndpoint]) {
         let set = EndpointSet(endpoints, scheme: scheme, atMost: Worker.endpointsAtMost)
-        let mustResolve = !set.names.isEmpty
-        let begins = locked { () -> Bool in
-            guard !isClosed else { return false }
+        let names = set.names
+        let (begins, announces) = locked { () -> (Bool, Bool) in
+            guard !isClosed else { return (false, false) }
             told += 1
             news.sets += 1
+            news.lastFailure = ""
             news.toldAt = clinux_monotonic_ns()
-            guard mustResolve else {
-                take(set, told, [:])
-                return false
+            guard names.contains(where: { known[$0.text] == nil }) else {
+                unresolved = nil
+                take(set, told, names, [:])
+                return (false, announce())
             }
             unresolved = (set, told)
             defer { resolving = true }
-            return !resolving
+            return (!resolving, announce())
         }
         if begins, !resolveSoon() {
             locked { resolving = false }
             fail("the gateway has too much blocking work queued to resolve the names of endpoints")
         }
-        inbox.send(.discovered)
+        if announces { inbox.send(.discovered) }
     }
 
     func fail(_ message: String) {
-        locked {
+        let announces = locked { () -> Bool in
+            guard !isClosed else { return false }
             news.failures += 1
             news.lastFailure = message
             pthread_cond_broadcast(&condition)
+            return announce()
         }
-        inbox.send(.discovered)
+        if announces { inbox.send(.discovered) }
     }
 
-    private func take(_ set: EndpointSet, _ number: UInt64, _ addresses: [String: SocketAddress]) {
+    /// Whether the control thread is to be told of news now. Under the lock.
+    private func announce() -> Bool {
+        defer { isAnnounced = true }
+        return !isAnnounced
+    }
+
+    /// - Parameters:
+    ///   - names: those of the set, and no others stay known.
+    ///   - found: addresses that are new.
+    private func take(
+        _ set: EndpointSet, _ number: UInt64, _ names: [Settings.EndpointSettings], _ found: [String: SocketAddress]
+    ) {
         guard number > taken else { return }
         taken = number
+        // Where an empty set leaves the last one in force, so it does its addresses.
+        if !set.members.isEmpty || whenEmpty == .empty {
+            var kept: [String: SocketAddress] = [:]
+            for name in names { kept[name.text] = found[name.text] ?? known[name.text] }
+            known = kept
+        }
         news.set = set
-        news.addresses = addresses
+        news.addresses = known
         pthread_cond_broadcast(&condition)
     }
 
@@ -155,28 +191,39 @@ final class DiscoveryFeed: @unchecked Sendable {
             }
             guard let next else { return }
             var set = next.set
-            var addresses: [String: SocketAddress] = [:]
+            let names = set.names
+            var found: [String: SocketAddress] = [:]
             var unknown: Set<String> = []
-            for name in set.names {
+            for name in locked({ names.filter { known[$0.text] == nil } }) {
                 guard case .tcp(let host, let port) = name.target else { continue }
-                if let address = SocketAddress.resolve(host: host, port: port) {
-                    addresses[name.text] = address
+                // Each may take the resolver seconds, on a thread that others wait for.
+                if locked({ isClosed }) { break }
+                if let address = resolver(host, port) {
+                    found[name.text] = address
                 } else {
                     unknown.insert(name.text)
                 }
             }
             set.drop(unknown)
-            locked { take(set, next.number, addresses) }
-            inbox.send(.discovered)
+            let announces = locked { () -> Bool in
+                guard !isClosed else { return false }
+                take(set, next.number, names, found)
+                return announce()
+            }
+            if announces { inbox.send(.discovered) }
         }
     }
 
     // MARK: The control thread's side
 
+    /// Addresses of names that stay as they are: of the set that a generation begins with.
+    func know(_ addresses: [String: SocketAddress]) { locked { known = addresses } }
+
     /// What came since the last look.
     func look() -> News {
         locked {
             defer {
+                isAnnounced = false
                 news.set = nil
                 news.addresses = [:]
                 news.sets = 0

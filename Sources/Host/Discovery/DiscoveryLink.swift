@@ -70,6 +70,8 @@ final class DiscoveryStore {
         /// What keeps the source from being followed; empty: nothing.
         fileprivate(set) var trouble = ""
         fileprivate var complaints: [String] = []
+        /// Of the last set, how many found no room.
+        fileprivate var withoutRoom = 0
     }
 
     private var states: [ModelVersionKey: State] = [:]
@@ -92,10 +94,9 @@ extension DiscoveryStore.State {
     func note(_ news: DiscoveryFeed.News, _ whenEmpty: Settings.Discovery.WhenEmpty, _ label: String) -> EndpointSet? {
         sets += news.sets
         failures += news.failures
-        if news.failures > 0 {
-            if trouble != news.lastFailure { HostLog.logger.warning("discovery of \(label): \(news.lastFailure)") }
-            trouble = news.lastFailure
-        }
+        // A failure that a set came after is over.
+        let isWell = news.lastFailure.isEmpty
+        if news.failures > 0, !isWell { isTroubled(by: news.lastFailure, label) }
         guard let told = news.set else { return nil }
         refused += UInt64(told.refused.count)
         if told.refused != complaints {
@@ -107,14 +108,17 @@ extension DiscoveryStore.State {
         }
         if told.members.isEmpty, whenEmpty == .keepLast {
             kept += 1
-            let reason = "the source names no endpoint; the last known ones are kept"
-            if trouble != reason { HostLog.logger.warning("discovery of \(label): \(reason)") }
-            trouble = reason
+            if isWell { isTroubled(by: "the source names no endpoint; the last known ones are kept", label) }
             return nil
         }
-        if news.failures == 0 { recovered(label) }
+        if isWell { recovered(label) }
         toldAt = news.toldAt
         return told.members == set?.members ? nil : told
+    }
+
+    private func isTroubled(by reason: String, _ label: String) {
+        if trouble != reason { HostLog.logger.warning("discovery of \(label): \(reason)") }
+        trouble = reason
     }
 
     private func recovered(_ label: String) {
@@ -122,12 +126,31 @@ extension DiscoveryStore.State {
         trouble = ""
     }
 
+    /// Addresses of the names in force, by the text of the endpoint.
+    var addresses: [String: SocketAddress] {
+        var addresses: [String: SocketAddress] = [:]
+        for (known, member) in zip(set?.members ?? [], members) where !known.settings.isNumeric {
+            addresses[known.settings.text] = member.endpoint.pointee.address
+        }
+        return addresses
+    }
+
+    /// - Parameters:
+    ///   - told: what has a place: what was refused for want of room is tried again when it is told again.
+    ///   - members: one for each member of the set.
     func applied(_ told: EndpointSet, _ members: [PoolEndpoint]) {
         set = told
         self.members = members
         updates += 1
     }
 
-    /// An address could not be taken for want of room.
-    func refuse(_ count: Int) { refused += UInt64(count) }
+    /// So many endpoints of a set could not be taken for want of room. The same is not logged at each telling.
+    func refuse(_ count: Int, _ label: String) {
+        refused += UInt64(count)
+        if count > 0, count != withoutRoom {
+            HostLog.logger.warning(
+                "discovery of \(label): no room for \(count) endpoints; at most \(EndpointRegistry.bound) are in use")
+        }
+        withoutRoom = count
+    }
 }

@@ -56,13 +56,18 @@ struct EndpointSet: Sendable, Equatable {
     /// Takes out what the resolver does not know.
     mutating func drop(_ unresolved: Set<String>) {
         for text in unresolved.sorted() { refused.append("\(Self.shown(text)) has a host that is not known") }
-        members.removeAll { unresolved.contains($0.settings.text) }
+        leaveOut(unresolved)
+    }
+
+    /// Takes members out by their texts.
+    mutating func leaveOut(_ texts: Set<String>) {
+        guard !texts.isEmpty else { return }
+        members.removeAll { texts.contains($0.settings.text) }
     }
 
     /// For a log, where no password may stand.
     private static func shown(_ address: String) -> String {
         if address.contains("@") { return "an address with `@`, which is not shown," }
-        let text = address.unicodeScalars.prefix(200).map { $0.properties.generalCategory == .control ? "?" : $0 }
-        return "`\(String(String.UnicodeScalarView(text)))`"
+        return "`\(oneLine(address, limit: 200))`"
     }
 }

@@ -63,7 +63,8 @@ extension GenerationBuilder {
             DiscoveryLink(
                 pool: pool, key: ModelVersionKey(model: model, version: version), settings: settings,
                 feed: DiscoveryFeed(
-                    scheme: settings.scheme, offload: workshop.environment.offload, inbox: workshop.environment.inbox),
+                    scheme: settings.scheme, whenEmpty: settings.whenEmpty, offload: workshop.environment.offload,
+                    inbox: workshop.environment.inbox),
                 instance: instance, table: table))
     }
 }

@@ -87,6 +87,24 @@ final class EndpointRegistry {
         return .success(made.endpoint)
     }
 
+    /// Places for the endpoints of a set, as far as there is room: those of the set that have one, and where that is.
+    func places(
+        for told: EndpointSet, addresses: [String: SocketAddress]
+    ) -> (taken: EndpointSet, endpoints: [UnsafeMutablePointer<Endpoint>]) {
+        var taken = told
+        var endpoints: [UnsafeMutablePointer<Endpoint>] = []
+        var refused: Set<String> = []
+        for member in told.members {
+            let text = member.settings.text
+            switch endpoint(for: member.settings, address: addresses[text]) {
+            case .success(let endpoint): endpoints.append(endpoint)
+            case .failure: refused.insert(text)
+            }
+        }
+        taken.leaveOut(refused)
+        return (taken, endpoints)
+    }
+
     private func place() -> (
         index: Int, life: UInt32, endpoint: UnsafeMutablePointer<Endpoint>, load: UnsafeMutablePointer<sluice_load>
     ) {

@@ -92,4 +92,24 @@ import Testing
         #expect(asked.count == count)
         #expect(registry.nextQuestion == EndpointRegistry.graceNs + EndpointRegistry.askAgainNs)
     }
+
+    @Test func whatFoundNoRoomIsTriedAgain() throws {
+        let registry = EndpointRegistry(workerCount: 1)
+        for index in 0..<EndpointRegistry.bound - 1 {
+            _ = try registry.endpoint(for: Self.settings("10.0.\(index >> 8).\(index & 255):80")).get()
+        }
+        let told = EndpointSet(
+            ["10.0.0.0:80", "10.9.9.1:80", "10.9.9.2:80"].map { ToldEndpoint(address: $0) }, scheme: .http, atMost: 10)
+        let (taken, endpoints) = registry.places(for: told, addresses: [:])
+        #expect(taken.members.map(\.settings.text) == ["http://10.0.0.0:80", "http://10.9.9.1:80"])
+        #expect(endpoints.map(\.pointee.text.text) == ["http://10.0.0.0:80", "http://10.9.9.1:80"])
+        let state = DiscoveryStore().state(of: ModelVersionKey(model: "m", version: "1"))
+        let news = DiscoveryFeed.News(set: told, sets: 1)
+        #expect(state.note(news, .keepLast, "m/1") == told)
+        state.applied(taken, [])
+        // The same set is no news, but for those that have no place yet.
+        #expect(state.note(news, .keepLast, "m/1") == told)
+        state.applied(told, [])
+        #expect(state.note(news, .keepLast, "m/1") == nil)
+    }
 }

@@ -34,6 +34,13 @@ import Testing
         #expect(!set.refused.contains { $0.contains("secret") })
     }
 
+    @Test func whatIsRefusedDeceivesNoTerminal() {
+        let address = "ftp://a\n\u{1B}[2J\u{202E}\u{200B}\u{2028}" + String(repeating: "x", count: 1_000)
+        let set = Self.set([ToldEndpoint(address: address)])
+        #expect(set.refused.count == 1)
+        #expect(set.refused.allSatisfy { $0.unicodeScalars.allSatisfy(isPlain) && $0.count < 400 })
+    }
+
     @Test func aPoolHasNoMoreThanItMay() {
         let set = Self.set((1...12).map { ToldEndpoint(address: "10.0.0.\($0):80") }, atMost: 5)
         #expect(set.members.count == 5)

@@ -1,0 +1,182 @@
+import CLinux
+import Configuration
+import Dispatch
+import Synchronization
+import Testing
+
+@testable import Host
+
+/// What a source tells reaches the control thread once, with each name resolved when it comes and not again.
+@Suite struct DiscoveryFeedTests {
+    /// A resolver that counts, and knows nothing once it is away.
+    final class Names: Sendable {
+        private let state = Mutex((asked: [String: Int](), isAway: false))
+
+        var asked: [String: Int] { state.withLock { $0.asked } }
+        func goAway() { state.withLock { $0.isAway = true } }
+
+        func resolve(_ host: String, _ port: UInt16) -> SocketAddress? {
+            let isAway = state.withLock { state in
+                state.asked[host, default: 0] += 1
+                return state.isAway
+            }
+            return isAway ? nil : SocketAddress.numeric(host: "127.0.0.1", port: port)
+        }
+    }
+
+    let inbox: ControlInbox
+    let names = Names()
+
+    init() throws { inbox = try #require(ControlInbox()) }
+
+    func feed(_ whenEmpty: Settings.Discovery.WhenEmpty = .keepLast) -> DiscoveryFeed {
+        let names = names
+        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, offload: OffloadPool(), inbox: inbox) {
+            names.resolve($0, $1)
+        }
+    }
+
+    /// The hosts of the set that a telling ends in.
+    func told(_ hosts: String..., by feed: DiscoveryFeed) -> [String] {
+        feed.tell(hosts.map { ToldEndpoint(address: "\($0):80") })
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        let news = feed.look()
+        let texts = news.set?.members.map(\.settings.text) ?? ["nothing came"]
+        #expect(texts.allSatisfy { news.addresses[$0] != nil })
+        return texts.map { String($0.dropFirst("http://".count).dropLast(":80".count)) }
+    }
+
+    @Test func aNameIsResolvedWhenItComesAndNotAgain() {
+        let feed = feed()
+        #expect(told("a.example", "b.example", by: feed) == ["a.example", "b.example"])
+        #expect(told("a.example", "b.example", by: feed) == ["a.example", "b.example"])
+        #expect(told("a.example", "b.example", "c.example", by: feed) == ["a.example", "b.example", "c.example"])
+        #expect(names.asked == ["a.example": 1, "b.example": 1, "c.example": 1])
+        // What has left is resolved anew when it is back.
+        #expect(told("a.example", by: feed) == ["a.example"])
+        #expect(told("a.example", "b.example", by: feed) == ["a.example", "b.example"])
+        #expect(names.asked == ["a.example": 1, "b.example": 2, "c.example": 1])
+    }
+
+    @Test func aResolverThatIsAwayTakesNoKnownNameOut() {
+        let feed = feed()
+        #expect(told("a.example", by: feed) == ["a.example"])
+        names.goAway()
+        #expect(told("a.example", "b.example", by: feed) == ["a.example"])
+        #expect(told("a.example", by: feed) == ["a.example"])
+        #expect(names.asked == ["a.example": 1, "b.example": 1])
+    }
+
+    @Test func aGenerationBeginsWithTheAddressesOfTheLast() throws {
+        names.goAway()
+        let feed = feed()
+        feed.know(["http://a.example:80": try #require(SocketAddress.numeric(host: "127.0.0.1", port: 80))])
+        #expect(told("a.example", by: feed) == ["a.example"])
+        #expect(names.asked.isEmpty)
+    }
+
+    @Test(arguments: Settings.Discovery.WhenEmpty.allCases)
+    func anEmptySetLeavesAddressesWhereItLeavesEndpoints(_ whenEmpty: Settings.Discovery.WhenEmpty) {
+        let feed = feed(whenEmpty)
+        #expect(told("a.example", by: feed) == ["a.example"])
+        #expect(told(by: feed) == [])
+        #expect(told("a.example", by: feed) == ["a.example"])
+        #expect(names.asked["a.example"] == (whenEmpty == .keepLast ? 1 : 2))
+    }
+
+    @Test func oneNoteIsEnoughUntilTheNextLook() {
+        let feed = feed()
+        for _ in 0..<3 { feed.tell([ToldEndpoint(address: "10.0.0.1:80")]) }
+        feed.fail("away")
+        #expect(inbox.take().count == 1)
+        let news = feed.look()
+        #expect(news.sets == 3 && news.failures == 1)
+        feed.fail("away")
+        #expect(inbox.take().count == 1)
+        _ = feed.look()
+        feed.close()
+        feed.tell([ToldEndpoint(address: "10.0.0.2:80")])
+        feed.fail("away")
+        #expect(inbox.take().isEmpty)
+        let rest = feed.look()
+        #expect(rest.set == nil && rest.sets == 0 && rest.failures == 0)
+    }
+
+    @Test func noMoreNamesAreResolvedOnceItIsClosed() {
+        let ended = DispatchSemaphore(value: 0)
+        let closing = Closing()
+        var feed: DiscoveryFeed? = Self.closedByItsResolver(closing, OnEnd(ended), inbox)
+        closing.feed.withLock { $0 = feed }
+        feed?.tell((0..<100).map { ToldEndpoint(address: "a\($0).example:80") })
+        feed = nil
+        ended.wait()
+        #expect(closing.asked.withLock { $0 } == 1)
+    }
+
+    /// The feed until the first question.
+    final class Closing: Sendable {
+        let feed = Mutex<DiscoveryFeed?>(nil)
+        let asked = Mutex(0)
+    }
+
+    /// Signals when the feed that holds it is gone, and so the job that asks for its names.
+    final class OnEnd: Sendable {
+        let ended: DispatchSemaphore
+        init(_ ended: DispatchSemaphore) { self.ended = ended }
+        deinit { ended.signal() }
+    }
+
+    static func closedByItsResolver(_ closing: Closing, _ end: OnEnd, _ inbox: ControlInbox) -> DiscoveryFeed {
+        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, offload: OffloadPool(), inbox: inbox) { _, _ in
+            withExtendedLifetime(end) {
+                closing.asked.withLock { $0 += 1 }
+                let feed = closing.feed.withLock { feed in
+                    defer { feed = nil }
+                    return feed
+                }
+                feed?.close()
+                return nil
+            }
+        }
+    }
+
+    // MARK: What is noted of it
+
+    /// What is in the way after a look at what a source said.
+    func trouble(_ says: (DiscoveryFeed) -> Void) -> String {
+        let feed = feed()
+        let state = DiscoveryStore().state(of: ModelVersionKey(model: "m", version: "1"))
+        feed.fail("before")
+        _ = state.note(feed.look(), .keepLast, "m/1")
+        #expect(state.trouble == "before")
+        says(feed)
+        _ = state.note(feed.look(), .keepLast, "m/1")
+        return state.trouble
+    }
+
+    @Test func theLastWordOfASourceCounts() {
+        let set = [ToldEndpoint(address: "10.0.0.1:80")]
+        #expect(trouble { _ in } == "before")
+        #expect(trouble { $0.tell(set) } == "")
+        #expect(
+            trouble {
+                $0.fail("away")
+                $0.tell(set)
+            } == "")
+        #expect(
+            trouble {
+                $0.tell(set)
+                $0.fail("away")
+            } == "away")
+        #expect(
+            trouble {
+                $0.tell([])
+                $0.fail("away")
+            } == "away")
+        #expect(
+            trouble {
+                $0.fail("away")
+                $0.tell([])
+            } == "the source names no endpoint; the last known ones are kept")
+    }
+}
