@@ -22,9 +22,14 @@ struct PrefixTable {
         setMask = UInt64(sets - 1)
     }
 
-    /// How endpoints stand in values: never 0. Ids that are 65,535 apart share one.
+    /// An id of the host's has the endpoint's place in the low half, and in the high one how many had the place before
+    /// it. 2^32 divided by this leaves 16,384, which is the number of places: the first three endpoints of every place
+    /// have tags of their own. Later ones may share a tag, and then one may be taken for the other.
+    private static let tags: UInt64 = 65_408
+
+    /// How endpoints stand in values: never 0.
     @inline(__always)
-    static func tag(_ id: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: id % 65_535) &+ 1 }
+    static func tag(_ id: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: id % tags) &+ 1 }
 
     /// Of a moment in nanoseconds: steps of 17 s, which come around after 13 days.
     @inline(__always)

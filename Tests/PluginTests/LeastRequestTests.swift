@@ -133,7 +133,10 @@ final class FakePool {
         self.init(Array(repeating: (inFlight: 0, weight: 1), count: count), eligible: eligible)
     }
 
-    init(_ endpoints: [(inFlight: UInt32, weight: UInt32)], names: [String], eligible: Set<Int>? = nil) {
+    init(
+        _ endpoints: [(inFlight: UInt32, weight: UInt32)], names: [String], ids: [UInt64]? = nil,
+        eligible: Set<Int>? = nil
+    ) {
         self.names = names
         let texts = texts
         let loads = texts.mutable(
@@ -146,8 +149,8 @@ final class FakePool {
         self.loads = loads
         let list = endpoints.enumerated().map { index, endpoint in
             sluice_endpoint(
-                id: names[index].utf8.reduce(7) { $0 &* 31 &+ UInt64($1) }, address: texts.bytes(names[index]),
-                weight: endpoint.weight, reserved: 0,
+                id: ids?[index] ?? names[index].utf8.reduce(7) { $0 &* 31 &+ UInt64($1) },
+                address: texts.bytes(names[index]), weight: endpoint.weight, reserved: 0,
                 load: UnsafePointer(loads + index))
         }
         var bits = [UInt64](repeating: 0, count: (endpoints.count + 63) / 64)

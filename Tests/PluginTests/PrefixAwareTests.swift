@@ -52,6 +52,26 @@ import Testing
         }
     }
 
+    /// An id tells the place and how many had it before: neighbours are not taken for each other.
+    @Test func endpointsOfPlacesThatWereUsedBeforeAreToldApart() throws {
+        let ids = (UInt64(0)..<3).flatMap { life in [UInt64(0), 1, 2, 16_383].map { life << 32 | $0 } }
+        let pool = FakePool(
+            ids.map { _ in (inFlight: 0, weight: 1) }, names: ids.indices.map { "10.0.0.\($0):80" }, ids: ids)
+        let balancer = try balancer(pool)
+        let first = ids.indices.map { balancer.pick(pool, exchange(UInt64($0 + 1), prompt("prompt \($0)"))) }
+        #expect(Set(first).count == ids.count)
+        let second = ids.indices.map { balancer.pick(pool, exchange(UInt64($0 + 100), prompt("prompt \($0)"))) }
+        #expect(second == first)
+    }
+
+    @Test func aLargePoolIsComparedFromAnywhere() throws {
+        let pool = FakePool(count: 1_000)
+        let balancer = try balancer(pool)
+        let picked = (0..<200).map { _ in balancer.pick(pool, FakeExchange()) }
+        #expect(Set(picked).count > 100)
+        #expect(picked.contains { $0 < 300 } && picked.contains { $0 >= 700 })
+    }
+
     @Test func aCrowdedEndpointIsPassedOver() throws {
         let pool = pool([0, 0, 0, 0])
         let balancer = try balancer(pool)

@@ -25,7 +25,7 @@ struct EndpointTable {
             (members + index).initialize(to: entry.member)
             (endpoints + index).initialize(
                 to: sluice_endpoint(
-                    id: UInt64(target.pointee.index), address: target.pointee.text, weight: entry.weight, reserved: 0,
+                    id: target.pointee.id, address: target.pointee.text, weight: entry.weight, reserved: 0,
                     load: UnsafePointer(target.pointee.load)))
             (targets + index).initialize(to: target)
             (metrics + index).initialize(to: entry.metrics)

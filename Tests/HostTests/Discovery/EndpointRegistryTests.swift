@@ -31,6 +31,30 @@ import Testing
         #expect(second.pointee.id != id)
     }
 
+    /// A plugin that keeps something by id must not take the next endpoint of a place for the one before.
+    @Test func pluginsAreToldAnotherIdWhenAPlaceIsUsedAgain() throws {
+        func told(_ endpoint: UnsafeMutablePointer<Endpoint>) -> UInt64 {
+            let member = UnsafeMutablePointer<PoolMember>.allocate(capacity: 1)
+            member.initialize(to: PoolMember())
+            defer { member.deallocate() }
+            let table = EndpointTable([
+                PoolEndpoint(endpoint: endpoint, member: member, weight: 1, zone: "", metrics: 0)
+            ])
+            defer { table.deallocate() }
+            return table.endpoints[0].id
+        }
+        let registry = EndpointRegistry(workerCount: 1)
+        let first = try registry.endpoint(for: Self.settings("127.0.0.1:1")).get()
+        let id = told(first)
+        #expect(id == first.pointee.id)
+        registry.sweep(inUse: [], now: 0)
+        for question in registry.questions(now: EndpointRegistry.graceNs) { _ = registry.forgotten(question) }
+        let second = try registry.endpoint(for: Self.settings("127.0.0.1:2")).get()
+        #expect(second == first)
+        #expect(told(second) == second.pointee.id)
+        #expect(told(second) != id)
+    }
+
     @Test func whoComesBackKeepsItsPlace() throws {
         let registry = EndpointRegistry(workerCount: 1)
         let first = try registry.endpoint(for: Self.settings("127.0.0.1:1")).get()

@@ -35,7 +35,7 @@ public struct Endpoint: ListElement {
     @inlinable @inline(__always)
     public init(_ pointer: UnsafePointer<sluice_endpoint>) { self.pointer = pointer }
 
-    /// The same in every generation for the same address.
+    /// The same in every generation for the same address; no two addresses ever have the same.
     @inlinable public var id: UInt64 { pointer.pointee.id }
     /// As configured.
     @inlinable public var address: Bytes { Bytes(pointer.pointee.address) }

@@ -692,7 +692,7 @@ static inline uint32_t sluice_load_u32(const uint32_t *value) { return *(const v
 static inline uint64_t sluice_load_u64(const uint64_t *value) { return *(const volatile uint64_t *)value; }
 
 typedef struct sluice_endpoint_1 {
-  uint64_t id;           /* the same in every generation for the same address */
+  uint64_t id;           /* the same in every generation for the same address; no two addresses ever have the same */
   sluice_bytes address;  /* as configured */
   uint32_t weight;
   uint32_t reserved;
