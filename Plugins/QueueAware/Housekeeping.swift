@@ -6,9 +6,6 @@ final class Housekeeping: TimerTarget {
     private let host: Host
     private let table: ReportTable
     private let scraper: Scraper?
-    /// When the next round is due, in nanoseconds: a word that all generations of the pool share, so that one of them
-    /// scrapes while the old and the new are both there.
-    private let due: SharedCounters
     /// Nanoseconds.
     private let interval: UInt64
     private let maxAge: UInt32
@@ -20,14 +17,13 @@ final class Housekeeping: TimerTarget {
     private var said: String?
 
     init(
-        _ context: Context, _ table: ReportTable, _ scraper: Scraper?, pool: String, interval: UInt32, maxAge: UInt32
+        _ context: Context, _ table: ReportTable, _ scraper: Scraper?, interval: UInt32, maxAge: UInt32
     ) throws(PluginError) {
         host = context.host
         self.table = table
         self.scraper = scraper
         self.interval = UInt64(interval) * 1_000_000
         self.maxAge = maxAge
-        due = try context.state.counters("due/\(pool)", count: 1)
         let labels = [("model", context.model), ("version", context.version)]
         pages = try context.metrics.counter(
             "pages_total", "Pages of metrics that told an endpoint's load.", labels: labels)
@@ -37,7 +33,7 @@ final class Housekeeping: TimerTarget {
             "known_endpoints", "Endpoints whose load is known and not too old.", labels: labels)
     }
 
-    /// Milliseconds until the first round: as soon as the worker has taken the generation over.
+    /// Nanoseconds until the first round: as soon as the worker has taken the generation over.
     static let firstDelay: UInt64 = 1_000_000
 
     func begin() { _ = host.timers.start(after: Self.firstDelay, self) }
@@ -51,8 +47,7 @@ final class Housekeeping: TimerTarget {
         known.set(Double(slots.count { $0 >= 0 && table.report(at: $0).isFresh(at: time, limit: maxAge) }))
         guard let scraper else { return }
         tell(scraper)
-        let next = due.load(0)
-        guard next <= now, due.exchange(0, expected: next, desired: now &+ interval) == next else { return }
+        guard table.takesRound(at: now, interval: interval) else { return }
         guard scraper.begin(at: time) else { return }
         if !host.offload.run(scraper) { scraper.abandon() }
     }

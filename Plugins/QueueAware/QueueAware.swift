@@ -40,9 +40,9 @@ struct QueueAware: Balancer {
         options = try Options(context)
         asks = options.headers.map { !$0.ask.isEmpty } ?? false
         host = context.host
-        let pool = "\(context.model)/\(context.version)"
         table = try ReportTable(
-            context.state, name: pool, endpoints: options.maxEndpoints, maxAge: options.maxAge)
+            context.state, name: "\(context.model)/\(context.version)", endpoints: options.maxEndpoints,
+            maxAge: options.maxAge)
         let labels = [("model", context.model), ("version", context.version)]
         blindPicks = try context.metrics.counter(
             "blind_picks_total", "Picks for which no endpoint's load was known: by least request.",
@@ -61,7 +61,7 @@ struct QueueAware: Balancer {
         }
         scraper = made
         housekeeping = try Housekeeping(
-            context, table, made, pool: pool, interval: options.scrape?.interval ?? 1_000, maxAge: options.maxAge)
+            context, table, made, interval: options.scrape?.interval ?? 1_000, maxAge: options.maxAge)
         housekeeping?.begin()
     }
 

@@ -1,8 +1,8 @@
 /// What an endpoint last said of its load, in one word, so that workers exchange it without a lock.
 ///
 /// From the top: 32 bits of time in milliseconds, 0 for nothing; 20 bits of queue depth; 12 bits of cache use. Time
-/// wraps after 49.7 days: an endpoint that has been silent for just that long passes for fresh, once, until it ages
-/// again.
+/// wraps after 49.7 days: an endpoint that has been silent for just that long passes for fresh for `aheadAtMost` and as
+/// long as a report counts, then it is old again.
 struct Report {
     /// Nobody counts so many waiting requests; more are as bad as these.
     static let queueAtMost: UInt64 = (1 << 20) - 2
@@ -10,6 +10,10 @@ struct Report {
     /// Cache use in steps of 1/4000.
     private static let steps = 4000.0
     private static let noCache: UInt64 = (1 << 12) - 1
+
+    /// Milliseconds that a report may be ahead of who reads it: another worker wrote it after this one had looked at
+    /// the clock. More than a worker is ever kept from running in between.
+    private static let aheadAtMost: UInt32 = 10_000
 
     let word: UInt64
 
@@ -43,14 +47,19 @@ struct Report {
     func isFresh(at now: UInt32, limit: UInt32) -> Bool {
         let time = UInt32(truncatingIfNeeded: word >> 32)
         guard time != 0, word & 0xFFFF_FFFF != Self.noQueue << 12 | Self.noCache else { return false }
-        let age = Int32(bitPattern: now &- time)
-        return age <= 0 || UInt32(bitPattern: age) <= limit
+        return Self.age(of: time, at: now) <= limit
     }
 
     /// Milliseconds since it was written, or since its place was taken; `UInt32.max` when nobody has.
     func age(at now: UInt32) -> UInt32 {
         let time = UInt32(truncatingIfNeeded: word >> 32)
-        return time == 0 ? UInt32.max : UInt32(bitPattern: max(Int32(bitPattern: now &- time), 0))
+        return time == 0 ? UInt32.max : Self.age(of: time, at: now)
+    }
+
+    @inline(__always)
+    private static func age(of time: UInt32, at now: UInt32) -> UInt32 {
+        let age = now &- time
+        return age > UInt32.max - aheadAtMost ? 0 : age
     }
 
     /// Requests that wait; 0 when it was not said.

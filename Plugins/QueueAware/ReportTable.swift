@@ -11,7 +11,10 @@ struct ReportTable {
     /// A table half full at most has hardly a longer run of taken places.
     private static let probes = 32
 
+    /// Two a place, and behind them when the next round of scraping is due. One block for both: the host keeps 256 for
+    /// a plugin, and each pool takes its own.
     private let words: SharedCounters
+    private let due: Int
     private let mask: UInt64
     private let maxAge: UInt32
 
@@ -21,16 +24,20 @@ struct ReportTable {
     init(_ state: StateBlocks, name: String, endpoints: Int, maxAge: UInt32) throws(PluginError) {
         var places = 32
         while places < endpoints * 2 { places *= 2 }
-        words = try state.counters("reports/\(name)", count: places * 2)
+        words = try state.counters("reports/\(name)", count: places * 2 + 1)
+        due = places * 2
         mask = UInt64(places - 1)
         self.maxAge = maxAge
     }
 
+    /// Where the search for an endpoint's place begins. Fibonacci hashing: ids follow one another, in the low half or,
+    /// where an endpoint has taken the place of another, in the high one.
+    private func start(of id: UInt64) -> UInt64 { (id &* 0x9E37_79B9_7F4A_7C15) >> 32 }
+
     /// The place of an endpoint, which is taken for it when it has none; nil when the table is full.
     func place(of id: UInt64, now: UInt32) -> Int? {
         let owner = id &+ 1
-        // Fibonacci hashing: ids are small numbers in a row.
-        let start = id &* 0x9E37_79B9_7F4A_7C15 >> 32
+        let start = start(of: id)
         var free: Int?
         for step in 0..<Self.probes {
             let place = Int((start &+ UInt64(step)) & mask)
@@ -56,7 +63,7 @@ struct ReportTable {
 
     /// Says that an endpoint is still there, however long it has been silent: it keeps its place.
     func keep(_ id: UInt64, now: UInt32) {
-        let start = id &* 0x9E37_79B9_7F4A_7C15 >> 32
+        let start = start(of: id)
         for step in 0..<Self.probes {
             let place = Int((start &+ UInt64(step)) & mask)
             let found = words.load(place &* 2)
@@ -67,6 +74,13 @@ struct ReportTable {
             }
             return
         }
+    }
+
+    /// True for one caller in an interval, of all generations that have this table: one of them scrapes while the old
+    /// and the new are both there. In nanoseconds.
+    func takesRound(at now: UInt64, interval: UInt64) -> Bool {
+        let next = words.load(due)
+        return next <= now && words.exchange(due, expected: next, desired: now &+ interval) == next
     }
 
     @inline(__always)

@@ -175,6 +175,8 @@ final class FakeHost {
 
     func resume(_ token: UInt64) { resumed.append(token) }
 
+    var stateBlockCount: Int { stateBlocks.count }
+
     func stateBlock(_ name: String, _ size: Int) -> UnsafeMutableRawPointer? {
         let key = "\(name)/\(size)"
         if let block = stateBlocks[key] { return block }

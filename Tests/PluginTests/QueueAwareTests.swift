@@ -82,7 +82,7 @@ import Testing
         let old = WatchedPool((0..<32).map { "http://h\($0):1" }, inFlight: [UInt32](repeating: 0, count: 32))
         let before = try Watcher(host, config, old)
         for index in 0..<32 { before.answer(index, [("x-queue", "9")]) }
-        let new = WatchedPool(["http://x:1", "http://y:1"], inFlight: [1, 0], firstID: 100)
+        let new = WatchedPool(["http://x:1", "http://y:1"], inFlight: [1, 0], ids: [100, 101])
         let after = try Watcher(host, config, new)
         after.answer(0, [("x-queue", "0")])
         after.answer(1, [("x-queue", "5")])
@@ -92,6 +92,53 @@ import Testing
         after.answer(0, [("x-queue", "0")])
         after.answer(1, [("x-queue", "5")])
         #expect(after.pick() == 0)
+    }
+
+    /// The clock of reports comes around after 49.7 days, and looks like one that runs backwards for half of these.
+    @Test(arguments: [1, 24, 25, 30, 40, 49] as [UInt64]) func aReportOfDaysAgoIsOld(_ days: UInt64) throws {
+        let config: ConfigTree = ["headers": ["queue": "x-queue"], "max_endpoints": 1, "max_age_ms": 600_000]
+        let old = WatchedPool((0..<32).map { "http://h\($0):1" }, inFlight: [2, 1] + [UInt32](repeating: 3, count: 30))
+        // Not the first worker, which has a timer.
+        let before = try Watcher(host, config, old, worker: 1)
+        for index in 0..<32 { before.answer(index, [("x-queue", index == 1 ? "50" : "0")]) }
+        #expect(before.pick() == 0)
+        host.advance(by: days * 86_400_000_000_000)
+        #expect(before.pick() == 1)
+        #expect(host.metric("blind_picks_total")?.value == 1)
+        // The places of those that are gone go to others.
+        let new = WatchedPool(["http://x:1", "http://y:1"], inFlight: [1, 0], ids: [100, 101])
+        let after = try Watcher(host, config, new, worker: 1)
+        after.answer(0, [("x-queue", "0")])
+        after.answer(1, [("x-queue", "5")])
+        #expect(after.pick() == 0)
+    }
+
+    /// Another worker wrote it after this one had looked at the clock.
+    @Test func aReportFromAMomentAheadIsFresh() throws {
+        let pool = WatchedPool(["http://a:1", "http://b:1"], inFlight: [2, 1])
+        let balancer = try Watcher(host, ["headers": ["queue": "x-queue"]], pool, worker: 1)
+        balancer.answer(0, [("x-queue", "0")])
+        balancer.answer(1, [("x-queue", "50")])
+        host.monotonic -= 5_000_000
+        #expect(balancer.pick() == 0)
+    }
+
+    /// Ids of endpoints that had one place after another differ in their high half alone.
+    @Test func endpointsOfOnePlaceHavePlacesOfTheirOwn() throws {
+        let pool = WatchedPool(
+            (0..<40).map { "http://h\($0):1" }, inFlight: [UInt32](repeating: 0, count: 40),
+            ids: (0..<40).map { $0 << 32 | 7 })
+        let balancer = try Watcher(host, ["headers": ["queue": "x-queue"], "max_endpoints": 40], pool)
+        for index in 0..<40 { balancer.answer(index, [("x-queue", "1")]) }
+        host.advance(by: 2_000_000)
+        #expect(host.metric("known_endpoints")?.value == 40)
+    }
+
+    /// The host has a bound for them.
+    @Test func aPoolTakesOneBlockOfState() throws {
+        let pool = WatchedPool(["http://a:1"], inFlight: [0])
+        _ = try (0..<2).map { try Watcher(host, ["headers": [:], "scrape": [:]], pool, worker: UInt32($0)) }
+        #expect(host.stateBlockCount == 1)
     }
 
     @Test func ofAThousandOneOfTheBestIsTaken() throws {

@@ -8,7 +8,8 @@ final class WatchedPool {
     let endpoints: UnsafePointer<sluice_endpoint>?
     let count: Int
 
-    init(_ addresses: [String], inFlight: [UInt32], firstID: Int = 0) {
+    /// Ids count from 0 on where none are given.
+    init(_ addresses: [String], inFlight: [UInt32], ids: [UInt64]? = nil) {
         let texts = texts
         let loads = texts.mutable(
             inFlight.map { count in
@@ -22,7 +23,7 @@ final class WatchedPool {
         endpoints = texts.array(
             addresses.enumerated().map { index, address in
                 sluice_endpoint(
-                    id: UInt64(firstID + index), address: texts.bytes(address), weight: 1, reserved: 0,
+                    id: ids?[index] ?? UInt64(index), address: texts.bytes(address), weight: 1, reserved: 0,
                     load: UnsafePointer(loads + index))
             })
     }
