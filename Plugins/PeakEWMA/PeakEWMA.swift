@@ -48,13 +48,13 @@ struct PeakEWMA: Balancer, ~Copyable {
         purpose = Array("\(context.model)\u{0}\(context.version)".utf8).withUnsafeBytes { XXHash64.hash($0) }
         numbers = SplitMix64(seed: context.seed)
         pool = EndpointTable()
-        pairs = PairDraw(weights: [])
+        pairs = PairDraw(EndpointTable())
         book = LatencyBook(EndpointTable(), of: purpose, in: costs, decay: decay)
     }
 
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
         pool = EndpointTable(endpoints)
-        pairs = PairDraw(weights: endpoints.weights)
+        pairs = PairDraw(pool)
         book = LatencyBook(pool, of: purpose, in: costs, decay: decay)
     }
 

@@ -17,12 +17,12 @@ struct PowerOfTwo: Balancer, ~Copyable {
         try context.config.allow([])
         numbers = SplitMix64(seed: context.seed)
         pool = EndpointTable()
-        pairs = PairDraw(weights: [])
+        pairs = PairDraw(EndpointTable())
     }
 
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
         pool = EndpointTable(endpoints)
-        pairs = PairDraw(weights: endpoints.weights)
+        pairs = PairDraw(pool)
     }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {

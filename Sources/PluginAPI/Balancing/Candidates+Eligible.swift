@@ -44,9 +44,12 @@ public struct PairDraw: ~Copyable {
     @usableFromInline let table: AliasTable
     @usableFromInline let isUniform: Bool
 
-    public init(weights: [UInt32]) {
-        table = AliasTable(weights: weights.map { max($0, 1) })
-        isUniform = Set(weights.map { max($0, 1) }).count <= 1
+    public init(_ pool: borrowing EndpointTable) {
+        isUniform = pool.isUniform
+        var weights: [UInt32] = []
+        // Where all weigh the same the table is not looked at.
+        if !pool.isUniform { for index in 0..<pool.count { weights.append(pool.weight(index)) } }
+        table = AliasTable(weights: weights)
     }
 
     /// Both are the same when only one may be taken.
@@ -61,7 +64,7 @@ public struct PairDraw: ~Copyable {
             let first = weighted(candidates, &numbers, besides: -1)
             if first >= 0 {
                 let second = weighted(candidates, &numbers, besides: first)
-                return (first, second >= 0 ? second : candidates.firstEligible(from: first &+ 1))
+                return (first, second >= 0 ? second : other(than: first, candidates, &numbers))
             }
         }
         if !candidates.allEligible, eligible &* 2 > candidates.count {
@@ -74,6 +77,15 @@ public struct PairDraw: ~Copyable {
         let first = numbers.below(eligible)
         let other = numbers.below(eligible &- 1)
         return (candidates.eligible(rank: first), candidates.eligible(rank: other >= first ? other &+ 1 : other))
+    }
+
+    /// Any of the others, all as likely. There is one.
+    @inlinable
+    func other(than first: Int, _ candidates: Candidates, _ numbers: inout SplitMix64) -> Int {
+        let rank = numbers.below(candidates.eligibleCount &- 1)
+        let index = candidates.eligible(rank: rank)
+        // From `first` on the ranks of the others are one less than among all.
+        return index < first ? index : candidates.eligible(rank: rank &+ 1)
     }
 
     /// -1 when the tries are used up.

@@ -53,6 +53,16 @@ import Testing
         #expect(counts(balancer, FakePool(count: 1), 3) == [3])
     }
 
+    /// By weight the same one is drawn again and again. The other is any of the rest, not the next in the list.
+    @Test func whereOneOutweighsAllTheSecondIsAnyOther() throws {
+        let pool = FakePool((0..<6).map { (inFlight: $0 == 2 ? 1 : 0, weight: $0 == 2 ? 1_000_000_000 : 1) })
+        let seen = counts(try BalancerUnderTest("PowerOfTwo", host), pool, 10_000)
+        #expect([0, 1, 3, 4, 5].allSatisfy { (1_700...2_300).contains(seen[$0]) }, "\(seen)")
+        pool.allow([0, 2, 5])
+        let some = counts(try BalancerUnderTest("PowerOfTwo", host), pool, 4_000)
+        #expect([0, 5].allSatisfy { (1_700...2_300).contains(some[$0]) }, "\(some)")
+    }
+
     @Test func refusesConfiguration() throws {
         let table = try LoadedPlugin("PowerOfTwo").table(SLUICE_BALANCER, as: sluice_balancer.self)
         #expect(host.create(table.pointee.base, config: ["choices": 3]).status == SLUICE_INVALID_ARGUMENT)
