@@ -215,8 +215,8 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
     case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
-    case "QueueAware": ["LoadReports"]
-    case "PrefixAware": ["PromptPrefix"]
+    case "QueueAware": ["LoadReports", "SluiceBalancing"]
+    case "PrefixAware": ["PromptPrefix", "SluiceBalancing"]
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]

@@ -10,16 +10,12 @@ import SluicePlugin
 struct Maglev: Balancer, ~Copyable {
     static let plugin = PluginDescription(name: "maglev", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    /// Entries that are passed over before the rest of the pool is asked by rendezvous hashing, which takes a step for
-    /// each endpoint that is left: some 1 µs here.
-    private static var stepsAtMost: Int { 512 }
     /// The smallest prime above the largest pool: every endpoint has an entry.
     private static var sizeAtLeast: Int64 { 4_099 }
 
     private let tableSize: Int
     private var key: HashKey
-    private var pool: EndpointTable
-    private var table: MaglevTable
+    private var pool: HashedPool<MaglevTable>
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
@@ -36,27 +32,17 @@ struct Maglev: Balancer, ~Copyable {
         }
         self.key = key
         tableSize = size
-        pool = EndpointTable()
-        table = MaglevTable(names: [], weights: [])
+        pool = HashedPool(MaglevTable(names: [], weights: []))
     }
 
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
-        let isBuilt = pool.isBuilt(from: endpoints)
-        pool = EndpointTable(endpoints)
-        if isBuilt { return }
-        table = MaglevTable(names: endpoints.names, weights: endpoints.weights, size: tableSize)
+        let size = tableSize
+        pool.replace(endpoints) { MaglevTable(names: $0, weights: $1, size: size) }
     }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
         if pool.count != candidates.count { endpointsChanged(candidates.endpoints) }
-        let hash = key.hash(request, exchange)
-        var place = table.place(of: hash)
-        for _ in 0..<Self.stepsAtMost {
-            let owner = table.owner(at: place)
-            if candidates.isEligible(owner) { return owner }
-            place = table.next(after: place)
-        }
-        return Rendezvous.owner(of: hash, among: pool.identities, count: pool.count, eligible: candidates.words) ?? 0
+        return pool.owner(of: key.hash(request, exchange), among: candidates)
     }
 }
 

@@ -1,3 +1,4 @@
+import SluiceBalancing
 import SluicePlugin
 
 /// Prompts that begin alike go where the beginning is still in the cache of attention keys and values.
@@ -22,8 +23,7 @@ struct PrefixAware: Balancer {
     private let table: PrefixTable
     private let prompts: PromptHashes
     private var index = EndpointIndex()
-    private var start: Int
-    private var random: UInt64
+    private var start: SearchStart
     private let warm: Counter
     private let cold: Counter
     private let crowded: Counter
@@ -35,8 +35,7 @@ struct PrefixAware: Balancer {
         options = try Options(context)
         table = try PrefixTable(
             context.state, name: "\(context.model)/\(context.version)", entries: options.entries)
-        start = context.worker ?? 0
-        random = UInt64(start) &* 0x9E37_79B9_7F4A_7C15 | 1
+        start = SearchStart(context, looksAtMost: Self.looksAtMost)
         let metrics = context.metrics
         let labels = [("model", context.model), ("version", context.version)]
         warm = try metrics.counter(
@@ -136,7 +135,7 @@ struct PrefixAware: Balancer {
     private mutating func survey(_ candidates: Candidates) -> Survey {
         let endpoints = candidates.endpoints
         let count = endpoints.count
-        var place = nextStart(count)
+        var place = start.next(of: count)
         var looks = min(candidates.eligibleCount, Self.looksAtMost)
         var survey = Survey()
         var bestLoad: Float = 0
@@ -160,19 +159,6 @@ struct PrefixAware: Balancer {
             place = place &+ 1 < count ? place &+ 1 : 0
         }
         return survey
-    }
-
-    /// One further each time, so that ties go around; anywhere, when not all endpoints are looked at.
-    private mutating func nextStart(_ count: Int) -> Int {
-        if count <= Self.looksAtMost {
-            start = start &+ 1 < count ? start &+ 1 : 0
-            return start
-        }
-        // xorshift64 (Marsaglia, 2003), and the high bits scaled to the range.
-        random ^= random &<< 13
-        random ^= random &>> 7
-        random ^= random &<< 17
-        return Int(((random &>> 32) &* UInt64(count)) &>> 32)
     }
 }
 

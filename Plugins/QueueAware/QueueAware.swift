@@ -1,4 +1,5 @@
 import LoadReports
+import SluiceBalancing
 import SluicePlugin
 
 /// The endpoint with the least to do, by what the endpoints themselves say: how many requests wait there, from whatever
@@ -20,7 +21,7 @@ struct QueueAware: Balancer {
     /// Endpoints that one pick looks at. Of more, as many from a random place on: the least of 64 is hardly worse than
     /// the least of all (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001, shows how little
     /// each further choice adds), and 1,000 would take several times a microsecond.
-    static let looksAtMost = 64
+    private static let looksAtMost = 64
 
     private let host: Host
     private let options: Options
@@ -33,8 +34,7 @@ struct QueueAware: Balancer {
     private let blindPicks: Counter
     /// Of each endpoint its id and its place in the table, -1 without one.
     private var places: [(id: UInt64, slot: Int)] = []
-    private var start: Int
-    private var random: UInt64
+    private var start: SearchStart
 
     init(_ context: Context) throws(PluginError) {
         options = try Options(context)
@@ -47,9 +47,7 @@ struct QueueAware: Balancer {
         blindPicks = try context.metrics.counter(
             "blind_picks_total", "Picks for which no endpoint's load was known: by least request.",
             labels: labels)
-        start = context.worker ?? 0
-        // Any odd number will do; workers shall not look at the same endpoints at once.
-        random = UInt64(start) &* 0x9E37_79B9_7F4A_7C15 | 1
+        start = SearchStart(context, looksAtMost: Self.looksAtMost)
         guard context.worker == nil || context.worker == 0 else {
             scraper = nil
             housekeeping = nil
@@ -89,7 +87,7 @@ struct QueueAware: Balancer {
         let now = Report.time(nanoseconds: host.clock.monotonic)
         let endpoints = candidates.endpoints
         let count = endpoints.count
-        var index = nextStart(count)
+        var index = start.next(of: count)
         var looks = min(candidates.eligibleCount, Self.looksAtMost)
         var known = Lowest()
         var unknown = Lowest()
@@ -164,20 +162,6 @@ struct QueueAware: Balancer {
     private func report(_ index: Int) -> Report {
         guard index < places.count, places[index].slot >= 0 else { return Report(word: 0) }
         return table.report(at: places[index].slot)
-    }
-
-    /// One further each time, so that ties go around; anywhere, when not all endpoints are looked at.
-    @inline(__always)
-    private mutating func nextStart(_ count: Int) -> Int {
-        if count <= Self.looksAtMost {
-            start = start &+ 1 < count ? start &+ 1 : 0
-            return start
-        }
-        // xorshift64 (Marsaglia, 2003), and the high bits scaled to the range.
-        random ^= random &<< 13
-        random ^= random &>> 7
-        random ^= random &<< 17
-        return Int(((random &>> 32) &* UInt64(count)) &>> 32)
     }
 
     // MARK: What answers tell
