@@ -31,12 +31,21 @@ public struct KetamaRing: ~Copyable {
         let digests = max(min(pointsPerOwner / 4, Self.pointsAtMost / 4 / max(count, 1)), 1)
         var keyed: [UInt64] = []
         keyed.reserveCapacity(count * digests * 4)
+        // One for all: a worker makes a ring while its requests wait.
+        var text: [UInt8] = []
         for index in 0..<count {
             // At most 2^18 digests of all, times a weight: below 2^50.
             let share = Int(UInt64(digests * count) * UInt64(max(weights[index], 1)) / total)
             for digest in 0..<max(share, 1) {
-                let words = MD5.digest(names[index] + Array("-\(digest)".utf8))
-                for word in [words.0, words.1, words.2, words.3] { keyed.append(UInt64(word) << 16 | UInt64(index)) }
+                text.removeAll(keepingCapacity: true)
+                text += names[index]
+                text.append(UInt8(ascii: "-"))
+                Self.append(digest, to: &text)
+                let words = MD5.digest(padding: &text)
+                keyed.append(UInt64(words.0) << 16 | UInt64(index))
+                keyed.append(UInt64(words.1) << 16 | UInt64(index))
+                keyed.append(UInt64(words.2) << 16 | UInt64(index))
+                keyed.append(UInt64(words.3) << 16 | UInt64(index))
             }
         }
         keyed.sort()
@@ -57,6 +66,16 @@ public struct KetamaRing: ~Copyable {
         for bucket in 0..<(1 << Int(bits)) {
             while next < keyed.count, Int(points[next] >> shift) < bucket { next += 1 }
             (buckets + bucket).initialize(to: UInt32(next))
+        }
+    }
+
+    /// In decimal.
+    private static func append(_ number: Int, to text: inout [UInt8]) {
+        var unit = 1
+        while number / unit >= 10 { unit *= 10 }
+        while unit > 0 {
+            text.append(UInt8(ascii: "0") + UInt8(number / unit % 10))
+            unit /= 10
         }
     }
 

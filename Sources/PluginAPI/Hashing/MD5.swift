@@ -14,15 +14,15 @@ enum MD5 {
         0x6FA8_7E4F, 0xFE2C_E6E0, 0xA301_4314, 0x4E08_11A1, 0xF753_7E82, 0xBD3A_F235, 0x2AD7_D2BB, 0xEB86_D391,
     ]
 
-    /// The digest as four words, each of four bytes with the lowest first.
-    static func digest(_ text: [UInt8]) -> (UInt32, UInt32, UInt32, UInt32) {
-        var padded = text
-        padded.append(0x80)
-        while padded.count % 64 != 56 { padded.append(0) }
+    /// The digest as four words, each of four bytes with the lowest first. The text is padded in its own memory, so
+    /// that whoever has many makes them in one array.
+    static func digest(padding text: inout [UInt8]) -> (UInt32, UInt32, UInt32, UInt32) {
         let bits = UInt64(text.count) &* 8
-        for byte in 0..<8 { padded.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * byte))) }
+        text.append(0x80)
+        while text.count % 64 != 56 { text.append(0) }
+        for byte in 0..<8 { text.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * byte))) }
         var state: (UInt32, UInt32, UInt32, UInt32) = (0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476)
-        padded.withUnsafeBytes { bytes in
+        text.withUnsafeBytes { bytes in
             for block in stride(from: 0, to: bytes.count, by: 64) { add(bytes, at: block, to: &state) }
         }
         return state
