@@ -9,8 +9,8 @@ import SluicePlugin
 struct PeakEWMA: Balancer, ~Copyable {
     static let plugin = PluginDescription(name: "peak-ewma", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    /// What failures one after another may make of a cost, times the usual latency: with the default decay such an
-    /// endpoint is back at its share after some 45 s.
+    /// What failures one after another may make of a cost, times the usual latency or the failure's own, whichever is
+    /// greater: with the default decay an endpoint that fails quickly is back at its share after some 45 s.
     private static var penaltyAtMost: Double { 100 }
     /// The load of an endpoint that was never heard of and is being tried: more than any logarithm of a 64-bit number.
     private static var untried: Double { 1_000 }

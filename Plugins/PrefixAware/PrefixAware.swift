@@ -41,7 +41,8 @@ struct PrefixAware: Balancer {
         warm = try metrics.counter(
             "warm_picks_total", "Picks of an endpoint that has seen the prompt's prefix.", labels: labels)
         cold = try metrics.counter(
-            "cold_picks_total", "Picks for prompts whose prefix no endpoint has seen.", labels: labels)
+            "cold_picks_total", "Picks for prompts of which no endpoint that may be taken has seen enough.",
+            labels: labels)
         crowded = try metrics.counter(
             "crowded_picks_total", "Picks that passed over warm endpoints for their load.",
             labels: labels)

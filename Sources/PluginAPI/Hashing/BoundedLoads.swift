@@ -75,10 +75,6 @@ public struct BoundedLoads: ~Copyable {
         loads[index] = load
     }
 
-    /// The load that was told last.
-    @inlinable
-    public func load(_ index: Int) -> UInt32 { loads[index] }
-
     /// Whether one unit more fits at owner `index`, which must be in range.
     @inlinable
     public func hasRoom(_ index: Int) -> Bool {

@@ -9,7 +9,7 @@ public struct AnswerHead {
     @inlinable @inline(__always)
     public init(_ pointer: UnsafePointer<sluice_answer_head>) { self.pointer = pointer }
 
-    /// Index at the time of `pick`.
+    /// Index into the endpoints that were told last; one that has left since is not told of.
     @inlinable public var endpoint: Int { Int(pointer.pointee.endpoint) }
     @inlinable public var httpStatus: UInt32 { pointer.pointee.http_status }
     @inlinable public var attempt: UInt32 { pointer.pointee.attempt }

@@ -87,7 +87,7 @@ public struct Outcome {
     @inlinable @inline(__always)
     public init(_ pointer: UnsafePointer<sluice_outcome>) { self.pointer = pointer }
 
-    /// Index at the time of `pick`.
+    /// Index into the endpoints that were told last; one that has left since is not told of.
     @inlinable public var endpoint: Int { Int(pointer.pointee.endpoint) }
     /// Nil: it did not fail.
     @inlinable public var error: ErrorCode? {

@@ -739,7 +739,7 @@ typedef struct sluice_balancer_1 {
 
 /* The head of an endpoint's final answer, as received. Valid during the call that passes it. */
 typedef struct sluice_answer_head_1 {
-  uint32_t endpoint; /* index at the time of `pick` */
+  uint32_t endpoint; /* index into the endpoints that were told last; one that has left since is not told of */
   uint32_t http_status;
   uint32_t attempt;
   uint32_t field_count;
