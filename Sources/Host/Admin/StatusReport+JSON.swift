@@ -46,6 +46,8 @@ extension JSONText {
         member("name", version.name)
         if let backend = version.backend { member("backend", backend) }
         member("queued", version.queued)
+        member("under_way", version.underWay)
+        if version.limit != .max { member("limit", version.limit) }
         if let breaker = version.breaker { member("breaker", breaker) }
         list("endpoints", version.endpoints) { json, endpoint in
             json.member("address", endpoint.address)

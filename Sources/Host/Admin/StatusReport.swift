@@ -53,6 +53,10 @@ struct StatusReport: Sendable {
         var discovery: Discovery?
         /// Requests that wait.
         var queued: Int
+        /// Requests that are on their way to an endpoint or at one; and how many may be, `.max` when only connections
+        /// limit them.
+        var underWay = 0
+        var limit = Int.max
     }
 
     struct Endpoint: Sendable {

@@ -44,6 +44,7 @@ struct BatchMember {
     var enqueued: UInt64
     var block: TensorBlock
     var operation: UInt32
+    var priority: UInt32
 }
 
 /// What a member's worker gets back. Exactly one of `block` and an error.

@@ -51,7 +51,7 @@ extension Worker {
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), enqueued: now, block: block,
-                operation: request.pointee.operation))
+                operation: request.pointee.operation, priority: request.pointee.priority))
         exchange.pointee.machine.joinBatch()
         exchange.pointee.isBatchMember = true
         exchange.pointee.queuedAt = now
@@ -78,7 +78,7 @@ extension Worker {
                 request.version = member.pointee.pool.pointee.versionName
                 request.model_id = member.pointee.pool.pointee.model
                 request.operation = member.pointee.operation
-                request.priority = 5
+                request.priority = member.pointee.priority
                 request.received_ns = member.pointee.enqueued
                 request.deadline_ns = member.pointee.deadline
                 request.payload = member.pointee.block.payload.pointee
@@ -265,6 +265,9 @@ extension Worker {
         }
         var payload = model
         payload.tensors = UnsafePointer(tensors)
-        return describeOwnRequest(exchange, SLUICE_OPERATION_INFER, deadline: deadline, payload)
+        guard describeOwnRequest(exchange, SLUICE_OPERATION_INFER, deadline: deadline, payload) else { return false }
+        // A batch is as urgent as its most urgent member.
+        exchange.pointee.request?.pointee.priority = members.map(\.pointee.priority).min() ?? first.pointee.priority
+        return true
     }
 }

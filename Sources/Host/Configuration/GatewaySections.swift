@@ -13,7 +13,13 @@ extension Settings {
         section.section("outlier_detection", initially: "off", "When an endpoint's answers put it out of its pool.") {
             outlierDetection = OutlierDetection($0)
         }
-        section.section("queue", "Where requests wait for a free connection of their pool.") { queue.read($0) }
+        section.section("queue", "Where requests wait while their pool has as many under way as it may.") {
+            queue.read($0)
+        }
+        section.section(
+            "concurrency_limit", initially: "the connections to the endpoints are the limit",
+            "How many requests of a pool may be under way at once."
+        ) { concurrency = Settings.Concurrency($0) }
         section.section("batching", initially: "no batching", "How long the batcher gathers, and how many requests.") {
             batching = Batching($0)
         }
@@ -98,19 +104,6 @@ extension Settings.Routing {
         section.integer("connect_timeout_ms", into: &connectTimeoutMs, 1...86_400_000, "To connect to an endpoint.")
         section.section("retry_policy", initially: "no retries", "Tries after a failed one.") {
             retry = Settings.Retry($0)
-        }
-    }
-}
-
-extension Settings.Queue {
-    mutating func read(_ section: Section) {
-        section.integer("max_size", into: &maxSize, 1...1_000_000, "Requests that may wait for one pool.")
-        section.choice(
-            "when_full", into: &whenFull,
-            "`reject` refuses the new request, `drop_oldest` the one of this worker that waited longest. `drop_lowest` "
-                + "(the least urgent) has no effect yet: it rejects.")
-        if whenFull == .dropLowest, let position = section.keyPosition("when_full") {
-            section.reading.warning(position, "`when_full: drop_lowest` has no effect yet: a full queue rejects")
         }
     }
 }

@@ -43,6 +43,10 @@ extension Settings.ModelSettings {
             queue.read(inner)
             self.queue = queue
         }
+        section.section(
+            "concurrency_limit", initially: "`gateway.concurrency_limit`",
+            "How many requests of each version may be under way at once."
+        ) { concurrency = Settings.Concurrency($0) }
         section.section("batching", initially: "`gateway.batching`", "How this model's requests are gathered.") {
             batching = Settings.Batching($0)
         }
@@ -106,7 +110,7 @@ extension Settings.VersionSettings {
             upstreamVersion = inner.text("version", .modelName, initially: "unchanged", "The version's.")
         }
         section.integer(
-            "max_connections", into: &maxConnections, 1...65_536, "From one worker to one endpoint.")
+            "max_connections", into: &maxConnections, 1...65_536, "To one endpoint, in use at once, of all workers.")
     }
 
     private mutating func readEndpoints(_ section: Section) {

@@ -10,6 +10,7 @@ public struct Settings: Sendable {
     /// Nil: nothing is learned from answers.
     public var outlierDetection: OutlierDetection?
     public var queue = Queue()
+    public var concurrency: Concurrency?
     /// Nil: no batching, unless a model configures its own.
     public var batching: Batching?
     public var admin = Admin()
@@ -90,6 +91,44 @@ public struct Settings: Sendable {
         }
         public var maxSize = 10_000
         public var whenFull = WhenFull.reject
+        /// For each such time that it waits a request moves up one priority; 0: it never does.
+        public var ageingMs = 1_000
+        /// Tenants that are told apart at one time.
+        public var tenants = 64
+        /// Shares of tenants; of all others 1.
+        public var tenantWeights: [(tenant: String, weight: Int)] = []
+        public var shedding: Shedding?
+        public init() {}
+
+        public static func == (one: Self, other: Self) -> Bool {
+            one.maxSize == other.maxSize && one.whenFull == other.whenFull && one.ageingMs == other.ageingMs
+                && one.tenants == other.tenants && one.shedding == other.shedding
+                && one.tenantWeights.elementsEqual(other.tenantWeights, by: ==)
+        }
+    }
+
+    /// Which requests are refused before the queue is full, and when.
+    public struct Shedding: Sendable, Equatable {
+        /// How full the queue is, in percent, when the least urgent are refused.
+        public var startPercent = 70.0
+        /// The longest wait that counts as a full queue; 0: its length alone counts.
+        public var targetWaitMs = 0
+        /// What those who are refused are told to wait, in seconds.
+        public var retryAfterSec = 1
+        public var maxRetryAfterSec = 10
+        public init() {}
+    }
+
+    /// How many requests of a pool may be under way at once.
+    public struct Concurrency: Sendable, Equatable {
+        public enum Algorithm: String, Sendable, CaseIterable { case fixed, gradient2, vegas }
+        public var algorithm = Algorithm.gradient2
+        /// At the beginning; what `fixed` stays at.
+        public var limit = 20
+        public var minimum = 4
+        public var maximum = 1_000
+        public var windowMs = 100
+        public var minimumRequests = 10
         public init() {}
     }
 
@@ -183,6 +222,7 @@ public struct Settings: Sendable {
         public var circuitBreaker: CircuitBreaker?
         public var outlierDetection: OutlierDetection?
         public var queue: Queue?
+        public var concurrency: Concurrency?
         public var batching: Batching?
         public var healthCheck: HealthCheck?
         /// In the order in which they are tried; empty: errors are answered.

@@ -25,7 +25,7 @@ extension Worker {
         update.pool.pointee.replace(with: update.table)
         compareAgain(update.pool)
         // Who waits may find a connection now, or that there is nobody left to wait for.
-        if update.pool.pointee.firstWaiting != nil { connectionsFreed = true }
+        servesAgain(update.pool.pointee.shared)
     }
 
     /// What an exchange needs to know of the endpoint that its attempt goes to, whatever becomes of the pool's table.

@@ -143,13 +143,17 @@ final class SharedPools {
 
     func pool(_ key: ModelVersionKey) -> UnsafeMutablePointer<SharedPool> {
         if let known = pools[key] { return known }
-        let waiting = UnsafeMutablePointer<AtomicCount>.allocate(capacity: 1)
-        waiting.initialize(to: AtomicCount(0))
+        let gate: UnsafeMutablePointer<PoolGate> = .alignedCell()
+        gate.initialize(to: PoolGate())
+        let meter: UnsafeMutablePointer<ConcurrencyMeter> = .alignedCell()
+        meter.initialize(to: ConcurrencyMeter())
+        let home = UnsafeMutablePointer<PoolHome>.allocate(capacity: 1)
+        home.initialize(to: PoolHome())
         let shared = UnsafeMutablePointer<SharedPool>.allocate(capacity: 1)
         shared.initialize(
             to: SharedPool(
-                metrics: registry.pool(key).index, homeWorker: pools.count % max(workerCount, 1), waiting: waiting,
-                state: PoolState()))
+                metrics: registry.pool(key).index, homeWorker: pools.count % max(workerCount, 1), gate: gate,
+                meter: meter, home: home, state: PoolState()))
         pools[key] = shared
         return shared
     }

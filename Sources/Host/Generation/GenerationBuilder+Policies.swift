@@ -89,6 +89,54 @@ extension GenerationBuilder {
         }
     }
 
+    // MARK: Waiting
+
+    func queueLimits(_ queue: Settings.Queue) -> UnsafePointer<QueueLimits> {
+        var limits = QueueLimits()
+        limits.admission.capacity = queue.maxSize
+        limits.admission.ageing = UInt64(queue.ageingMs) * 1_000_000
+        limits.admission.tenants = queue.tenants
+        limits.admission.fullPolicy =
+            switch queue.whenFull {
+            case .reject: .reject
+            case .dropOldest: .dropOldest
+            case .dropLowest: .dropLowest
+            }
+        limits.shedding = queue.shedding.map { shedding in
+            var settings = LoadShedderSettings()
+            settings.start = shedding.startPercent / 100
+            settings.targetWait = UInt64(shedding.targetWaitMs) * 1_000_000
+            settings.retryAfterLeast = UInt32(clamping: shedding.retryAfterSec)
+            settings.retryAfterMost = UInt32(clamping: shedding.maxRetryAfterSec)
+            return settings
+        }
+        if !queue.tenantWeights.isEmpty {
+            let names = NameTable(queue.tenantWeights.map { memory.bytes($0.tenant) })
+            memory.onFree { names.deallocate() }
+            limits.tenants = names
+            limits.weights = UnsafePointer(memory.place(queue.tenantWeights.map { UInt32(clamping: $0.weight) }))
+        }
+        return UnsafePointer(memory.place([limits]))
+    }
+
+    func concurrencyLimit(_ limit: Settings.Concurrency?) -> UnsafePointer<ConcurrencyLimitSettings>? {
+        guard let limit else { return nil }
+        var settings = ConcurrencyLimitSettings()
+        settings.initial = UInt32(clamping: limit.limit)
+        settings.minimum = UInt32(clamping: limit.minimum)
+        settings.maximum = UInt32(clamping: limit.maximum)
+        settings.window = UInt64(limit.windowMs) * 1_000_000
+        settings.minimumSamples = UInt32(clamping: limit.minimumRequests)
+        switch limit.algorithm {
+        case .fixed:
+            settings.algorithm = .fixed
+            (settings.minimum, settings.maximum) = (settings.initial, settings.initial)
+        case .gradient2: settings.algorithm = .gradient2
+        case .vegas: settings.algorithm = .vegas
+        }
+        return UnsafePointer(memory.place([settings]))
+    }
+
     // MARK: Degradation
 
     private func fallbackChain(

@@ -224,7 +224,6 @@ extension GenerationBuilder {
         let description = pool(at: place.index)
         let table = EndpointTable(description.list)
         let view = modelViews[place.model].versions[place.version]
-        let queue = model.queue ?? settings.queue
         var pool = WorkerPool(
             generation: tables, id: UInt32(place.index), model: UInt32(place.model), version: UInt32(place.version),
             modelName: modelViews[place.model].name, versionName: view.name, shared: description.shared,
@@ -235,9 +234,9 @@ extension GenerationBuilder {
             upstreamVersionIsSet: version.upstreamVersion != nil, upstreamModelIsSet: version.upstreamModel != nil,
             timeoutNs: UInt64(model.timeoutMs ?? settings.routing.defaultTimeoutMs) * 1_000_000,
             maxConnections: version.maxConnections, tls: description.tls?.pointer,
-            tlsName: version.tls?.serverName.map(memory.text), queueBound: queue.maxSize,
-            dropsOldest: queue.whenFull == .dropOldest, firstWaiting: nil, lastWaiting: nil, nextWaitingPool: nil,
-            isInWaitingList: false, isRaw: false)
+            tlsName: version.tls?.serverName.map(memory.text),
+            queue: queueLimits(model.queue ?? settings.queue),
+            concurrency: concurrencyLimit(model.concurrency ?? settings.concurrency), isRaw: false)
         if let reference = version.protocolAdapter, let index = adapterIndex[reference.name] {
             pool.adapter = adapters + index
             pool.isRaw = version.scheme == .tcp

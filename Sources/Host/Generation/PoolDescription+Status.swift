@@ -29,6 +29,7 @@ extension PoolDescription {
         }
         return StatusReport.Version(
             name: version, backend: backend, endpoints: endpoints, breaker: ofModel,
-            queued: shared.pointee.waiting.pointee.load(ordering: .relaxed))
+            queued: shared.pointee.gate.pointee.waiting, underWay: shared.pointee.gate.pointee.underWay,
+            limit: shared.pointee.gate.pointee.limitNow)
     }
 }

@@ -1,3 +1,4 @@
+import Resilience
 import SluiceABI
 
 /// One loaded configuration as one worker sees it: flat tables without a class, a lock or a String. Made by the main
@@ -200,20 +201,15 @@ struct WorkerPool {
     var policy: UnsafeMutablePointer<PoolPolicy>?
     /// Nil: errors are answered.
     var fallback: UnsafePointer<FallbackChain>?
-    /// Connections of one worker to one endpoint.
+    /// Connections to one endpoint that requests of all workers may use at once.
     var maxConnections: Int
     /// How its endpoints speak TLS, an `SSL_CTX` that the generation keeps; nil: they do not.
     var tls: OpaquePointer?
     /// The name that is asked for in place of an endpoint's host.
     var tlsName: UnsafePointer<CChar>?
-    var queueBound: Int
-    var dropsOldest: Bool
-    /// Exchanges of this worker that wait for a connection, the oldest first.
-    var firstWaiting: UnsafeMutablePointer<Exchange>?
-    var lastWaiting: UnsafeMutablePointer<Exchange>?
-    /// Links pools with waiters on this worker.
-    var nextWaitingPool: UnsafeMutablePointer<WorkerPool>?
-    var isInWaitingList: Bool
+    var queue: UnsafePointer<QueueLimits>
+    /// Nil: nothing but the endpoints' connections limits how many requests are under way.
+    var concurrency: UnsafePointer<ConcurrencyLimitSettings>?
     /// Its endpoints speak the messages of `adapter` over raw TCP.
     var isRaw: Bool
 }
@@ -222,10 +218,12 @@ struct WorkerPool {
 struct SharedPool {
     /// Index for metrics.
     let metrics: Int32
-    /// The worker that gathers its batches.
+    /// The worker that gathers its batches and has its queue.
     let homeWorker: Int
-    /// Exchanges that wait in any worker.
-    let waiting: UnsafeMutablePointer<AtomicCount>
+    let gate: UnsafeMutablePointer<PoolGate>
+    let meter: UnsafeMutablePointer<ConcurrencyMeter>
+    /// The home worker's alone.
+    let home: UnsafeMutablePointer<PoolHome>
     let state: PoolState
 }
 

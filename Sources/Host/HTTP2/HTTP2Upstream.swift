@@ -39,8 +39,14 @@ struct HTTP2Upstream {
     /// Whether one more call may begin.
     var hasRoom: Bool {
         guard !isLeaving, !isCondemned, callCount < Self.callsAtMost else { return false }
-        let allowed = nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-        return callCount < Int(allowed)
+        return callCount < callsAllowed
+    }
+
+    /// Streams at once that the endpoint bears on the connection, as far as it has said so.
+    var callsAllowed: Int {
+        min(
+            Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)),
+            Self.callsAtMost)
     }
 }
 

@@ -183,12 +183,20 @@ extension Worker {
             connection.pointee.partial = nil
             call.pointee.upstream.readable = true
             advance(call)
-        case UInt8(NGHTTP2_GOAWAY.rawValue):
-            connection.pointee.isLeaving = true
-            connectionsFreed = true
+        case UInt8(NGHTTP2_GOAWAY.rawValue): connection.pointee.isLeaving = true
+        case UInt8(NGHTTP2_SETTINGS.rawValue):
+            noteSettings(connection)
+            spend(connection)
         default:
             spend(connection)
         }
+    }
+
+    /// How many calls the endpoint bears is known now, or is different: those who wait may find room.
+    private func noteSettings(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        socket.pointee.endpoint.pointee.endpoint.pointee.callsEach = max(connection.pointee.callsAllowed, 1)
+        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
     }
 
     /// An endpoint that sends frames without content and without end costs more than it is worth.
@@ -267,7 +275,6 @@ extension Worker {
         let unread = call.pointee.pending.count - call.pointee.headBytes
         if unread > 0 { nghttp2_session_consume_connection(connection.pointee.session, unread) }
         unlink(call)
-        connectionsFreed = true
         guard call.pointee.upstream.exchange != nil else { return free(call) }
         if code != NGHTTP2_NO_ERROR.rawValue || call.pointee.pending.count > 0 || call.pointee.responseEnded {
             advance(call)
@@ -297,7 +304,6 @@ extension Worker {
         if call.pointee.isClosed { return free(call) }
         if call.pointee.id == 0 {
             unlink(call)
-            connectionsFreed = true
             return free(call)
         }
         let unread = call.pointee.pending.count - call.pointee.headBytes

@@ -18,11 +18,11 @@ extension Worker {
 
     // MARK: Opening
 
-    /// A place on a connection of the endpoint, or on a new one. Nil when there is neither.
+    /// A place on a connection of the endpoint, or on a new one; the credits of the pools bound how many those are.
     func takeCall(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
         _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
-    ) -> ExchangeMachine.Action? {
+    ) -> ExchangeMachine.Action {
         var link = endpoint.pointee.firstHTTP2
         while let connection = link {
             // One that was opened under other settings of TLS ends with its calls.
@@ -36,10 +36,8 @@ extension Worker {
             if endpoint.pointee.open >= pool.pointee.maxConnections, let unused = unusedHTTP2(pool, endpoint) {
                 close(unused.pointee.socket)
             }
-            guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
             link = openHTTP2(exchange, pool, endpoint)
         }
-        leaveQueue(exchange)
         guard let connection = link, let call = calls.take() else {
             if let link, link.pointee.isCondemned, link.pointee.callCount == 0 { close(link.pointee.socket) }
             metrics.rejected(.memory)

@@ -100,10 +100,7 @@ extension Worker {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2, plan.kind != .tcp {
-            if let action = takeCall(exchange, pool, endpoint, index) { return action }
-            // It has as many calls as it may have: it is not what one means by down.
-            exchange.pointee.probeSucceeded = true
-            return .finish(keepAlive: false)
+            return takeCall(exchange, pool, endpoint, index)
         }
         // Over a connection of its own: whether one can be had is what is asked, too.
         return connect(exchange, pool, endpoint, index)
@@ -154,7 +151,7 @@ extension Worker {
             pool.pointee.targets[index].pointee.setHealthy(isHealthy)
             pool.pointee.shared.pointee.state.changed()
             tell(pool, address, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
-            if isHealthy { connectionsFreed = true }
+            if isHealthy { servesAgain(pool.pointee.shared) }
         }
         guard !draining else { return }
         let next = member.health.pointee.nextCheck(now: now, random: nextRandom(), plan.settings)

@@ -52,9 +52,9 @@ enum TimeoutKind: Int, MetricLabel {
 
 /// Why the gateway itself said no.
 enum RejectReason: Int, MetricLabel {
-    static let count = 11
+    static let count = 12
     case maxConnections, queueFull, queueDropped, unknownModel, noEndpoint, bodyTooLarge, filter, memory, flood
-    case breakerOpen, other
+    case breakerOpen, shed, other
     var label: String {
         switch self {
         case .maxConnections: "max_connections"
@@ -67,6 +67,7 @@ enum RejectReason: Int, MetricLabel {
         case .memory: "memory"
         case .flood: "flood"
         case .breakerOpen: "breaker_open"
+        case .shed: "shed"
         case .other: "other"
         }
     }

@@ -22,6 +22,7 @@ extension MetricRegistry {
                 }
             }
         }
+        writePools(&text, status)
         text.begin("sluice_endpoint_healthy", .gauge, "1 when the endpoint may be picked.")
         for (labels, endpoint) in endpoints { text.sample(labels, endpoint.healthy ? "1" : "0") }
         text.begin("sluice_breaker_state", .gauge, "Circuit breakers: 0 closed, 1 half open, 2 open.")
@@ -41,6 +42,21 @@ extension MetricRegistry {
         text.begin("sluice_endpoint_first_byte_ewma_seconds", .gauge, "Moving average of the time to the first byte.")
         for (labels, endpoint) in endpoints { text.sample(labels, PrometheusText.seconds(endpoint.ewmaNs)) }
         writeDiscovery(&text, status)
+    }
+
+    private static func writePools(_ text: inout PrometheusText, _ status: StatusReport) {
+        text.begin("sluice_pool_under_way", .gauge, "Requests of a pool on their way to an endpoint or at one.")
+        for model in status.models {
+            for version in model.versions where version.backend == nil {
+                text.sample([("model", model.name), ("version", version.name)], UInt64(max(version.underWay, 0)))
+            }
+        }
+        text.begin("sluice_pool_limit", .gauge, "How many those may be, where `concurrency_limit` is configured.")
+        for model in status.models {
+            for version in model.versions where version.backend == nil && version.limit != .max {
+                text.sample([("model", model.name), ("version", version.name)], UInt64(version.limit))
+            }
+        }
     }
 
     private static func state(_ breaker: String) -> String {

@@ -119,12 +119,11 @@ struct Exchange: SlabElement {
     var isBatchMember = false
     /// The memory of that answer.
     var replyBlock: UnsafeMutableRawPointer?
-    /// Neighbours in the queue of its pool.
-    var nextWaiting: UnsafeMutablePointer<Exchange>?
-    var previousWaiting: UnsafeMutablePointer<Exchange>?
-    var isWaiting = false
-    /// A newer one has its place in the queue; its timer is about to have it answered.
-    var isDropped = false
+    /// Where it waits in the queue of its pool; and since when, its earlier waits included, nanoseconds.
+    var place: UnsafeMutablePointer<QueuePlace>?
+    var waitsSince: UInt64 = 0
+    /// One of the requests under way that its pool's gate counts.
+    var holdsCredit = false
     /// The response's head as received, when it is gathered; in the arena.
     var responseMessage: UnsafeMutablePointer<sluice_message>?
     // Times in nanoseconds of the monotonic clock.

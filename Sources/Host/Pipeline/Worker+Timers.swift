@@ -82,7 +82,6 @@ extension Worker {
     func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
 
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
-        if exchange.pointee.isDropped { return answerDropped(exchange) }
         let machine = exchange.pointee.machine
         let bodyFlows = bodyFlows(exchange)
         let limit = limitMs(exchange)

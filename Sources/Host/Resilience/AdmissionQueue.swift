@@ -52,6 +52,8 @@ public struct AdmissionQueue {
     /// over.
     private static let cost: UInt64 = 1 << 20
 
+    /// As it was made.
+    public let settings: AdmissionSettings
     public let capacity: Int
     /// May be changed at any time.
     public var fullPolicy: AdmissionSettings.FullPolicy
@@ -69,13 +71,15 @@ public struct AdmissionQueue {
     /// Of flows, in the heaps of levels.
     private let starts: UnsafeMutablePointer<HeapNode>
     private let levels: UnsafeMutablePointer<Level>
-    /// Of slots; free ones are linked by the first.
+    /// Of slots; those that were given back are linked by the first.
     private let inLevel: UnsafeMutablePointer<IndexList.Links>
     private let inPriority: UnsafeMutablePointer<IndexList.Links>
     private let priorities: UnsafeMutablePointer<Priority>
 
     private var firstDeadline = HeapNode.none
-    private var free: Int32 = 0
+    private var free = IndexList.none
+    /// Slots that were ever given out; the memory of the others was never touched.
+    private var touched = 0
     private var order: UInt64 = 0
     private var now: UInt64 = 0
     /// No request moves up before.
@@ -84,8 +88,10 @@ public struct AdmissionQueue {
     private var occupied: UInt32 = 0
     public private(set) var count = 0
 
-    /// Takes all memory that it will ever have. `deallocate` belongs to it.
+    /// Reserves all memory that it will ever have; what belongs to a slot is touched when the slot is first given out,
+    /// so that a queue that was never long takes little. `deallocate` belongs to it.
     public init(_ settings: AdmissionSettings) {
+        self.settings = settings
         capacity = min(max(settings.capacity, 1), AdmissionSettings.capacityBound)
         fullPolicy = settings.fullPolicy
         ageing = settings.ageing
@@ -93,15 +99,8 @@ public struct AdmissionQueue {
         slots = .allocate(capacity: capacity)
         waiting = .allocate(capacity: capacity)
         deadlines = .allocate(capacity: capacity)
-        waiting.initialize(repeating: HeapNode(), count: capacity)
-        deadlines.initialize(repeating: HeapNode(), count: capacity)
-        slots.initialize(repeating: Slot(), count: capacity)
         inLevel = .allocate(capacity: capacity)
         inPriority = .allocate(capacity: capacity)
-        inPriority.initialize(repeating: IndexList.Links(), count: capacity)
-        for index in 0..<capacity {
-            (inLevel + index).initialize(to: IndexList.Links(next: Int32(index) + 1, previous: IndexList.none))
-        }
         let levelCount = AdmissionSettings.priorities
         flows = .allocate(capacity: levelCount * tenants.count)
         flows.initialize(repeating: Flow(), count: levelCount * tenants.count)
@@ -189,7 +188,7 @@ public struct AdmissionQueue {
     /// Takes a request out: its client has left. Nil when it is no longer queued.
     public mutating func remove(_ handle: AdmissionHandle) -> AdmissionEntry? {
         let index = Int(handle.bits & 0xffff_ffff)
-        guard index < capacity, slots[index].isUsed, UInt64(slots[index].generation) == handle.bits >> 32 else {
+        guard index < touched, slots[index].isUsed, UInt64(slots[index].generation) == handle.bits >> 32 else {
             return nil
         }
         return take(Int32(index))
@@ -204,9 +203,8 @@ public struct AdmissionQueue {
     // MARK: - Adding and taking
 
     private mutating func add(_ entry: AdmissionEntry) -> AdmissionHandle {
-        let slot = free
+        let slot = freeSlot()
         let index = Int(slot)
-        free = inLevel[index].next
         let place = tenants.place(of: entry.tenant, weight: entry.weight)
         tenants.places[place].count &+= 1
         slots[index].entry = entry
@@ -224,6 +222,21 @@ public struct AdmissionQueue {
         count &+= 1
         join(slot, level: Int(entry.priority), at: now)
         return AdmissionHandle(bits: UInt64(slots[index].generation) << 32 | UInt64(index))
+    }
+
+    private mutating func freeSlot() -> Int32 {
+        if free >= 0 {
+            let slot = free
+            free = inLevel[Int(slot)].next
+            return slot
+        }
+        (slots + touched).initialize(to: Slot())
+        (waiting + touched).initialize(to: HeapNode())
+        (deadlines + touched).initialize(to: HeapNode())
+        (inLevel + touched).initialize(to: IndexList.Links())
+        (inPriority + touched).initialize(to: IndexList.Links())
+        touched += 1
+        return Int32(touched - 1)
     }
 
     private mutating func take(_ slot: Int32) -> AdmissionEntry {

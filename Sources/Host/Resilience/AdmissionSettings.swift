@@ -12,7 +12,8 @@ public struct AdmissionSettings: Sendable, Equatable {
         case dropLowest
     }
 
-    /// Requests that may wait. A thousand wait for seconds even for a pool that answers hundreds in each. 1 to 65,536.
+    /// Requests that may wait. A thousand wait for seconds even for a pool that answers hundreds in each. 1 to a
+    /// million, of some 200 bytes each.
     public var capacity = 1024
     /// A request gains a level for each such time that it waits; 0 gains none, and then the lower priorities may
     /// starve.
@@ -23,7 +24,7 @@ public struct AdmissionSettings: Sendable, Equatable {
     public var tenants = 64
 
     public static let priorities = 10
-    public static let capacityBound = 65_536
+    public static let capacityBound = 1_000_000
     public static let tenantBound = 4096
 
     public init() {}

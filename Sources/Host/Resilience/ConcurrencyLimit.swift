@@ -1,5 +1,23 @@
 import Glibc
 
+/// What was seen of a pool in one window.
+public struct ConcurrencyWindow: Sendable {
+    /// All answers' times together, nanoseconds.
+    public var time: UInt64
+    public var answers: UInt32
+    /// Attempts that timed out, or were refused for overload.
+    public var drops: UInt32
+    /// At one time.
+    public var mostUnderWay: UInt32
+
+    public init(time: UInt64, answers: UInt32, drops: UInt32, mostUnderWay: UInt32) {
+        self.time = time
+        self.answers = answers
+        self.drops = drops
+        self.mostUnderWay = mostUnderWay
+    }
+}
+
 /// How many requests a pool may have under way, found out from how long answers take: when more requests make only
 /// longer queues at the endpoints, answers become slower, and the limit sinks.
 ///
@@ -7,7 +25,7 @@ import Glibc
 /// `Gradient2Limit`, `VegasLimit`), the latter after TCP Vegas (L. Brakmo, L. Peterson: TCP Vegas, IEEE JSAC 13(8),
 /// 1995). A value that one thread owns; trivial. Times are nanoseconds of a monotonic clock.
 public struct ConcurrencyLimit: Sendable {
-    private let settings: ConcurrencyLimitSettings
+    public let settings: ConcurrencyLimitSettings
     private var estimate: Double
 
     // What the present window has seen.
@@ -53,15 +71,26 @@ public struct ConcurrencyLimit: Sendable {
         }
         mostInFlight = max(mostInFlight, inFlight)
         guard now >= windowEnd, samples >= settings.minimumSamples else { return false }
-        let mean = answers > 0 ? Double(time) / Double(answers) : 0
-        let next =
-            settings.algorithm == .gradient2
-            ? gradient(mean, inFlight: mostInFlight) : vegas(mean, inFlight: mostInFlight, random: random)
-        let least = Double(settings.minimum)
-        estimate = min(max(next, least), max(Double(settings.maximum), least))
+        close(
+            ConcurrencyWindow(
+                time: time, answers: answers, drops: sawDrop ? 1 : 0, mostUnderWay: mostInFlight),
+            random: random)
         windowEnd = now &+ settings.window
         (time, answers, samples, mostInFlight, sawDrop) = (0, 0, 0, 0, false)
         return true
+    }
+
+    /// Moves the limit by what a window has seen, for who gathers that elsewhere.
+    public mutating func close(_ window: ConcurrencyWindow, random: UInt64) {
+        guard settings.algorithm != .fixed else { return }
+        let mean = window.answers > 0 ? Double(window.time) / Double(window.answers) : 0
+        sawDrop = window.drops > 0
+        let next =
+            settings.algorithm == .gradient2
+            ? gradient(mean, inFlight: window.mostUnderWay)
+            : vegas(mean, inFlight: window.mostUnderWay, random: random)
+        let least = Double(settings.minimum)
+        estimate = min(max(next, least), max(Double(settings.maximum), least))
     }
 
     private mutating func gradient(_ mean: Double, inFlight: UInt32) -> Double {

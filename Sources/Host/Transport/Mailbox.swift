@@ -16,6 +16,10 @@ struct Message {
         case batchReply
         /// `value`: the token of a member whose exchange is gone; `pointer`: the `WorkerPool` where it waits.
         case batchCancel
+        /// `pointer`: a `QueuePlace` that enters the queue of its pool, leaves it, or comes back with a verdict.
+        case queueEnter, queueLeave, queueVerdict
+        /// `pointer`: a `SharedPool` of which this is the home worker, and which has something to hand on.
+        case poolServe
         /// `pointer`: a `SharedPool` of which this is the home worker; `value`: the index of an endpoint that has
         /// failed as often in a row as the pool allows.
         case failedInARow

@@ -29,6 +29,12 @@ struct Endpoint {
     var inFlight: UnsafeMutablePointer<Atomic<UInt32>> {
         UnsafeMutableRawPointer(load).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
+    /// Calls at once on one connection of HTTP/2, as the endpoint said last; 1 until it has said so, which it does at
+    /// the beginning of each connection (RFC 9113 §3.4).
+    var callsEach: Int {
+        get { Int(cell(64).pointee.load(ordering: .relaxed)) }
+        nonmutating set { cell(64).pointee.store(UInt64(newValue), ordering: .relaxed) }
+    }
     private func cell(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         (UnsafeMutableRawPointer(load) + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
     }

@@ -147,12 +147,12 @@ extension Worker {
     /// A connection for the exchange: a kept-alive one, a new one, or a place in the queue.
     func acquire(_ exchange: ExchangePointer, fresh: Bool) -> ExchangeMachine.Action {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
-        // Who came first goes first.
-        if pool.pointee.firstWaiting != nil, !exchange.pointee.isWaiting, !fresh { return enqueue(exchange, pool) }
+        var count = markEligible(pool)
+        // Without an endpoint there is nothing to wait for.
+        if count > 0, !passesGate(exchange, pool, count, fresh: fresh) { return enqueue(exchange, pool) }
         // Without a policy nothing below has anything to ask.
         let isGuarded = pool.pointee.policy != nil
         if isGuarded, let action = admitsModel(exchange, pool) { return action }
-        var count = markEligible(pool)
         if count > 1, let avoided = exchange.pointee.avoided { count = avoid(avoided, pool, count) }
         var index: UInt32 = 0
         while count > 0 {
@@ -167,13 +167,8 @@ extension Worker {
             return fail(
                 exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model has no healthy endpoint"), retryAfter: 1)
         }
-        if let action = take(exchange, pool, index, fresh: fresh) { return action }
-        // The chosen endpoint has no connection to spare: any other that has one is better than waiting.
-        for other in 0..<UInt32(pool.pointee.endpointCount)
-        where other != index && isEligible(other) && (!isGuarded || admits(exchange, pool, other)) {
-            if let action = take(exchange, pool, other, fresh: fresh) { return action }
-        }
-        return exchange.pointee.isWaiting ? .none : enqueue(exchange, pool)
+        if count > 1, isFull(pool, index) { index = other(exchange, pool, than: index) }
+        return take(exchange, pool, index, fresh: fresh)
     }
 
     /// The endpoint that has just failed this exchange is not asked again while there is another one.
@@ -210,11 +205,11 @@ extension Worker {
         return index
     }
 
-    /// Nil when the endpoint has no connection to spare. What its breaker has let through is given back where no
-    /// attempt comes of it: the place in the pool that it is remembered by may be another endpoint's later.
+    /// What the endpoint's breaker has let through is given back where no attempt comes of it: the place in the pool
+    /// that it is remembered by may be another endpoint's later.
     private func take(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
-    ) -> ExchangeMachine.Action? {
+    ) -> ExchangeMachine.Action {
         let action = takeConnection(exchange, pool, index, fresh: fresh)
         if exchange.pointee.ticket != .none, !exchange.pointee.attemptOpen { withdraw(exchange) }
         return action
@@ -222,7 +217,7 @@ extension Worker {
 
     private func takeConnection(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
-    ) -> ExchangeMachine.Action? {
+    ) -> ExchangeMachine.Action {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
@@ -234,16 +229,15 @@ extension Worker {
             if let opener = idle.pointee.pool {
                 metrics.upstreamReused(pool: PoolMetricsID(index: opener.pointee.metrics))
             }
-            leaveQueue(exchange)
             return exchange.pointee.machine.handle(.connected(reused: true))
         }
-        // One that stands idle under other settings of TLS, another pool's or those before a reload, gives way.
+        // One that stands idle under other settings of TLS, another pool's or those before a reload, gives way; else
+        // credits bound them.
         if endpoint.pointee.open >= pool.pointee.maxConnections, let oldest = endpoint.pointee.lastIdle,
             oldest.pointee.tls?.pointee.context != pool.pointee.tls
         {
             close(oldest)
         }
-        guard endpoint.pointee.open < pool.pointee.maxConnections else { return nil }
         return connect(exchange, pool, endpoint, index)
     }
 
@@ -251,7 +245,6 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
         _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
     ) -> ExchangeMachine.Action {
-        leaveQueue(exchange)
         guard let opened = openSocket(pool, endpoint) else {
             metrics.rejected(.memory)
             return fail(
@@ -352,6 +345,7 @@ extension Worker {
         endpoint.pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
         if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }
         let present = presentIndex(exchange)
+        if let settings = pool.pointee.concurrency { measure(exchange, pool, settings, outcome, firstByte) }
         if let policy = pool.pointee.policy, policy.pointee.judges {
             judge(exchange, pool, policy, outcome, present, firstByte)
         }

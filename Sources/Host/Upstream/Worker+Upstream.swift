@@ -302,6 +302,7 @@ extension Worker {
     /// All of the response was taken from the connection.
     func endUpstream(_ exchange: ExchangePointer) {
         guard let upstream = exchange.pointee.upstream else { return }
+        leaveGate(exchange)
         let status = exchange.pointee.httpStatus
         finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
         if upstream.pointee.isStream {
@@ -345,11 +346,11 @@ extension Worker {
         if let pool = upstream.pointee.pool {
             metrics.upstreamParked(pool: PoolMetricsID(index: pool.pointee.metrics))
         }
-        connectionsFreed = true
     }
 
     /// The exchange needs its connection no more, in whatever state that is: it is closed.
     func detachUpstream(_ exchange: ExchangePointer) {
+        leaveGate(exchange)
         guard let upstream = exchange.pointee.upstream else { return }
         exchange.pointee.upstream = nil
         upstream.pointee.exchange = nil
@@ -378,6 +379,5 @@ extension Worker {
             metrics.upstreamClosed(pool: PoolMetricsID(index: pool.pointee.metrics), wasIdle: wasIdle)
         }
         upstreams.give(upstream)
-        connectionsFreed = true
     }
 }

@@ -35,7 +35,7 @@ final class Worker: @unchecked Sendable {
     /// Connections of HTTP/2 that have frames to send.
     var firstDirty: UnsafeMutablePointer<HTTP2Connection>?
     var firstDirtyUpstream: UnsafeMutablePointer<HTTP2Upstream>?
-    var firstWaitingPool: UnsafeMutablePointer<WorkerPool>?
+    var firstToServe: UnsafeMutablePointer<SharedPool>?
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
@@ -267,6 +267,15 @@ final class Worker: @unchecked Sendable {
             if let pointer = message.pointer {
                 removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
             }
+        case .poolServe:
+            if let shared = message.pointer?.assumingMemoryBound(to: SharedPool.self) {
+                shared.pointee.gate.pointee.homeIsAsked()
+                list(shared)
+            }
+        case .queueEnter: if let pointer = message.pointer { receivePlace(pointer) }
+        case .queueLeave: if let pointer = message.pointer { receiveLeave(pointer) }
+        case .queueVerdict:
+            if let pointer = message.pointer { settle(pointer.assumingMemoryBound(to: QueuePlace.self)) }
         case .failedInARow: if let pointer = message.pointer { failedInARow(pointer, message.value) }
         case .drain: drain()
         case .abort: abortAll()
@@ -297,6 +306,7 @@ final class Worker: @unchecked Sendable {
                 // Room for a few fields beside the longest target.
                 targetBytes: limits.headerBytes - min(limits.headerBytes / 4, 1_024)))
         startPluginTimers(next)
+        takeHomes(next, from: old)
         stopHealth(old)
         startHealth(next)
         old.pointee.retired = true
@@ -313,7 +323,6 @@ final class Worker: @unchecked Sendable {
     private func reportRetired() {
         for old in retiring {
             stopPluginTimers(old)
-            forgetWaitingPools(of: old)
             control.send(.generationLeft(number: old.pointee.number, worker: index))
         }
         retiring.removeAll()

@@ -1,0 +1,97 @@
+import Resilience
+import SluiceABI
+import Synchronization
+
+/// How the requests of a pool wait; in the memory of a generation.
+struct QueueLimits {
+    var admission = AdmissionSettings()
+    /// Nil: nobody is refused before the queue is full.
+    var shedding: LoadShedderSettings?
+    /// Tenants that have a weight of their own, and those weights; all others have 1.
+    var tenants: NameTable?
+    var weights = UnsafePointer<UInt32>(bitPattern: 64).unsafelyUnwrapped
+
+    /// The share of a tenant, relative to the others'.
+    func weight(of tenant: sluice_bytes) -> UInt32 {
+        guard let tenants else { return 1 }
+        let index = tenants.find(tenant)
+        return index == SLUICE_NONE ? 1 : weights[Int(index)]
+    }
+}
+
+/// One request in a pool's queue, as it goes between its own worker and the pool's home worker.
+///
+/// Its worker makes it and sends it; it comes back once, with a verdict. A request that leaves meanwhile says so with a
+/// second message, which has a reference of its own: whichever of the two is read last frees it.
+struct QueuePlace: ~Copyable {
+    enum Verdict: UInt8 {
+        case waits
+        /// A credit is taken for it.
+        case granted
+        case full
+        case dropped
+        case shed
+        case expired
+        /// Its worker had it taken out.
+        case left
+    }
+
+    let shared: UnsafeMutablePointer<SharedPool>
+    /// Of the exchange, on its worker.
+    let exchange: UInt64
+    let worker: Int
+    /// `token` is the place's own address.
+    var entry: AdmissionEntry
+    /// The home worker's.
+    var handle = AdmissionHandle(bits: 0)
+    var verdict = Verdict.waits
+    /// Seconds, for who is refused.
+    var retryAfter: UInt32 = 1
+    private let references = Atomic<Int>(1)
+
+    init(shared: UnsafeMutablePointer<SharedPool>, exchange: UInt64, worker: Int, entry: AdmissionEntry) {
+        self.shared = shared
+        self.exchange = exchange
+        self.worker = worker
+        self.entry = entry
+    }
+
+    func retain() { references.wrappingAdd(1, ordering: .relaxed) }
+
+    static func release(_ place: UnsafeMutablePointer<QueuePlace>) {
+        guard place.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else {
+            return
+        }
+        place.deinitialize(count: 1)
+        place.deallocate()
+    }
+
+    /// The place that an entry of the queue is of.
+    static func of(_ entry: AdmissionEntry) -> UnsafeMutablePointer<QueuePlace> {
+        UnsafeMutablePointer(bitPattern: UInt(entry.token)).unsafelyUnwrapped
+    }
+}
+
+/// The queue of a pool as its home worker has it, which alone touches it. As lasting as the pool.
+struct PoolHome {
+    /// As the newest generation says.
+    var limits = QueueLimits()
+    /// The pool in the home worker's newest generation; nil: that has no such pool any more.
+    var pool: UnsafeMutablePointer<WorkerPool>?
+    /// Made for the first who waits.
+    var queue: AdmissionQueue?
+    /// Links pools that have something to hand on.
+    var nextToServe: UnsafeMutablePointer<SharedPool>?
+    var isListed = false
+
+    /// A queue of the size that the configuration says now, as soon as nobody waits in one of another size.
+    mutating func prepare() {
+        if let queue {
+            self.queue?.fullPolicy = limits.admission.fullPolicy
+            self.queue?.ageing = limits.admission.ageing
+            guard queue.isEmpty, queue.settings != limits.admission else { return }
+            queue.deallocate()
+        }
+        queue = AdmissionQueue(limits.admission)
+    }
+}

@@ -1,0 +1,230 @@
+import CLinux
+import Glibc
+import HTTP1
+import Resilience
+import SluiceABI
+import Synchronization
+
+/// Who may go to a pool's endpoints, and who waits: the way of a request through its pool's gate and queue, as its own
+/// worker sees it.
+extension Worker {
+    /// Requests that the endpoints that may be picked have room for.
+    @inline(__always)
+    func places(_ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32) -> Int {
+        let each = pool.pointee.maxConnections
+        return Int(count) &* (pool.pointee.speaksHTTP2 ? each &* callsEach(pool) : each)
+    }
+
+    /// Calls that one connection bears. The endpoints of a pool are taken to be alike: the first one's word is asked.
+    @inline(never)
+    private func callsEach(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
+        pool.pointee.endpointCount > 0 ? pool.pointee.targets[0].pointee.callsEach : 1
+    }
+
+    /// The endpoint has no place left of those that the pool may take of it.
+    @inline(__always)
+    func isFull(_ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32) -> Bool {
+        let count = pool.pointee.targets[Int(index)].pointee.inFlight.pointee.load(ordering: .relaxed)
+        return Int(count) >= places(pool, 1)
+    }
+
+    /// The chosen endpoint has no place to spare, and the exchange has a credit, so that any other has one: that is
+    /// better than waiting. Where requests of other pools have taken them all, it is the chosen one after all.
+    @inline(never)
+    func other(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, than index: UInt32
+    ) -> UInt32 {
+        let (ticket, ticketIndex) = (exchange.pointee.ticket, exchange.pointee.ticketIndex)
+        for other in 0..<UInt32(pool.pointee.endpointCount)
+        where other != index && isEligible(other) && !isFull(pool, other) {
+            exchange.pointee.ticket = .none
+            guard pool.pointee.policy == nil || admits(exchange, pool, other) else { continue }
+            let (taken, takenIndex) = (exchange.pointee.ticket, exchange.pointee.ticketIndex)
+            (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (ticket, ticketIndex)
+            withdraw(exchange)
+            (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (taken, takenIndex)
+            return other
+        }
+        (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (ticket, ticketIndex)
+        return index
+    }
+
+    /// The exchange holds a credit of its pool from here on, or has to wait for one: false.
+    @inline(__always)
+    func passesGate(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32, fresh: Bool
+    ) -> Bool {
+        if exchange.pointee.holdsCredit { return true }
+        let gate = pool.pointee.shared.pointee.gate
+        if fresh {
+            gate.pointee.enter()
+        } else if !gate.pointee.tryEnter(places: places(pool, count)) {
+            return false
+        }
+        exchange.pointee.holdsCredit = true
+        return true
+    }
+
+    /// The exchange needs no place at an endpoint any more.
+    @inline(__always)
+    func leaveGate(_ exchange: ExchangePointer) {
+        guard exchange.pointee.holdsCredit, let pool = exchange.pointee.pool else { return }
+        exchange.pointee.holdsCredit = false
+        giveBack(pool.pointee.shared)
+    }
+
+    @inline(__always)
+    private func giveBack(_ shared: UnsafeMutablePointer<SharedPool>) {
+        if shared.pointee.gate.pointee.leave() { askHome(shared) }
+    }
+
+    /// Somebody waits, and there may be something to hand on.
+    @inline(never)
+    func askHome(_ shared: UnsafeMutablePointer<SharedPool>) {
+        if shared.pointee.homeWorker == index { return list(shared) }
+        guard shared.pointee.gate.pointee.asksHome() else { return }
+        peers[shared.pointee.homeWorker].mailbox.send(.poolServe, pointer: UnsafeMutableRawPointer(shared))
+    }
+
+    // MARK: Waiting
+
+    func enqueue(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action {
+        let shared = pool.pointee.shared
+        // Who waited before, and then had a failed attempt, waits on from there.
+        if exchange.pointee.waitsSince == 0 { exchange.pointee.waitsSince = now }
+        let place = UnsafeMutablePointer<QueuePlace>.allocate(capacity: 1)
+        place.initialize(
+            to: QueuePlace(
+                shared: shared, exchange: token(of: exchange), worker: index,
+                entry: entry(exchange, pool, UInt64(UInt(bitPattern: place)))))
+        shared.pointee.gate.pointee.beginWaiting()
+        if shared.pointee.homeWorker == index {
+            admit(place)
+            if place.pointee.verdict != .waits {
+                let verdict = place.pointee.verdict
+                let retryAfter = place.pointee.retryAfter
+                QueuePlace.release(place)
+                return refuse(exchange, verdict, retryAfter: retryAfter)
+            }
+        } else {
+            peers[shared.pointee.homeWorker].mailbox.send(.queueEnter, pointer: UnsafeMutableRawPointer(place))
+        }
+        exchange.pointee.place = place
+        exchange.pointee.queuedAt = now
+        metrics.enqueued(pool: PoolMetricsID(index: shared.pointee.metrics))
+        return exchange.pointee.machine.handle(.queued)
+    }
+
+    private func entry(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ token: UInt64
+    ) -> AdmissionEntry {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        let tenant = request.pointee.tenant
+        return AdmissionEntry(
+            token: token, worker: UInt32(index), priority: UInt8(truncatingIfNeeded: min(request.pointee.priority, 9)),
+            tenant: tenant.isEmpty ? 0 : Self.hash(tenant), weight: pool.pointee.queue.pointee.weight(of: tenant),
+            deadline: limitNs(exchange), waitingSince: exchange.pointee.waitsSince)
+    }
+
+    /// FNV-1a (Fowler, Noll, Vo), begun with a number that clients cannot know: who could choose a name with the hash
+    /// of another's would share its turns.
+    private static func hash(_ text: sluice_bytes) -> UInt64 {
+        var hash = seed
+        if let data = text.data {
+            for index in 0..<text.size { hash = (hash ^ UInt64(data[index])) &* 0x100_0000_01b3 }
+        }
+        return hash ^ hash >> 32 | 1
+    }
+
+    private static let seed = UInt64.random(in: .min ... .max)
+
+    /// Takes the exchange out of the queue.
+    func leaveQueue(_ exchange: ExchangePointer) {
+        guard let place = exchange.pointee.place else { return }
+        stopsWaiting(exchange)
+        let home = place.pointee.shared.pointee.homeWorker
+        if home == index {
+            // Where the queue has it no more, a verdict is on its way, and that frees it.
+            if withdraw(place) { QueuePlace.release(place) }
+        } else {
+            place.pointee.retain()
+            peers[home].mailbox.send(.queueLeave, pointer: UnsafeMutableRawPointer(place))
+        }
+    }
+
+    private func stopsWaiting(_ exchange: ExchangePointer) {
+        guard let place = exchange.pointee.place else { return }
+        exchange.pointee.place = nil
+        let waited = now &- exchange.pointee.queuedAt
+        exchange.pointee.queuedFor &+= waited
+        metrics.dequeued(pool: PoolMetricsID(index: place.pointee.shared.pointee.metrics), nanoseconds: waited)
+    }
+
+    /// A place has come back from the pool's home worker.
+    func settle(_ place: UnsafeMutablePointer<QueuePlace>) {
+        let verdict = place.pointee.verdict
+        let retryAfter = place.pointee.retryAfter
+        let shared = place.pointee.shared
+        let exchange = exchange(of: place.pointee.exchange)
+        guard let exchange, exchange.pointee.place == place else {
+            // It left meanwhile.
+            if verdict == .granted { giveBack(shared) }
+            QueuePlace.release(place)
+            return
+        }
+        stopsWaiting(exchange)
+        QueuePlace.release(place)
+        guard verdict == .granted else { return perform(exchange, refuse(exchange, verdict, retryAfter: retryAfter)) }
+        exchange.pointee.holdsCredit = true
+        perform(exchange, acquire(exchange, fresh: false))
+    }
+
+    private func refuse(
+        _ exchange: ExchangePointer, _ verdict: QueuePlace.Verdict, retryAfter: UInt32
+    ) -> ExchangeMachine.Action {
+        var message = sluice_bytes("the model's queue is full")
+        switch verdict {
+        case .dropped:
+            metrics.rejected(.queueDropped)
+            message = sluice_bytes("the model's queue is full, and other requests took its place")
+        case .shed:
+            metrics.rejected(.shed)
+            message = sluice_bytes("the model has more requests than it can serve")
+        case .expired:
+            metrics.timedOut(.queue)
+            exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
+            return exchange.pointee.machine.handle(.deadlinePassed)
+        default: metrics.rejected(.queueFull)
+        }
+        return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 503, message, retryAfter: retryAfter)
+    }
+
+    // MARK: The limit that finds itself
+
+    /// An attempt has ended.
+    @inline(never)
+    func measure(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ settings: UnsafePointer<ConcurrencyLimitSettings>, _ outcome: AttemptOutcome, _ firstByte: UInt64
+    ) {
+        guard settings.pointee.algorithm != .fixed else { return }
+        let http = exchange.pointee.httpStatus
+        let isRefused =
+            http == 429 || http == 503 || exchange.pointee.status == SLUICE_RESOURCE_EXHAUSTED
+            || exchange.pointee.status == SLUICE_UNAVAILABLE && exchange.pointee.isGRPC
+        let dropped = outcome == .timeout || isRefused
+        // What ended without an answer for another reason says nothing of how much is too much.
+        guard dropped || firstByte > 0 else { return }
+        let shared = pool.pointee.shared
+        let gate = shared.pointee.gate
+        let limit = shared.pointee.meter.pointee.record(
+            firstByte, underWay: gate.pointee.underWay, dropped: dropped, now: now, settings.pointee,
+            random: nextRandom())
+        guard let limit else { return }
+        let grows = limit > gate.pointee.limitNow
+        gate.pointee.setLimit(limit)
+        if grows, gate.pointee.waiting > 0 { askHome(shared) }
+    }
+}
