@@ -30,7 +30,7 @@ extension StatusReport {
                             Endpoint(
                                 address: "unix:/run/b.sock", healthy: false, breaker: "half_open", inFlight: 3,
                                 requests: 9, failures: 9, ewmaNs: 1_500_000),
-                        ], queued: 4),
+                        ], queued: 4, underWay: 3, limit: 20),
                 ])
         ]
         report.workers = [Worker(connections: 3, exchanges: 2), Worker(connections: 1, exchanges: 3)]

@@ -1,20 +1,30 @@
-import Foundation
+import Glibc
 import Resilience
 import Synchronization
 import Testing
 
 @testable import Host
 
-/// Runs `body` on four threads at once, each with its number.
-private func onFourThreads(_ body: @escaping @Sendable (Int) -> Void) {
-    let ended = DispatchSemaphore(value: 0)
-    for index in 0..<4 {
-        Thread {
-            body(index)
-            ended.signal()
-        }.start()
+/// Runs `body` on so many threads at once, each with its number, and returns when all have ended.
+private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    final class Start {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
-    for _ in 0..<4 { ended.wait() }
+    var threads: [pthread_t] = []
+    for index in 0..<count {
+        var thread = pthread_t()
+        let start = Unmanaged.passRetained(Start { body(index) })
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument { Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body() }
+                return nil
+            }, start.toOpaque())
+        precondition(result == 0, "no thread")
+        threads.append(thread)
+    }
+    for thread in threads { pthread_join(thread, nil) }
 }
 
 /// A gate of its own, with what `#expect` can call.
@@ -89,11 +99,27 @@ struct PoolGateTests {
             let gate = Gate()
             let queue = Mutex<[Int]>([])
             let granted = (0..<4).map { _ in Word() }
-            let serves = DispatchSemaphore(value: 0)
+            let asks = Atomic<Int>(0)
             let together = Atomic<Int>(0)
             let most = Atomic<Int>(0)
             let done = Atomic<Int>(0)
-            let stops = Atomic<Bool>(false)
+            let left = Atomic<Int>(4)
+
+            /// The home worker: hands on only when it was asked to.
+            func serve() {
+                while left.load(ordering: .acquiring) > 0 {
+                    guard asks.exchange(0, ordering: .acquiring) > 0 else {
+                        sched_yield()
+                        continue
+                    }
+                    queue.withLock { queue in
+                        while !queue.isEmpty, gate.tryTake(2) {
+                            gate.endWaiting()
+                            granted[queue.removeFirst()].value.store(1, ordering: .releasing)
+                        }
+                    }
+                }
+            }
 
             func work() {
                 let now = together.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
@@ -101,40 +127,25 @@ struct PoolGateTests {
                 sched_yield()
                 together.wrappingSubtract(1, ordering: .sequentiallyConsistent)
                 done.wrappingAdd(1, ordering: .relaxed)
-                if gate.leave() { serves.signal() }
+                if gate.leave() { asks.wrappingAdd(1, ordering: .releasing) }
             }
         }
         final class Word: Sendable { let value = Atomic<Int>(0) }
         let home = Home()
         let rounds = 20_000
-        let server = Thread {
-            while !home.stops.load(ordering: .acquiring) {
-                home.serves.wait()
-                home.queue.withLock { queue in
-                    while !queue.isEmpty {
-                        guard home.gate.tryTake(2) else { return }
-                        home.gate.endWaiting()
-                        home.granted[queue.removeFirst()].value.store(1, ordering: .releasing)
-                    }
-                }
-            }
-        }
-        server.start()
-        onFourThreads { index in
+        onThreads(5) { index in
+            if index == 4 { return home.serve() }
             for _ in 0..<rounds {
-                if home.gate.tryEnter(2) {
-                    home.work()
-                    continue
+                if !home.gate.tryEnter(2) {
+                    home.gate.beginWaiting()
+                    home.queue.withLock { $0.append(index) }
+                    home.asks.wrappingAdd(1, ordering: .releasing)
+                    while home.granted[index].value.exchange(0, ordering: .acquiring) == 0 { sched_yield() }
                 }
-                home.gate.beginWaiting()
-                home.queue.withLock { $0.append(index) }
-                home.serves.signal()
-                while home.granted[index].value.exchange(0, ordering: .acquiring) == 0 { sched_yield() }
                 home.work()
             }
+            home.left.wrappingSubtract(1, ordering: .releasing)
         }
-        home.stops.store(true, ordering: .releasing)
-        home.serves.signal()
         #expect(home.done.load(ordering: .relaxed) == 4 * rounds)
         #expect(home.most.load(ordering: .relaxed) <= 2)
         #expect(home.gate.underWay == 0 && home.gate.waiting == 0)
@@ -192,7 +203,7 @@ struct ConcurrencyMeterTests {
         let shared = Shared()
         let settings = Self.settings()
         _ = shared.meter.restart(settings)
-        onFourThreads { _ in
+        onThreads(4) { _ in
             for _ in 0..<10_000 {
                 let now = shared.clock.wrappingAdd(1, ordering: .relaxed).newValue
                 if shared.meter.record(50, underWay: 80, dropped: false, now: now, settings, random: 1) != nil {
