@@ -18,7 +18,12 @@ extension Worker {
         var provider = nghttp2_data_provider(
             source: nghttp2_data_source(ptr: UnsafeMutableRawPointer(call)),
             read_callback: HTTP2UpstreamCallbacks.read)
-        let wantsTrailers = exchange.pointee.isGRPC || exchange.pointee.acceptsTrailers
+        // Servers of gRPC refuse a call without `te: trailers`: also one that was made here, for a client that speaks
+        // something else or for a check.
+        let isMadeCall =
+            !exchange.pointee.passes
+            && exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+        let wantsTrailers = isMadeCall || exchange.pointee.isGRPC || exchange.pointee.acceptsTrailers
         let id = HTTP2RequestText.withFields(
             of: flow.staged, isSecured: connection.pointee.socket.pointee.tls != nil, wantsTrailers: wantsTrailers
         ) { fields, count in
