@@ -373,6 +373,8 @@ extension Worker {
         else { return false }
         call.pointee.output = .none
         piece.initialize(to: sluice_bytes(base.asImmutable, sent.end))
+        // The first message goes before what streams each time that the request is written: with all that followed it.
+        if !exchange.pointee.lead.isEmpty { exchange.pointee.lead = piece.pointee }
         exchange.pointee.toEndpoint.pieces = UnsafePointer(piece)
         exchange.pointee.toEndpoint.pieceCount = 1
         exchange.pointee.toEndpoint.piecesAreCounted = true

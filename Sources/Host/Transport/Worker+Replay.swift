@@ -24,7 +24,13 @@ extension Worker {
     func noteReplay(_ exchange: ExchangePointer) {
         guard isIdempotent(exchange) else { return }
         let flow = exchange.pointee.toEndpoint
-        if flow.sourceEnded, exchange.pointee.replaySize == 0 {
+        if exchange.pointee.lead.size > 0, !flow.sourceEnded {
+            // The first message of a call stays with the exchange. Of what follows, mostly the end alone, nothing was
+            // taken yet; `pumpRequest` takes the word back when something is.
+            exchange.pointee.machine.repeatable =
+                exchange.pointee.client?.pointee.input.count == 0
+                && flow.bodyBytes == UInt64(exchange.pointee.lead.size)
+        } else if flow.sourceEnded, exchange.pointee.replaySize == 0 {
             exchange.pointee.machine.repeatable = true
         } else if flow.source == .length, let client = exchange.pointee.client,
             UInt64(client.pointee.input.count) >= flow.remaining

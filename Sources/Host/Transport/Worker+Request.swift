@@ -102,6 +102,8 @@ extension Worker {
                 switch receive(client) {
                 case .bytes:
                     exchange.pointee.progressAt = nowMs
+                    // They are sent from where they lie, and not kept.
+                    if exchange.pointee.lead.size > 0 { exchange.pointee.machine.repeatable = false }
                     continue
                 case .drained: return .none
                 case .endOfStream where exchange.pointee.toEndpoint.source == .untilClose:
@@ -175,7 +177,9 @@ extension Worker {
             return !client.pointee.input.isAbsent
         }
         // What has gone out cannot be sent again once its place is used.
-        if exchange.pointee.toEndpoint.bodyBytes > 0 { exchange.pointee.machine.repeatable = false }
+        if exchange.pointee.toEndpoint.bodyBytes > UInt64(exchange.pointee.lead.size) {
+            exchange.pointee.machine.repeatable = false
+        }
         if client.pointee.input.count == 0 {
             client.pointee.input.start = client.pointee.floor
             client.pointee.input.end = client.pointee.floor

@@ -1,0 +1,99 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Calls that are sent a second time: an inference whose endpoint failed, and any that an endpoint refused unread.
+    @Suite struct GRPCReplay {
+        private static let call = "/inference.GRPCInferenceService/ModelInfer"
+        private static let stream = "/inference.GRPCInferenceService/ModelStreamInfer"
+        /// A request for model "m", framed; its id tells one from the other.
+        private static func message(_ id: String) -> [UInt8] {
+            let content = [10, 1, UInt8(ascii: "m"), 26, UInt8(id.utf8.count)] + bytes(id)
+            return [0] + HTTP2Frame.word(UInt32(content.count)) + content
+        }
+        private static let fields = [("content-type", "application/grpc"), ("te", "trailers")]
+
+        private static func configuration(_ endpoints: [String]) -> GatewayConfiguration {
+            var configuration = GatewayConfiguration()
+            configuration.workers = 1
+            configuration.adapters = ["open-inference"]
+            configuration.balancer = "round-robin"
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 2, backoff_ms: 1 } }"]
+            let list = endpoints.map { "\"\($0)\"" }.joined(separator: ", ")
+            configuration.models = [
+                "  m: { versions: { \"1\": { endpoints: [ \(list) ], protocol: open-inference } } }"
+            ]
+            return configuration
+        }
+
+        /// Answers each call with what it was sent.
+        private static func echo() throws -> ScriptedBackend {
+            try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest(.after(seconds: 60)) {
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + fields)),
+                        HTTP2Frame(.data, stream: stream, peer.answers[stream]?.body ?? []),
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "0")])))
+                }
+            }
+        }
+
+        /// `apart`: the end of the call comes in a frame of its own, as some clients send it, and after the request has
+        /// gone on.
+        @Test(arguments: [false, true]) func anInferenceIsAskedOfAnotherEndpoint(_ apart: Bool) throws {
+            let lost = Counter()
+            let failing = try ScriptedBackend.http2 { _, peer in
+                // The connection ends once the call is there: nobody knows what became of it.
+                if try peer.nextRequest(.after(seconds: 60)) != nil { _ = lost.increment() }
+            }
+            let well = try Self.echo()
+            let gateway = try Gateway(Self.configuration([failing.grpcEndpoint, well.grpcEndpoint]))
+            let client = try gateway.http2()
+            for index in 0..<4 {
+                let stream = UInt32(index * 2 + 1)
+                let message = Self.message("\(index)")
+                client.request(stream, "POST", Self.call, fields: Self.fields, ends: false)
+                client.send(HTTP2Frame(.data, flags: apart ? 0 : 1, stream: stream, message))
+                if apart {
+                    try waitUntil("the message has gone on") {
+                        try gateway.metric("sluice_endpoint_in_flight") == 1
+                    }
+                    client.send(HTTP2Frame(.data, flags: 1, stream: stream))
+                }
+                let answer = try client.answer(stream)
+                #expect(answer.grpcStatus == "0", "\(answer)")
+                #expect(answer.body == message)
+            }
+            #expect(lost.value > 0)
+            #expect(try gateway.metric("sluice_retries_total", ["model=\"m\""]) == Double(lost.value))
+        }
+
+        @Test func allThatARefusedCallHasSaidIsSaidAgain() throws {
+            let refused = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest(.after(seconds: 60)) {
+                    if refused.increment() == 1 {
+                        peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.refused)))
+                        continue
+                    }
+                    let body = peer.answers[stream]?.body ?? []
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + Self.fields)),
+                        HTTP2Frame(.data, stream: stream, body),
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "0")])))
+                }
+            }
+            let gateway = try Gateway(Self.configuration([backend.grpcEndpoint]))
+            let client = try gateway.http2()
+            client.request(1, "POST", Self.stream, fields: Self.fields, ends: false)
+            client.send(HTTP2Frame(.data, stream: 1, Self.message("first")))
+            try waitUntil("the first message has gone on") { try gateway.metric("sluice_endpoint_in_flight") == 1 }
+            client.send(HTTP2Frame(.data, flags: 1, stream: 1, Self.message("second")))
+            let answer = try client.answer(1)
+            #expect(answer.grpcStatus == "0", "\(answer)")
+            #expect(answer.body == Self.message("first") + Self.message("second"))
+        }
+    }
+}
