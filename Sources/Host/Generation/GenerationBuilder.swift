@@ -299,7 +299,10 @@ final class GenerationBuilder {
             error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
         }
         guard status == SLUICE_OK else {
-            if context.problems.isEmpty {
+            // One mistake is one error: where it was told at its place, the failure as a whole says no more.
+            if context.problems.isEmpty, let failure = context.failure {
+                error(plugin.settings.position, "plugin `\(plugin.settings.name)`: \(failure)")
+            } else if context.problems.isEmpty {
                 error(
                     reference, "plugin `\(plugin.settings.name)` refused to start (status \(status)) without a reason")
             }

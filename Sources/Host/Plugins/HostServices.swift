@@ -48,7 +48,7 @@ enum HostServices {
         fail: { context, message in
             guard let context = InstanceContext.from(context) else { return }
             if context.isCreating {
-                context.problems.append((nil, message.text))
+                context.failure = message.text
             } else {
                 CurrentWorker.get()?.setFailure(message)
             }
@@ -231,7 +231,7 @@ enum HostServices {
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }
             guard case .scalar(let text, quoted: false, _) = node.node, let value = Int64(text) else {
-                report(context, node, "expected a whole number")
+                report(context, node, "expected a whole number, not \(shown(node))")
                 return false
             }
             out?.pointee = value
@@ -240,7 +240,7 @@ enum HostServices {
         number: { context, handle, out in
             guard let node = scalar(context, handle, "a number") else { return false }
             guard case .scalar(let text, quoted: false, _) = node.node, let value = Double(text), value.isFinite else {
-                report(context, node, "expected a number")
+                report(context, node, "expected a number, not \(shown(node))")
                 return false
             }
             out?.pointee = value
@@ -249,7 +249,7 @@ enum HostServices {
         boolean: { context, handle, out in
             guard let node = scalar(context, handle, "true or false") else { return false }
             guard case .scalar(let text, quoted: false, _) = node.node, text == "true" || text == "false" else {
-                report(context, node, "expected true or false")
+                report(context, node, "expected true or false, not \(shown(node))")
                 return false
             }
             out?.pointee = text == "true"
@@ -267,6 +267,12 @@ enum HostServices {
         if case .scalar = node.node { return node }
         report(context, node, "expected \(expected), not a list or mapping")
         return nil
+    }
+
+    /// A value of another type than the plugin wants, as the message names it.
+    private static func shown(_ node: ConfigurationNode) -> String {
+        guard case .scalar(let text, let quoted, _) = node.node else { return "a list or mapping" }
+        return quoted ? "a text; leave its quotes out" : text.isEmpty ? "nothing" : "`\(oneLine(text, limit: 40))`"
     }
 
     private static func report(_ context: UnsafeMutableRawPointer?, _ node: ConfigurationNode, _ message: String) {

@@ -77,7 +77,7 @@ final class ImageFile {
     /// The path without symbolic links: a deployment often switches versions by one.
     private static func resolve(_ path: String) throws(ImageFault) -> String {
         guard !path.utf8.contains(0), !path.isEmpty else {
-            throw ImageFault(.notFound, "this is no path; name the plugin's .so file")
+            throw ImageFault(.notFound, "this is no path; name the .so file")
         }
         guard let resolved = realpath(path, nil) else { throw openFault(clinux_errno()) }
         defer { free(resolved) }
@@ -87,12 +87,12 @@ final class ImageFile {
     private static func openFault(_ error: Int32) -> ImageFault {
         switch error {
         case ENOENT, ENOTDIR:
-            return ImageFault(.notFound, "there is no such file; check the path and plugin_path")
+            return ImageFault(.notFound, "there is no such file; check the path")
         case ELOOP:
             return ImageFault(
                 .changedWhileReading, "a symbolic link took its place, or links run in a circle; try again")
         case ENXIO:
-            return ImageFault(.notRegularFile, "it is no regular file; name the plugin's .so file")
+            return ImageFault(.notRegularFile, "it is no regular file; name the .so file")
         default:
             return ImageFault(
                 .unreadable,
@@ -121,7 +121,7 @@ final class ImageFile {
         guard fstat(descriptor, &file) == 0, fstat(directory, &parent) == 0 else { throw systemFault("fstat") }
         guard clinux_is_regular(file.st_mode) else {
             let kind = clinux_is_directory(file.st_mode) ? "a directory" : "no regular file"
-            throw ImageFault(.notRegularFile, "it is \(kind); name the plugin's .so file")
+            throw ImageFault(.notRegularFile, "it is \(kind); name the .so file")
         }
         if let fault = Trust(allowGroupWritable: allowGroupWritable).fault(file: file, directory: parent) {
             throw fault

@@ -78,7 +78,7 @@ struct ImageFault: Error, Equatable {
         (reason, remedy) =
             switch fault {
             case .empty: (.empty, "copy or build it again")
-            case .notELF: (.notELF, "name the plugin's .so file")
+            case .notELF: (.notELF, "name the .so file")
             case .truncated: (.truncated, "copy it again")
             case .foreignFormat: (.foreignFormat, "build it for this machine")
             case .notSharedLibrary: (.notSharedLibrary, "link it with -shared")

@@ -30,6 +30,8 @@ final class InstanceContext: @unchecked Sendable {
     var isCreating = true
     /// What `create` reported: a position and a message each.
     var problems: [(position: Position?, message: String)] = []
+    /// What `create` said of its failure as a whole.
+    var failure: String?
     private var metricCount = 0
     /// The configuration tree that plugins hold pointers into while `create` runs.
     private var tree: [ConfigurationNode] = []

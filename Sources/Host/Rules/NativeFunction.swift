@@ -62,7 +62,7 @@ public struct NativeSignature: Equatable, Sendable {
         guard let token = tokens.first else { throw SyntaxFault(0, "a signature is missing") }
         guard case .word(let word) = token.kind else {
             throw SyntaxFault(
-                token.offset, "expected a type, not \(token.description); a signature reads like `u64(u64, bytes)`")
+                token.offset, "expected a type, not \(written(token)); a signature reads like `u64(u64, bytes)`")
         }
         guard let type = NativeType(rawValue: word) else {
             let known = NativeType.allCases.map(\.rawValue)
@@ -76,11 +76,16 @@ public struct NativeSignature: Equatable, Sendable {
         return type
     }
 
+    private static func written(_ token: Token?) -> String {
+        guard let token, token.kind != .end else { return "the end of the signature" }
+        return token.description
+    }
+
     private static func expect(_ symbol: String, _ tokens: inout ArraySlice<Token>) throws(SyntaxFault) {
         guard let token = tokens.first, token.kind == .symbol(symbol) else {
             throw SyntaxFault(
                 tokens.first?.offset ?? 0,
-                "expected `\(symbol)`, not \(tokens.first?.description ?? "the end"); "
+                "expected `\(symbol)`, not \(written(tokens.first)); "
                     + "a signature reads like `u64(u64, bytes)`")
         }
         tokens.removeFirst()
