@@ -3,6 +3,7 @@
 import json
 import unittest
 
+import faults
 import load
 import proxies
 import report
@@ -15,6 +16,20 @@ def rounds(**columns):
     return [
         {name: Measurement(cost or 0.0, 6400, 100, 1.0, "" if cost else "noise") for name, cost in zip(columns, row)}
         for row in zip(*columns.values())]
+
+
+class Faults(unittest.TestCase):
+    def test_a_quantile_is_one_of_the_values(self):
+        self.assertEqual(faults.quantile(range(1, 101), 0.99), 100)
+        self.assertEqual(faults.quantile([3, 1, 2], 0.5), 2)
+        self.assertEqual(faults.quantile([7], 0.99), 7)
+        self.assertIsNone(faults.quantile([], 0.5))
+
+    def test_a_request_belongs_to_the_window_in_which_it_began(self):
+        answers = [faults.Answer(begin, begin + 5, 200) for begin in (0, 1, 2)]
+        self.assertEqual(faults.within(answers, 1, 2), answers[1:2])
+        self.assertEqual(faults.milliseconds(answers), (5000, 5000))
+        self.assertEqual(faults.milliseconds([]), (None, None))
 
 
 class Reports(unittest.TestCase):
