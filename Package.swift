@@ -36,6 +36,7 @@ let swiftPlugins = [
     "QueueAware",
     "PrefixAware",
     "FileDiscovery",
+    "JWT",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -80,6 +81,10 @@ let package = Package(
         .target(name: "NearestName", path: "Sources/PluginAPI/NearestName"),
         // Hashes, rings and draws for routers and balancers. Depends on nothing.
         .target(name: "SluiceHashing", path: "Sources/PluginAPI/Hashing"),
+        // Digests by libcrypto, for plugins that know things again by their content.
+        .target(
+            name: "SluiceDigest", dependencies: ["CCrypto", "SluicePlugin", "SluiceHashing"],
+            path: "Sources/PluginAPI/Digest"),
         // What balancers share: a pool's endpoints as a table, keys, draws among those that may be taken.
         .target(
             name: "SluiceBalancing", dependencies: ["SluicePlugin", "SluiceHashing", "SluiceRouting"],
@@ -110,6 +115,10 @@ let package = Package(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"],
             path: "Plugins/FileDiscovery/Codec"),
 
+        // Tokens and keys as text, likewise apart from libcrypto.
+        .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/JWT/Format"),
+        .target(name: "TokenKeys", dependencies: ["CCrypto", "TokenFormat"], path: "Plugins/JWT/Keys"),
+
         // What balancers read of loads and prompts, likewise apart.
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
         .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], path: "Plugins/PrefixAware/Prompt"),
@@ -123,6 +132,10 @@ let package = Package(
         .systemLibrary(
             name: "COpenSSL", path: "Sources/System/COpenSSL", pkgConfig: "openssl",
             providers: [.apt(["libssl-dev"])]),
+
+        // Of OpenSSL what plugins need: signatures and digests.
+        .systemLibrary(
+            name: "CCrypto", path: "Sources/System/CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // Calls the functions of libraries that rules name.
         .systemLibrary(
@@ -156,6 +169,8 @@ let package = Package(
         .target(
             name: "BalancerSimulation", dependencies: ["SluiceABI"], path: "Benchmarks/Balancers",
             exclude: ["main.c"], linkerSettings: [.linkedLibrary("m")]),
+        // Keys and tokens of the tests' own.
+        .target(name: "TokenSigning", dependencies: ["CCrypto", "TokenFormat"], path: "Tests/TokenSigning"),
         .testTarget(name: "HashingTests", dependencies: ["SluiceHashing"], exclude: ["Reference"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
@@ -171,7 +186,7 @@ let package = Package(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
-                "BalancerSimulation", "LoadReports", "PromptPrefix",
+                "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -179,9 +194,11 @@ let package = Package(
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
-                "FileDiscoveryCodec",
+                "FileDiscoveryCodec", "TokenFormat", "TokenKeys", "TokenSigning",
             ], exclude: ["Oracle"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2"], exclude: ["Clients", "ThirdParty"]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "TokenSigning"],
+            exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {
             .target(
@@ -206,6 +223,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "ModelService": ["Codec", "Example"]
     case "QueueAware": ["Reports"]
     case "PrefixAware": ["Prompt"]
+    case "JWT": ["Format", "Keys"]
     default: []
     }
 }
@@ -227,6 +245,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "LeastRequest", "WeightedRoundRobin": ["SluiceBalancing"]
     case "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad": ["SluiceBalancing", "SluiceHashing"]
     case "ContentBased": ["NearestName"]
+    case "JWT": ["SluiceDigest", "SluiceHashing", "TokenFormat", "TokenKeys"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
     case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]
     default: []

@@ -14,6 +14,7 @@ let fuzzers = [
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
+    "KeySetFuzzer": "TokenFormat",
     "LengthPrefixedFuzzer": "LengthPrefixedCodec",
     "LoadReportFuzzer": "LoadReports",
     "OpenAIFuzzer": "OpenAICodec",
@@ -22,6 +23,7 @@ let fuzzers = [
     "V2JSONFuzzer": "OpenInferenceCodec",
     "V2BinaryFuzzer": "OpenInferenceCodec",
     "V2ProtobufFuzzer": "OpenInferenceCodec",
+    "TokenFuzzer": "TokenFormat",
     "TFServingFuzzer": "TFServingCodec",
     "YAMLFuzzer": "Configuration",
 ]
@@ -79,6 +81,8 @@ let package = Package(
 
         .target(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
+
+        .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 

@@ -1,0 +1,105 @@
+import SluiceHashing
+import SluicePlugin
+import Synchronization
+import TokenFormat
+import TokenKeys
+
+/// Whether an instance still lives. Work of the pool may outlast it, and must then not use its services.
+final class Lifeline: Sendable {
+    let isAlive = Mutex<Bool>(true)
+}
+
+/// Ends a lifeline together with the instance that keeps it.
+final class LifelineEnd {
+    let line = Lifeline()
+    deinit { line.isAlive.withLock { $0 = false } }
+}
+
+/// One token on its way through the pool, used again for the next. The worker fills it in before it is queued and reads
+/// the outcome after it has been resumed; in between it is the pool's.
+final class Verification: OffloadTarget, @unchecked Sendable {
+    private let memory: UnsafeMutablePointer<UInt8>
+    private let capacity: Int
+    private var size = 0
+    private let verifier: Verifier
+    private let lifeline: Lifeline
+    private(set) var keys: KeySet?
+    private(set) var digest = Digest256()
+    private var now: UInt64 = 0
+    private var suspension: Suspension?
+    private let isDone = Atomic<Bool>(false)
+    private var outcome: Result<VerifiedToken, Refusal> = .failure(.malformed)
+
+    init(capacity: Int, _ verifier: Verifier, _ lifeline: Lifeline) {
+        memory = .allocate(capacity: max(capacity, 1))
+        self.capacity = capacity
+        self.verifier = verifier
+        self.lifeline = lifeline
+    }
+
+    deinit { memory.deallocate() }
+
+    /// Takes a copy of the token, whose bytes end with the exchange. [worker]
+    func prepare(_ token: Bytes, _ digest: Digest256, _ keys: KeySet, now: UInt64, _ suspension: Suspension) {
+        precondition(token.count <= capacity, "the token is longer than the bound that was checked")
+        if let data = token.raw.data { memory.update(from: data, count: token.count) }
+        size = token.count
+        self.digest = digest
+        self.keys = keys
+        self.now = now
+        self.suspension = suspension
+        isDone.store(false, ordering: .relaxed)
+    }
+
+    override func run() {
+        guard let keys else { return }
+        do throws(Refusal) {
+            outcome = .success(
+                try verifier.verify(UnsafeBufferPointer(start: memory, count: size), with: keys, now: now))
+        } catch { outcome = .failure(error) }
+        isDone.store(true, ordering: .releasing)
+        lifeline.isAlive.withLock { if $0 { suspension?.resume() } }
+    }
+
+    /// What came of it; nil while it is not known yet. [worker]
+    var result: Result<VerifiedToken, Refusal>? { isDone.load(ordering: .acquiring) ? outcome : nil }
+
+    /// Forgets what it held, before it serves again. [worker]
+    func clear() {
+        memory.update(repeating: 0, count: size)
+        size = 0
+        keys = nil
+        suspension = nil
+        outcome = .failure(.malformed)
+    }
+}
+
+/// The verifications of a worker: those under way, by the exchange that waits, and those that may be used again.
+struct Verifications {
+    /// Kept for later; more were needed only in a burst. Each has the memory of one token.
+    private static let sparesAtMost = 64
+
+    private let make: () -> Verification
+    private var spares: [Verification] = []
+    private var waiting: [UInt64: Verification] = [:]
+
+    init(_ make: @escaping () -> Verification) {
+        self.make = make
+        spares.reserveCapacity(Self.sparesAtMost)
+        waiting.reserveCapacity(2 * Self.sparesAtMost)
+    }
+
+    mutating func take() -> Verification { spares.popLast() ?? make() }
+
+    mutating func give(_ verification: Verification) {
+        verification.clear()
+        if spares.count < Self.sparesAtMost { spares.append(verification) }
+    }
+
+    mutating func wait(_ token: UInt64, for verification: Verification) { waiting[token] = verification }
+
+    func awaited(by token: UInt64) -> Verification? { waiting[token] }
+
+    /// The exchange waits no more. One that the pool still has is left to it.
+    mutating func end(_ token: UInt64) { waiting.removeValue(forKey: token) }
+}
