@@ -37,6 +37,7 @@ let swiftPlugins = [
     "PrefixAware",
     "FileDiscovery",
     "JWT",
+    "Cache",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -119,6 +120,9 @@ let package = Package(
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/JWT/Format"),
         .target(name: "TokenKeys", dependencies: ["CCrypto", "TokenFormat"], path: "Plugins/JWT/Keys"),
 
+        // What a cache knows of requests and keeps of answers, likewise apart.
+        .target(name: "AnswerStore", dependencies: ["SluicePlugin", "SluiceHashing"], path: "Plugins/Cache/Store"),
+
         // What balancers read of loads and prompts, likewise apart.
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
         .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], path: "Plugins/PrefixAware/Prompt"),
@@ -186,7 +190,7 @@ let package = Package(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
-                "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning",
+                "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -224,6 +228,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "QueueAware": ["Reports"]
     case "PrefixAware": ["Prompt"]
     case "JWT": ["Format", "Keys"]
+    case "Cache": ["Store"]
     default: []
     }
 }
@@ -245,6 +250,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "LeastRequest", "WeightedRoundRobin": ["SluiceBalancing"]
     case "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad": ["SluiceBalancing", "SluiceHashing"]
     case "ContentBased": ["NearestName"]
+    case "Cache": ["AnswerStore", "SluiceDigest", "SluiceHashing"]
     case "JWT": ["SluiceDigest", "SluiceHashing", "TokenFormat", "TokenKeys"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
     case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]

@@ -103,6 +103,8 @@ struct OpenAIUsage: Filter, ~Copyable {
             counters[place].add(watch.takeNew())
             return .pass
         }
+        // One without a body here comes out of a cache: it has cost no token.
+        guard message.body_state == UInt32(SLUICE_BODY_STREAMING) else { return .pass }
         // Without memory the answer goes uncounted: that is no reason to fail it.
         guard let answer = try? exchange.arena.allocate(Answer.self, count: 1) else { return .pass }
         answer.initialize(to: Answer(watch: watch, place: place))

@@ -8,6 +8,7 @@ import PackageDescription
 /// A package of its own, since libFuzzer's coverage has to be compiled into the modules under test, and a package
 /// may set such flags only for its own targets: hence the links in place of a dependency.
 let fuzzers = [
+    "CacheControlFuzzer": "AnswerStore",
     "CookieFuzzer": "SluicePlugin",
     "ELFFuzzer": "ELF",
     "EndpointListFuzzer": "FileDiscoveryCodec",
@@ -82,6 +83,9 @@ let package = Package(
         .target(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
+        .target(name: "SluiceHashing", swiftSettings: instrumented),
+        .target(name: "AnswerStore", dependencies: ["SluicePlugin", "SluiceHashing"], swiftSettings: instrumented),
+
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
@@ -99,7 +103,9 @@ let package = Package(
             fuzzer(
                 name,
                 [.init(stringLiteral: module)]
-                    + (module.hasSuffix("Codec") ? ["FuzzArena"] : module == "Rules" ? ["SluiceABI"] : []))
+                    + (module.hasSuffix("Codec")
+                        ? ["FuzzArena"]
+                        : module == "Rules" ? ["SluiceABI"] : module == "AnswerStore" ? ["SluicePlugin"] : []))
         }
         + hostFuzzers.sorted { $0.key < $1.key }.map { fuzzer($0, $1) },
     swiftLanguageModes: [.v6]

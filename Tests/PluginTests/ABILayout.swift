@@ -298,6 +298,13 @@ extension ABILayout {
                 ("add", \.add, 8),
             ])
         pin(
+            sluice_gather.self, "sluice_gather", 0x9a9af0816fdb9ad1, 16, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("answer", \.answer, 8),
+            ])
+        pin(
             sluice_rules.self, "sluice_rules", 0xd04da92ac4d4c653, 24, 8,
             [
                 ("struct_size", \.struct_size, 0),
@@ -689,6 +696,7 @@ extension ABILayout {
         pin("SLUICE_MODELS", SLUICE_MODELS, "sluice.models/1")
         pin("SLUICE_ROUTE", SLUICE_ROUTE, "sluice.route/1")
         pin("SLUICE_FIELDS", SLUICE_FIELDS, "sluice.fields/1")
+        pin("SLUICE_GATHER", SLUICE_GATHER, "sluice.gather/1")
         pin("SLUICE_RULES", SLUICE_RULES, "sluice.rules/1")
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")
         pin("SLUICE_ROUTER", SLUICE_ROUTER, "sluice.router/1")

@@ -14,6 +14,9 @@ final class FakeExchange {
     var token: UInt64 = 7
     var isResumed = false
     private(set) var edits: [Edit] = []
+    /// Whether an answer streams that may be gathered, and whether a filter asked for that.
+    var mayGather = false
+    var gathers = false
     private var blocks: [UnsafeMutableRawPointer] = []
     private var buffers: [FakeBuffer] = []
     private(set) var allocated = 0
@@ -67,6 +70,12 @@ final class FakeExchange {
 
     static func of(_ handle: OpaquePointer?) -> FakeExchange {
         Unmanaged<FakeExchange>.fromOpaque(UnsafeRawPointer(handle.unsafelyUnwrapped)).takeUnretainedValue()
+    }
+
+    func gatherAnswer() -> sluice_status {
+        guard mayGather else { return SLUICE_FAILED_PRECONDITION }
+        gathers = true
+        return SLUICE_OK
     }
 
     func allocate(_ size: Int, bound: Int) -> UnsafeMutableRawPointer? {

@@ -160,6 +160,11 @@ final class ServiceTables {
             sluice_fields(
                 struct_size: size(sluice_fields.self), reserved: 0,
                 add: { FakeExchange.of($1).setField($2, text($3), $4, adds: true) }))
+        add(
+            "sluice.gather/1",
+            sluice_gather(
+                struct_size: size(sluice_gather.self), reserved: 0,
+                answer: { FakeExchange.of($1).gatherAnswer() }))
     }
 
     private func addState() {

@@ -219,8 +219,8 @@ import TokenSigning
 
     // MARK: Keys
 
-    @Test(
-        arguments: [
+    @Test func mistakesAreToldAtTheStart() throws {
+        let mistakes: [([(String, ConfigTree)], String)] = [
             ([("issuer", .null)], "'issuer' is missing"), ([("audience", .null)], "'audience' is missing"),
             ([("jwks", .null)], "say where the keys are"), ([("jwks", "{\"keys\":[]}")], "it has no key"),
             ([("jwks", "garbage")], "cannot be used"), ([("jwks_file", "/a")], "say where the keys are"),
@@ -231,11 +231,14 @@ import TokenSigning
             ([("header", "a b")], "no header's name"), ([("headers", ["content-length": "sub"])], "no header's name"),
             ([("realm", "a\"b")], "a realm has no"), ([("issuer", [])], "nobody could pass"),
             ([("cache_entrie", 5)], "unknown key"), ([("leeway_seconds", -1)], "out of range"),
-        ] as [([(String, ConfigTree)], String)])
-    func mistakesAreToldAtTheStart(change: [(String, ConfigTree)], message: String) throws {
-        let host = FakeHost()
-        #expect(throws: LoadedPlugin.Failure.self) { try FilterUnderTest("JWT", host, config: try Self.config(change)) }
-        #expect(host.configurationErrors.contains { $0.text.contains(message) }, "\(host.configurationErrors)")
+        ]
+        for (change, message) in mistakes {
+            let host = FakeHost()
+            #expect(throws: LoadedPlugin.Failure.self) {
+                try FilterUnderTest("JWT", host, config: try Self.config(change))
+            }
+            #expect(host.configurationErrors.contains { $0.text.contains(message) }, "\(host.configurationErrors)")
+        }
     }
 
     private func look() {

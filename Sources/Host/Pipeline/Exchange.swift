@@ -48,6 +48,9 @@ struct Exchange: SlabElement {
     /// How many filters have yet to see the answer that one of them suspended; `allLinks`: it was not suspended.
     var answerLink: Int16 = Self.allLinks
     static let allLinks: Int16 = -1
+    /// Filters are shown the head of an answer that could be gathered yet; and one of them has asked for that.
+    var mayGatherAnswer = false
+    var gathersAnswer = false
     var minorVersion: UInt8 = 1
     var methodIsHead = false
     /// The endpoint is asked to switch to WebSocket; and it has, so that the exchange is a tunnel.

@@ -81,8 +81,15 @@ extension Worker {
             endCall(exchange, filter.pointee.plugin, start)
             exchange.pointee.isResumed = false
             switch status {
+            case SLUICE_OK where exchange.pointee.gathersAnswer:
+                // The same filter is called again when the answer is whole.
+                exchange.pointee.gathersAnswer = false
+                exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
+                return exchange.pointee.machine.handle(.responseHead(gather: true))
             case SLUICE_OK: position &-= 1
             case SLUICE_PENDING:
+                // It will ask again, if it still wants to.
+                exchange.pointee.gathersAnswer = false
                 exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
                 return suspend(exchange, filter.pointee.plugin, suspending)
             default:

@@ -221,7 +221,8 @@ extension Worker {
 
     /// Filters' `on_response` for a response that streams: they see its head, and may change fields, refuse
     /// or suspend it. An action when it cannot go on; the machine is suspended when it may later.
-    func showHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+    /// `mayGather`: one of them may have the answer gathered for itself.
+    func showHead(_ exchange: ExchangePointer, mayGather: Bool = false) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         var hears = hearsResponses(tables.pointee.filters)
         if let pool = exchange.pointee.pool, !hears {
@@ -234,6 +235,8 @@ extension Worker {
         if !exchange.pointee.toClient.sourceEnded { message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING) }
         response.pointee.message = UnsafePointer(message)
         response.pointee.http_status = message.pointee.status
+        exchange.pointee.mayGatherAnswer = mayGather
+        defer { exchange.pointee.mayGatherAnswer = false }
         return runResponseFilters(exchange, suspending: .headSuspended)
     }
 

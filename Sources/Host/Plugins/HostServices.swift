@@ -24,6 +24,7 @@ enum HostServices {
         (sluice_bytes("sluice.models/1"), table(models)),
         (sluice_bytes("sluice.route/1"), table(route)),
         (sluice_bytes("sluice.fields/1"), table(fields)),
+        (sluice_bytes("sluice.gather/1"), table(gather)),
         (sluice_bytes("sluice.rules/1"), table(rules)),
     ]
 
@@ -189,6 +190,16 @@ enum HostServices {
                 // Without a value there is nothing to add; NULL must not read as "remove".
                 value.data == nil ? SLUICE_INVALID_ARGUMENT : $0.edit(exchange, side, name, value, adds: true)
             } ?? SLUICE_INTERNAL
+        })
+
+    private static let gather = sluice_gather(
+        struct_size: size(sluice_gather.self), reserved: 0,
+        answer: { _, handle in
+            guard let handle else { return SLUICE_INVALID_ARGUMENT }
+            let exchange = ExchangePointer(handle)
+            guard exchange.pointee.mayGatherAnswer else { return SLUICE_FAILED_PRECONDITION }
+            exchange.pointee.gathersAnswer = true
+            return SLUICE_OK
         })
 
     private static let configuration = sluice_config(

@@ -274,11 +274,17 @@ extension Worker {
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
-        } else if let action = showHead(exchange) {
+        } else if let action = showHead(exchange, mayGather: mayGather(exchange)) {
             keepHeadIfSuspended(exchange, upstream)
             return action
         }
         return exchange.pointee.machine.handle(.responseHead(gather: gather))
+    }
+
+    /// An answer that streams can be gathered for a filter: it has a body, of one message where it is a call's.
+    private func mayGather(_ exchange: ExchangePointer) -> Bool {
+        !exchange.pointee.isGRPC && !exchange.pointee.toClient.sourceEnded && !exchange.pointee.askedHead
+            && exchange.pointee.client != nil
     }
 
     /// A head that a filter suspended is read again when it resumes: meanwhile `responseScratch` serves others.

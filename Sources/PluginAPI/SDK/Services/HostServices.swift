@@ -17,6 +17,7 @@ struct HostServices {
     // Services that a gateway of ABI 0.1 may lack: what they do then throws `unimplemented`.
     @usableFromInline let route: UnsafePointer<sluice_route_service>?
     @usableFromInline let fields: UnsafePointer<sluice_fields>?
+    @usableFromInline let gather: UnsafePointer<sluice_gather>?
     /// Nil when the host has no rules: it is older than them.
     @usableFromInline let rules: UnsafePointer<sluice_rules>?
 
@@ -49,6 +50,7 @@ struct HostServices {
         self.models = models
         route = table("sluice.route/1")
         fields = table("sluice.fields/1")
+        gather = table("sluice.gather/1")
         rules = table("sluice.rules/1", sluice_rules.self)
     }
 }

@@ -1,0 +1,198 @@
+import AnswerStore
+import SluiceDigest
+import SluiceHashing
+import SluicePlugin
+
+/// Answers requests that were answered before, for models whose `filters` name it.
+///
+/// Each worker keeps its own answers within its share of the bounds: no lock on the way of a request, at the price that
+/// each worker asks a backend once. A generation begins with an empty cache, since a reload may have put another model
+/// behind a name.
+///
+///     models:
+///       iris:
+///         filters: [ cache ]
+struct Cache: Filter, ~Copyable {
+    static let plugin = PluginDescription(name: "cache", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
+
+    private let options: Options
+    private let host: Host
+    private let metrics: CacheMetrics
+    private let share: CacheShare
+    private let gauge: TotalsGauge?
+    private var hash: SHA256
+    private var table: AnswerTable
+    private var pending = PendingAnswers()
+    private var warned = false
+
+    init(_ context: Context) throws(PluginError) {
+        let options = try Options(context.config, workers: context.workerCount)
+        let metrics = try CacheMetrics(context.metrics)
+        let hash = try Self.makeHash(context)
+        // Nothing fails from here on.
+        table = AnswerTable(entries: options.entries, bytes: options.bytes)
+        let totals = CacheTotals.of(context.name)
+        share = CacheShare(totals)
+        gauge =
+            (context.worker ?? 0) == 0
+            ? TotalsGauge(totals, bytes: metrics.bytes, entries: metrics.entries, host: context.host) : nil
+        self.hash = hash
+        self.options = options
+        self.metrics = metrics
+        host = context.host
+    }
+
+    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256 {
+        guard let hash = SHA256() else {
+            throw context.error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
+        }
+        return hash
+    }
+
+    var needs: FilterNeeds { .requestBody }
+
+    // MARK: Requests
+
+    mutating func onRequest(
+        _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        let (model, version) = (answer.model, answer.version)
+        guard isCandidate(request.request, version, exchange) else { return try bypass("sluice; fwd=bypass", exchange) }
+        let wishes = wishes(of: request.message)
+        guard !wishes.forbidsStoring,
+            let key = options.key.write(
+                request.request, model: model, version: version, limit: options.requestBytes, in: exchange),
+            let digest = hash.digest(of: key)
+        else {
+            if wishes.onlyIfCached { throw Self.notCached }
+            return try bypass(wishes.forbidsStoring ? "sluice; fwd=request" : "sluice; fwd=bypass", exchange)
+        }
+        let token = exchange.suspension.token
+        let now = host.clock.monotonic
+        if !wishes.forbidsReuse, let found = table.find(digest, key, now: now) {
+            let age = found.initialAge + (now - found.stored) / 1_000_000_000
+            if age <= wishes.maxAge {
+                try use(found, age: age, answer, exchange)
+                pending.insert(PendingAnswer(token: token, isSettled: true))
+                metrics.hits.add()
+                return .answer
+            }
+        }
+        if wishes.onlyIfCached { throw Self.notCached }
+        metrics.misses.add()
+        pending.insert(PendingAnswer(token: token, digest: digest, key: key, model: model, version: version))
+        return .pass
+    }
+
+    private static var notCached: PluginError { PluginError(.deadlineExceeded, "the answer is not in the cache") }
+
+    private mutating func isCandidate(_ request: Request, _ version: Bytes, _ exchange: Exchange) -> Bool {
+        guard options.caches(request.operation), request.message.method != "HEAD", request.message.field("range") == nil
+        else { return false }
+        // Before routing nobody knows which version will answer: what stands there is what was asked for.
+        guard version.raw.data != request.version.raw.data else {
+            if !warned {
+                warned = true
+                host.log.write(.warning, "it is not among a model's `filters`, and caches nothing")
+            }
+            return false
+        }
+        // What lies in shared memory may be another thing each time.
+        for tensor in request.payload.tensors where !tensor.region.isEmpty { return false }
+        for output in request.payload.outputs where output.parameters.value("shared_memory_region") != nil {
+            return false
+        }
+        return request.payload.kind != .stream
+    }
+
+    /// What the client asks of caches; `Pragma: no-cache` is the same from before (RFC 9111 §5.4).
+    private func wishes(of message: Message) -> RequestDirectives {
+        var wishes = RequestDirectives()
+        var says = false
+        for field in message.fields where field.name.equalsIgnoringCase("cache-control") {
+            wishes.read(field.value)
+            says = true
+        }
+        if !says, let pragma = message.field("pragma") { wishes.read(pragma) }
+        return wishes
+    }
+
+    private mutating func bypass(
+        _ status: StaticString, _ exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        metrics.bypassed.add()
+        try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
+        return .pass
+    }
+
+    /// Makes `answer` what was kept.
+    private func use(
+        _ found: AnswerTable.Found, age: UInt64, _ answer: MutableResponse, _ exchange: Exchange
+    ) throws(PluginError) {
+        // The entry may go while the exchange is still being answered.
+        let copy = try exchange.copy(found.answer)
+        guard let block = copy.raw.data else { return }
+        try KeptAnswer.read(block, into: answer, in: exchange)
+        var writer = exchange.writer(capacity: 32)
+        writer.append(decimal: age)
+        try exchange.setField(.response, Bytes("age"), try writer.finish())
+        try exchange.addField(.response, Bytes("cache-status"), Bytes("sluice; hit"))
+    }
+
+    // MARK: Answers
+
+    mutating func onResponse(
+        _ response: MutableResponse, to request: Request, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        let token = exchange.suspension.token
+        guard let waiting = pending.find(token) else { return .pass }
+        guard !waiting.isSettled else {
+            pending.remove(token)
+            return .pass
+        }
+        let outcome = outcome(response.response, waiting, exchange)
+        if outcome == .gathers { return .pass }
+        pending.remove(token)
+        if outcome == .stored { metrics.stored.add() } else { metrics.refused.add() }
+        try exchange.addField(
+            .response, Bytes("cache-status"),
+            Bytes(outcome == .stored ? "sluice; fwd=miss; stored" : "sluice; fwd=miss"))
+        return .pass
+    }
+
+    private enum Outcome { case stored, refused, gathers }
+
+    private mutating func outcome(_ response: Response, _ waiting: PendingAnswer, _ exchange: Exchange) -> Outcome {
+        // A fallback answers with another model's words.
+        guard response.model == waiting.model, response.version == waiting.version,
+            case .fresh(let age, let seconds) = Storability(
+                response, limit: options.ttlNs / 1_000_000_000, vary: options.key.vary)
+        else { return .refused }
+        if let message = response.message, message.bodyState == .streaming {
+            // A stream stays one: only what says its size, and is small, is read whole.
+            // One that is compressed goes on as it is: to decode it somebody would have to unpack it.
+            guard let size = message.field("content-length")?.trimmed.integer, size <= Int64(options.answerBytes),
+                message.field("content-encoding").map({ $0.equalsIgnoringCase("identity") }) ?? true,
+                exchange.gatherAnswer()
+            else { return .refused }
+            return .gathers
+        }
+        guard response.payload.kind != .stream, response.metadata == nil else { return .refused }
+        for tensor in response.payload.tensors where !tensor.region.isEmpty { return .refused }
+        let size = KeptAnswer.size(of: response)
+        guard size <= options.answerBytes else { return .refused }
+        let now = host.clock.monotonic
+        let evicted = table.evictions
+        let isKept = table.insert(
+            waiting.digest, waiting.key, answerSize: size, now: now, end: now + seconds * 1_000_000_000,
+            initialAge: age
+        ) { memory in KeptAnswer.write(response, to: memory, capacity: size) }
+        if table.evictions > evicted { metrics.evictions.add(Double(table.evictions - evicted)) }
+        share.set(bytes: table.bytes, entries: table.count)
+        return isKept ? .stored : .refused
+    }
+
+    mutating func onCancel(exchange: Exchange) { pending.remove(exchange.suspension.token) }
+}
+
+@c(sluice_plugin_entry) public func entry(host: UInt32) -> PluginEntry { export(host, Cache.self) }

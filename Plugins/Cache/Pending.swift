@@ -1,0 +1,47 @@
+import SluiceHashing
+import SluicePlugin
+
+/// What the filter remembers of an exchange between its request and its answer.
+struct PendingAnswer {
+    var token: UInt64 = 0
+    var digest = Digest256()
+    /// In the exchange's arena: there as long as the token is the exchange's.
+    var key = Bytes()
+    /// That are to answer, in the generation's memory.
+    var model = Bytes()
+    var version = Bytes()
+    /// It was answered from the cache, or is none of its business: what is said of it has been said.
+    var isSettled = false
+}
+
+/// The exchanges of a worker that wait for their answer, each in the place that its number says. Not every one comes
+/// back, an error is shown to no filter, so an older one is simply written over: then its answer is not kept.
+struct PendingAnswers: ~Copyable {
+    /// Exchanges of one model on one worker whose numbers differ in the last ten bits find room; beyond that some
+    /// answers are not kept.
+    private static let capacity = 1_024
+
+    private let places: UnsafeMutablePointer<PendingAnswer>
+
+    init() {
+        places = .allocate(capacity: Self.capacity)
+        places.initialize(repeating: PendingAnswer(), count: Self.capacity)
+    }
+
+    deinit { places.deallocate() }
+
+    private func place(_ token: UInt64) -> UnsafeMutablePointer<PendingAnswer> {
+        places + Int(truncatingIfNeeded: token & UInt64(Self.capacity - 1))
+    }
+
+    mutating func insert(_ pending: PendingAnswer) { place(pending.token).pointee = pending }
+
+    func find(_ token: UInt64) -> PendingAnswer? {
+        let found = place(token).pointee
+        return found.token == token && token != 0 ? found : nil
+    }
+
+    mutating func remove(_ token: UInt64) {
+        if place(token).pointee.token == token { place(token).pointee = PendingAnswer() }
+    }
+}
