@@ -76,6 +76,8 @@ extension JSONText {
                     json.key("staleness_seconds")
                     json.value(Double(staleness) / 1e9)
                 }
+                json.key("degraded")
+                json.value(!discovery.trouble.isEmpty)
                 if !discovery.trouble.isEmpty { json.member("trouble", discovery.trouble) }
             }
         }

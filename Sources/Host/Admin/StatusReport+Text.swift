@@ -35,7 +35,7 @@ extension StatusReport {
                 model, version.name, discovery.plugin, String(version.endpoints.count), String(discovery.updates),
                 String(discovery.failures), String(discovery.refused),
                 discovery.stalenessNs.map { duration(Double($0) / 1e9) + " ago" } ?? "never",
-                discovery.trouble.isEmpty ? "follows" : discovery.trouble,
+                discovery.trouble.isEmpty ? "follows" : "degraded: \(discovery.trouble)",
             ]
         ]
     }

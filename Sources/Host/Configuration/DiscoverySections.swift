@@ -14,6 +14,8 @@ extension Settings {
         public var whenEmpty = WhenEmpty.keepLast
         /// How long a start or a reload waits for the first set of a pool that has none, in milliseconds.
         public var firstSetMs = 1_000
+        /// How long the last set stays in force while the source is away, in seconds; nil: for as long as it takes.
+        public var keepLastSeconds: Int?
 
         public init(plugin: PluginReference, config: Node) {
             self.plugin = plugin
@@ -54,6 +56,9 @@ extension Settings.Discovery {
         section.integer(
             "first_set_ms", into: &firstSetMs, 0...60_000,
             "How long a start or a reload waits for the first set of a pool that has none.")
+        section.integer(
+            "keep_last_seconds", into: &keepLastSeconds, 1...2_592_000, initially: "for as long as it takes",
+            "How long the last set stays in force while the source is away; after that the pool is empty.")
         guard let reference = name.flatMap(section.reading.reference) else { return nil }
         plugin = reference
     }

@@ -41,20 +41,48 @@ struct DiscoveryControl {
                 workshop.member($1, of: link.key, weight: $0.weight, zone: $0.zone)
             }
             state.applied(taken, members)
-            generation.update(pool: link.pool, members)
             HostLog.logger.info("discovery of \(label): \(members.count) endpoints")
-            for (index, worker) in workers.enumerated() {
-                let pool = generation.tables[index].pointee.pools + link.pool
-                let table = EndpointTable(members)
-                guard isPublished else {
-                    pool.pointee.replace(with: table)
-                    continue
-                }
-                let update = UnsafeMutablePointer<EndpointUpdate>.allocate(capacity: 1)
-                update.initialize(to: EndpointUpdate(pool: pool, table: table))
-                worker.mailbox.send(.endpoints, pointer: UnsafeMutableRawPointer(update))
-            }
+            put(members, in: link.pool, generation, isPublished)
         }
+    }
+
+    private func put(_ members: [PoolEndpoint], in index: Int, _ generation: Generation, _ isPublished: Bool) {
+        generation.update(pool: index, members)
+        for (number, worker) in workers.enumerated() {
+            let pool = generation.tables[number].pointee.pools + index
+            let table = EndpointTable(members)
+            guard isPublished else {
+                pool.pointee.replace(with: table)
+                continue
+            }
+            let update = UnsafeMutablePointer<EndpointUpdate>.allocate(capacity: 1)
+            update.initialize(to: EndpointUpdate(pool: pool, table: table))
+            worker.mailbox.send(.endpoints, pointer: UnsafeMutableRawPointer(update))
+        }
+    }
+
+    // MARK: Sources that are away
+
+    /// Empties pools whose source has been away for longer than their last set is to be kept.
+    func expire(_ generation: Generation) {
+        let now = clinux_monotonic_ns()
+        for link in generation.discoveries {
+            let state = workshop.discoveries.state(of: link.key)
+            guard let expiry = state.expiry(link.settings), expiry <= now else { continue }
+            state.applied(EndpointSet(), [])
+            let (label, kept) = ("\(link.key.model)/\(link.key.version)", link.settings.keepLastSeconds ?? 0)
+            HostLog.logger.warning("discovery of \(label): the last set was kept for \(kept) s and is dropped")
+            put([], in: link.pool, generation, true)
+        }
+    }
+
+    /// Milliseconds until that is due; nil: it is not.
+    func nextExpiryMs(_ generation: Generation) -> UInt64? {
+        let now = clinux_monotonic_ns()
+        let next = generation.discoveries.compactMap {
+            workshop.discoveries.state(of: $0.key).expiry($0.settings)
+        }.min()
+        return next.map { ($0 - min($0, now)) / 1_000_000 + 1 }
     }
 
     // MARK: Endpoints that nothing names

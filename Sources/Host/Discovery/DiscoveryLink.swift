@@ -69,6 +69,8 @@ final class DiscoveryStore {
         fileprivate(set) var toldAt: UInt64 = 0
         /// What keeps the source from being followed; empty: nothing.
         fileprivate(set) var trouble = ""
+        /// Since when, in nanoseconds of the monotonic clock; means nothing without trouble.
+        fileprivate var troubledSince: UInt64 = 0
         fileprivate var complaints: [String] = []
         /// Of the last set, how many found no room.
         fileprivate var withoutRoom = 0
@@ -117,13 +119,23 @@ extension DiscoveryStore.State {
     }
 
     private func isTroubled(by reason: String, _ label: String) {
-        if trouble != reason { HostLog.logger.warning("discovery of \(label): \(reason)") }
+        if trouble.isEmpty { troubledSince = clinux_monotonic_ns() }
+        if trouble != reason { HostLog.logger.warning("discovery of \(label) is degraded: \(reason)") }
         trouble = reason
     }
 
     private func recovered(_ label: String) {
         if !trouble.isEmpty { HostLog.logger.notice("discovery of \(label): the source answers again") }
         trouble = ""
+    }
+
+    /// When the last set ends to be in force, in nanoseconds of the monotonic clock; nil: it does not. A source that is
+    /// troubled and still tells sets is not away.
+    func expiry(_ settings: Settings.Discovery) -> UInt64? {
+        guard let seconds = settings.keepLastSeconds, !trouble.isEmpty, set?.members.isEmpty == false else {
+            return nil
+        }
+        return max(troubledSince, toldAt) + UInt64(seconds) * 1_000_000_000
     }
 
     /// Addresses of the names in force, by the text of the endpoint.

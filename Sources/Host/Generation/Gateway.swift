@@ -78,6 +78,7 @@ final class Gateway: ControlPlane {
             if ready.contains(signals) { readSignals() }
             for note in inbox.take() { handle(note) }
             expireGenerations()
+            if let active = generations.last { discovery.expire(active) }
             if let due = discovery.nextSweepMs, due <= 1 { discovery.sweep(generations) }
             if let drainDeadline, clinux_monotonic_ns() >= drainDeadline {
                 self.drainDeadline = nil
@@ -312,7 +313,9 @@ final class Gateway: ControlPlane {
 
     private func nextTurnMs() -> Int32 {
         let drains = drainDeadline != nil || generations.contains { $0.retiredAt > 0 && !$0.expired }
-        return drains ? 50 : discovery.nextSweepMs.map { Int32(clamping: $0) } ?? -1
+        if drains { return 50 }
+        let dues = [discovery.nextSweepMs, generations.last.flatMap { discovery.nextExpiryMs($0) }]
+        return dues.compactMap(\.self).min().map { Int32(clamping: $0) } ?? -1
     }
 
     // MARK: Status

@@ -20,6 +20,8 @@ extension MetricRegistry {
         for pool in pools { text.sample(pool.labels, pool.discovery.refused) }
         text.begin("sluice_discovery_empty_kept_total", .counter, "Empty sets in whose place the last one was kept.")
         for pool in pools { text.sample(pool.labels, pool.discovery.kept) }
+        text.begin("sluice_discovery_degraded", .gauge, "1 while the source is not followed, and the last set holds.")
+        for pool in pools { text.sample(pool.labels, UInt64(pool.discovery.trouble.isEmpty ? 0 : 1)) }
         text.begin("sluice_discovery_staleness_seconds", .gauge, "Since the source told the set in force last.")
         for pool in pools {
             guard let staleness = pool.discovery.stalenessNs else { continue }
