@@ -38,6 +38,7 @@ let swiftPlugins = [
     "FileDiscovery",
     "JWT",
     "Cache",
+    "DNSDiscovery",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -115,6 +116,7 @@ let package = Package(
         .target(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"],
             path: "Plugins/FileDiscovery/Codec"),
+        .target(name: "DNSDiscoveryCodec", path: "Plugins/DNSDiscovery/Codec"),
 
         // Tokens and keys as text, likewise apart from libcrypto.
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/JWT/Format"),
@@ -199,6 +201,7 @@ let package = Package(
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
                 "FileDiscoveryCodec", "TokenFormat", "TokenKeys", "TokenSigning",
+                "FileDiscoveryCodec", "DNSDiscoveryCodec",
             ], exclude: ["Oracle"]),
         .testTarget(
             name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "TokenSigning"],
@@ -222,7 +225,7 @@ func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
     case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth",
-        "FileDiscovery":
+        "FileDiscovery", "DNSDiscovery":
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
     case "QueueAware": ["Reports"]
@@ -243,6 +246,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "TFServing": ["SluiceProtobuf", "TFServingCodec"]
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
+    case "DNSDiscovery": ["DNSDiscoveryCodec"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

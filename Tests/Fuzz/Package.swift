@@ -10,6 +10,7 @@ import PackageDescription
 let fuzzers = [
     "CacheControlFuzzer": "AnswerStore",
     "CookieFuzzer": "SluicePlugin",
+    "DNSMessageFuzzer": "DNSDiscoveryCodec",
     "ELFFuzzer": "ELF",
     "EndpointListFuzzer": "FileDiscoveryCodec",
     "HTTP1RequestFuzzer": "HTTP1",
@@ -87,6 +88,7 @@ let package = Package(
         .target(name: "AnswerStore", dependencies: ["SluicePlugin", "SluiceHashing"], swiftSettings: instrumented),
 
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
+        .target(name: "DNSDiscoveryCodec", swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
@@ -106,6 +108,9 @@ let package = Package(
                     + (module.hasSuffix("Codec")
                         ? ["FuzzArena"]
                         : module == "Rules" ? ["SluiceABI"] : module == "AnswerStore" ? ["SluicePlugin"] : []))
+                    + (module == "DNSDiscoveryCodec"
+                        ? []
+                        : module.hasSuffix("Codec") ? ["FuzzArena"] : module == "Rules" ? ["SluiceABI"] : []))
         }
         + hostFuzzers.sorted { $0.key < $1.key }.map { fuzzer($0, $1) },
     swiftLanguageModes: [.v6]
