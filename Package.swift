@@ -39,6 +39,7 @@ let swiftPlugins = [
     "JWT",
     "Cache",
     "DNSDiscovery",
+    "EtcdDiscovery",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -117,6 +118,9 @@ let package = Package(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"],
             path: "Plugins/FileDiscovery/Codec"),
         .target(name: "DNSDiscoveryCodec", path: "Plugins/DNSDiscovery/Codec"),
+        .target(
+            name: "EtcdDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON", "FileDiscoveryCodec"],
+            path: "Plugins/EtcdDiscovery/Codec"),
 
         // Tokens and keys as text, likewise apart from libcrypto.
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], path: "Plugins/JWT/Format"),
@@ -202,6 +206,7 @@ let package = Package(
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
                 "FileDiscoveryCodec", "TokenFormat", "TokenKeys", "TokenSigning",
                 "FileDiscoveryCodec", "DNSDiscoveryCodec",
+                "FileDiscoveryCodec", "DNSDiscoveryCodec", "EtcdDiscoveryCodec",
             ], exclude: ["Oracle"]),
         .testTarget(
             name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "TokenSigning"],
@@ -225,7 +230,7 @@ func pluginExtras(_ name: String) -> [String] {
     switch name {
     case "LinearModel": ["Training"]
     case "OpenInference", "RestPredict", "OpenAI", "Passthrough", "TFServing", "LengthPrefixedTCP", "GRPCHealth",
-        "FileDiscovery", "DNSDiscovery":
+        "FileDiscovery", "DNSDiscovery", "EtcdDiscovery":
         ["Codec"]
     case "ModelService": ["Codec", "Example"]
     case "QueueAware": ["Reports"]
@@ -247,6 +252,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "GRPCHealth": ["SluiceProtobuf", "GRPCHealthCodec"]
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
     case "DNSDiscovery": ["DNSDiscoveryCodec"]
+    case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

@@ -3,8 +3,8 @@
 #
 #     Scripts/setup.sh build     what the gateway is compiled and linked with
 #     Scripts/setup.sh abi       what compares two versions of the plugin ABI
-#     Scripts/setup.sh test      what its tests run: a load generator, and a Python environment in .venv-test with the
-#                                model servers and clients of Tests/EndToEndTests/Clients/requirements.txt
+#     Scripts/setup.sh test      what its tests run: load generators, etcd, and a Python environment in .venv-test with
+#                                the model servers and clients of Tests/EndToEndTests/Clients/requirements.txt
 #
 # Running it again costs nothing.
 set -euo pipefail
@@ -38,6 +38,8 @@ for purpose in "$@"; do
         command -v h2load >/dev/null || want[nghttp2-client]=1
         command -v openssl >/dev/null || want[openssl]=1
         command -v curl >/dev/null || want[curl]=1
+        command -v etcd >/dev/null || want[etcd-server]=1
+        command -v etcdctl >/dev/null || want[etcd-client]=1
         command -v python3 >/dev/null || want[python3]=1
         python3 -c 'import ensurepip, venv' 2>/dev/null || want[python3-venv]=1
         ;;

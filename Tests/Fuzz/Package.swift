@@ -13,6 +13,7 @@ let fuzzers = [
     "DNSMessageFuzzer": "DNSDiscoveryCodec",
     "ELFFuzzer": "ELF",
     "EndpointListFuzzer": "FileDiscoveryCodec",
+    "EtcdAnswerFuzzer": "EtcdDiscoveryCodec",
     "HTTP1RequestFuzzer": "HTTP1",
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
@@ -89,6 +90,9 @@ let package = Package(
 
         .target(name: "TokenFormat", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
         .target(name: "DNSDiscoveryCodec", swiftSettings: instrumented),
+        .target(
+            name: "EtcdDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON", "FileDiscoveryCodec"],
+            swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 

@@ -56,6 +56,29 @@ public enum EndpointList {
         return endpoints
     }
 
+    /// Reads one endpoint: what an element of a list may be in JSON, or an address alone.
+    public static func readOne(_ text: [UInt8]) throws(ListFault) -> ListedEndpoint {
+        let content = trimmed(text[...])
+        guard content.count <= bytesOfOneAtMost else {
+            throw ListFault(line: 0, message: "it is larger than \(bytesOfOneAtMost) bytes")
+        }
+        guard let first = content.first else { throw ListFault(line: 0, message: "it is empty") }
+        if first == UInt8(ascii: "{") || first == UInt8(ascii: "\"") {
+            do throws(CodecFailure) {
+                return try PrivateArena(limit: bytesOfOneAtMost).read(Array(content)) {
+                    reader throws(CodecFailure) in try endpoint(&reader)
+                }
+            } catch { throw fault(error) }
+        }
+        guard content.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+            throw ListFault(line: 0, message: "it is neither JSON nor an address")
+        }
+        return ListedEndpoint(address: String(decoding: content, as: UTF8.self))
+    }
+
+    /// An address and a zone of the longest, many times.
+    public static let bytesOfOneAtMost = 16_384
+
     // MARK: JSON
 
     private static func readJSON(_ text: [UInt8]) throws(ListFault) -> [ListedEndpoint] {
