@@ -157,12 +157,14 @@ final class NameFollower: @unchecked Sendable {
 
     /// Milliseconds until the next look.
     private func tell(_ found: DNSLookup.Finding) -> Int {
-        // An empty set is told once: what follows says why, and is not to alternate with it in the log.
-        if !found.endpoints.isEmpty || !toldNothing {
+        let isPartial = !found.trouble.isEmpty
+        // An empty set is told once: what follows says why, and is not to alternate with it in the log. And not at all
+        // while something could not be asked: that nobody knows an endpoint does not say that there is none.
+        if !found.endpoints.isEmpty || !isPartial && !toldNothing {
             sink.set(found.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight) })
+            toldNothing = found.endpoints.isEmpty
         }
-        toldNothing = found.endpoints.isEmpty
-        if !found.trouble.isEmpty {
+        if isPartial {
             sink.failed("some of it is as it was: \(found.trouble)")
             return schedule.failed(random: .random(in: 0...1))
         }

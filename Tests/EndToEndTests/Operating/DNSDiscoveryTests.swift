@@ -187,6 +187,13 @@ extension EndToEnd {
             let server = try Server { [.answer(records.of($0))] }
             let gateway = try Self.gateway(server, config: Self.address(backend.port), more: "when_empty: empty")
             #expect(try gateway.get("/").status == 200)
+            // One kind of addresses cannot be asked for, and there is none of the other: that is not nothing, also for
+            // a gateway that has looked nothing up yet.
+            server.say { $0.type == 1 ? [.code(2)] : [.answer([])] }
+            #expect(try gateway.reload().status == 0)
+            let asked = server.asked.count
+            try waitUntil("it is looked up again") { try server.asked.count > asked + 4 && Self.degraded(gateway) }
+            #expect(try gateway.get("/").status == 200)
             server.say { _ in [.code(3)] }
             try waitUntil("the pool is empty") { try gateway.get("/").status == 503 }
             server.hold(records)
