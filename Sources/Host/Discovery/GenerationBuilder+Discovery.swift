@@ -21,12 +21,6 @@ extension GenerationBuilder {
         for model in settings.models {
             for version in model.versions {
                 if let settings = version.discovery {
-                    // Checks keep a timer for each endpoint of a table that stays; breakers and comparing follow.
-                    if model.healthCheck != nil {
-                        error(
-                            settings.plugin.position,
-                            "`health_check` does not follow a discovery; use `outlier_detection` or `circuit_breaker`")
-                    }
                     makeDiscovery(settings, model.name, version.version, pool)
                 }
                 pool += 1

@@ -24,6 +24,7 @@ extension Worker {
         place.deallocate()
         update.pool.pointee.replace(with: update.table)
         compareAgain(update.pool)
+        checkAgain(update.pool)
         // Who waits may find a connection now, or that there is nobody left to wait for.
         servesAgain(update.pool.pointee.shared)
     }

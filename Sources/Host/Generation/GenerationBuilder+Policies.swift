@@ -48,12 +48,11 @@ extension GenerationBuilder {
         _ description: PoolDescription
     ) -> UnsafeMutablePointer<HealthDuties> {
         let nowhere = UnsafeMutablePointer<WorkerPool>(bitPattern: 64).unsafelyUnwrapped
-        let none = UnsafeMutablePointer<Probe>(bitPattern: 64).unsafelyUnwrapped
         let duties = memory.place([
-            HealthDuties(pool: nowhere, outlier: outlier.map(OutlierSettings.init), check: nil, probes: none)
+            HealthDuties(pool: nowhere, outlier: outlier.map(OutlierSettings.init), check: nil)
         ])
         guard let check = model.healthCheck else { return duties }
-        let scheme = version.endpoints.first?.scheme
+        let scheme = version.scheme
         let natural: Settings.HealthCheck.Kind =
             scheme?.speaksHTTP2 == true ? .grpc : scheme == .tcp ? .tcp : .http
         let kind = check.kind ?? natural
@@ -73,9 +72,6 @@ extension GenerationBuilder {
             kind: kind, path: memory.bytes(check.path),
             message: sluice_bytes(data: UnsafePointer(memory.place(message)), size: message.count),
             timeoutNs: UInt64(check.timeoutMs) * 1_000_000, settings: HealthSettings(check))
-        duties.pointee.probes = memory.place(
-            description.endpoints.indices.map { Probe(duties: duties, index: UInt32($0)) })
-        duties.pointee.probeCount = description.endpoints.count
         return duties
     }
 

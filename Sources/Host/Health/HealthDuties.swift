@@ -10,9 +10,9 @@ struct HealthDuties {
     var pool: UnsafeMutablePointer<WorkerPool>
     var outlier: OutlierSettings?
     var check: HealthCheckPlan?
-    /// One for each endpoint of the pool, in its order; none without a check.
-    var probes: UnsafeMutablePointer<Probe>
-    var probeCount = 0
+    /// A list with one for each endpoint of the pool while its generation is in force; none without a check. The
+    /// worker's own, not the generation's memory: endpoints come and go.
+    var firstProbe: UnsafeMutablePointer<Probe>?
 }
 
 struct HealthCheckPlan {
@@ -29,7 +29,12 @@ struct Probe {
     /// First, so that the timer's address is the probe's.
     var timer = TimerNode()
     var duties: UnsafeMutablePointer<HealthDuties>
+    /// Who is asked. It has its place for as long as the probe is there, since the pool names it.
+    var endpoint: UnsafeMutablePointer<Endpoint>
+    var member: UnsafeMutablePointer<PoolMember>
+    /// Where it stands in the pool's present table.
     var index: UInt32
+    var next: UnsafeMutablePointer<Probe>?
     var isRunning = false
 }
 

@@ -13,19 +13,76 @@ extension Worker {
             let pool = tables.pointee.pools + index
             guard let policy = pool.pointee.policy, let duties = policy.pointee.duties else { continue }
             startComparing(pool, policy, duties)
-            guard let plan = duties.pointee.check else {
-                // No check has anything to say any more.
-                for member in 0..<pool.pointee.endpointCount { revive(pool, policy.pointee.members[member]) }
-                continue
-            }
-            for position in 0..<duties.pointee.probeCount {
-                let probe = duties.pointee.probes + position
-                probe.pointee.timer.kind = TimerKind.probe
-                probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
-                let first = HealthState.firstCheck(now: now, random: nextRandom(), plan.settings)
-                timers.start(probe.timer, at: first / 1_000_000 + 1)
+            matchProbes(pool, policy, duties)
+        }
+    }
+
+    /// The pool has other endpoints now.
+    func checkAgain(_ pool: UnsafeMutablePointer<WorkerPool>) {
+        // In a generation that is in force no more, and in a worker that leaves, no checks begin.
+        guard let policy = pool.pointee.policy, let duties = policy.pointee.duties, !draining,
+            pool.pointee.generation == generation
+        else { return }
+        matchProbes(pool, policy, duties)
+    }
+
+    /// Makes the checks those of the endpoints that the pool has now: who stays goes on as before, who left is asked no
+    /// more, who came is asked within an interval.
+    private func matchProbes(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
+        _ duties: UnsafeMutablePointer<HealthDuties>
+    ) {
+        let count = pool.pointee.endpointCount
+        guard let plan = duties.pointee.check else {
+            // No check has anything to say any more.
+            for member in 0..<count { revive(pool, policy.pointee.members[member]) }
+            return
+        }
+        var positions: [UnsafeMutablePointer<Endpoint>: Int] = [:]
+        for position in 0..<count { positions[pool.pointee.targets[position]] = position }
+        var link = duties.pointee.firstProbe
+        duties.pointee.firstProbe = nil
+        var leaving: [UnsafeMutablePointer<Probe>] = []
+        while let probe = link {
+            link = probe.pointee.next
+            if let position = positions.removeValue(forKey: probe.pointee.endpoint) {
+                probe.pointee.index = UInt32(position)
+                keep(probe, duties)
+            } else {
+                leaving.append(probe)
             }
         }
+        end(leaving)
+        for position in positions.values.sorted() {
+            let probe = UnsafeMutablePointer<Probe>.allocate(capacity: 1)
+            probe.initialize(
+                to: Probe(
+                    duties: duties, endpoint: pool.pointee.targets[position], member: policy.pointee.members[position],
+                    index: UInt32(position)))
+            keep(probe, duties)
+            probe.pointee.timer.kind = TimerKind.probe
+            probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
+            let first = HealthState.firstCheck(now: now, random: nextRandom(), plan.settings)
+            timers.start(probe.timer, at: first / 1_000_000 + 1)
+        }
+    }
+
+    private func keep(_ probe: UnsafeMutablePointer<Probe>, _ duties: UnsafeMutablePointer<HealthDuties>) {
+        probe.pointee.next = duties.pointee.firstProbe
+        duties.pointee.firstProbe = probe
+    }
+
+    /// Checks that are under way end, and say nothing.
+    private func end(_ probes: [UnsafeMutablePointer<Probe>]) {
+        guard !probes.isEmpty else { return }
+        for probe in probes { timers.stop(probe.timer) }
+        let ending = Set(probes)
+        for exchange in exchanges.elements {
+            guard let probe = exchange.pointee.probe, ending.contains(probe) else { continue }
+            exchange.pointee.probe = nil
+            perform(exchange, exchange.pointee.machine.handle(.clientGone))
+        }
+        for probe in probes { probe.deallocate() }
     }
 
     private func revive(_ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>) {
@@ -40,13 +97,12 @@ extension Worker {
         for index in 0..<tables.pointee.poolCount {
             guard let duties = tables.pointee.pools[index].policy?.pointee.duties else { continue }
             timers.stop(duties.timer)
-            for position in 0..<duties.pointee.probeCount { timers.stop((duties.pointee.probes + position).timer) }
-        }
-        for exchange in exchanges.elements where exchange.pointee.generation == tables {
-            guard let probe = exchange.pointee.probe else { continue }
-            probe.pointee.isRunning = false
-            exchange.pointee.probe = nil
-            perform(exchange, exchange.pointee.machine.handle(.clientGone))
+            var probes: [UnsafeMutablePointer<Probe>] = []
+            while let probe = duties.pointee.firstProbe {
+                duties.pointee.firstProbe = probe.pointee.next
+                probes.append(probe)
+            }
+            end(probes)
         }
     }
 
@@ -68,7 +124,7 @@ extension Worker {
         armTimer(exchange)
         // Past the pipeline: there is no client's request that it could do anything with.
         _ = exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false))
-        perform(exchange, beginProbe(exchange, pool, plan, probe.pointee.index))
+        perform(exchange, beginProbe(exchange, pool, plan, probe))
     }
 
     private func describeProbe(_ exchange: ExchangePointer, _ plan: HealthCheckPlan) -> Bool {
@@ -94,10 +150,11 @@ extension Worker {
     }
 
     private func beginProbe(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan, _ index: UInt32
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan,
+        _ probe: UnsafeMutablePointer<Probe>
     ) -> ExchangeMachine.Action {
         if plan.kind == .ready, let action = encodeRequest(exchange, pool) { return action }
-        let target = pool.pointee.targets[Int(index)]
+        let (target, index) = (probe.pointee.endpoint, probe.pointee.index)
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2, plan.kind != .tcp {
             return takeCall(exchange, pool, endpoint, index)
@@ -138,19 +195,18 @@ extension Worker {
         let duties = probe.pointee.duties
         guard let plan = duties.pointee.check else { return }
         let pool = duties.pointee.pool
-        guard let policy = pool.pointee.policy, pool.pointee.generation == generation else { return }
-        let index = Int(probe.pointee.index)
-        let member = policy.pointee.members[index].pointee
+        guard pool.pointee.generation == generation else { return }
+        let member = probe.pointee.member.pointee
         let succeeded = exchange.pointee.probeSucceeded
         metrics.checked(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), succeeded: succeeded)
         let change = member.health.pointee.record(succeeded: succeeded, now: now, plan.settings)
         if change != .none {
-            let address = pool.pointee.targets[index].pointee.text
+            let endpoint = probe.pointee.endpoint
             let isHealthy = change == .becameHealthy
             member.isDown = !isHealthy
-            pool.pointee.targets[index].pointee.setHealthy(isHealthy)
+            endpoint.pointee.setHealthy(isHealthy)
             pool.pointee.shared.pointee.state.changed()
-            tell(pool, address, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
+            tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
             if isHealthy { servesAgain(pool.pointee.shared) }
         }
         guard !draining else { return }

@@ -134,6 +134,105 @@ extension EndToEnd {
             try waitUntil("the pool serves again") { try emptying.get("/").status == 200 }
         }
 
+        /// A backend whose `/health` answers as it is told.
+        final class Checked: Sendable {
+            let backend: ScriptedBackend
+            private let status: Status
+
+            private final class Status: @unchecked Sendable {
+                private let lock = NSLock()
+                private var value: Int
+                init(_ value: Int) { self.value = value }
+                var now: Int { lock.withLock { value } }
+                func set(_ value: Int) { lock.withLock { self.value = value } }
+            }
+
+            init(_ name: String, health: Int = 200) throws {
+                let status = Status(health)
+                self.status = status
+                backend = try ScriptedBackend { connection, request in
+                    connection.answer(request.target == "/health" ? status.now : 200, name)
+                }
+            }
+
+            var endpoint: String { backend.endpoint }
+            func say(_ health: Int) { status.set(health) }
+            var checks: Int { backend.requests.count { $0.target == "/health" } }
+            var served: Int { backend.requests.count { $0.target != "/health" } }
+        }
+
+        static func checkedGateway(_ lines: [String]) throws -> Gateway {
+            let directory = try TemporaryDirectory()
+            let list = try directory.write("endpoints.yaml", lines.joined(separator: "\n") + "\n")
+            var configuration = configuration(list)
+            configuration.models.append(
+                "    health_check: { path: /health, interval_ms: 20, unhealthy_after: 2, healthy_after: 2 }")
+            return try Gateway(text: configuration.text(in: directory), in: directory)
+        }
+
+        static func isHealthy(_ gateway: Gateway, _ checked: Checked) throws -> Bool {
+            try gateway.metric("sluice_endpoint_healthy", ["endpoint=\"\(checked.endpoint)\""]) == 1
+        }
+
+        @Test func endpointsThatComeAreCheckedAndThoseThatLeaveAreNot() throws {
+            let (good, ill) = (try Checked("good"), try Checked("ill", health: 500))
+            let gateway = try Self.checkedGateway(["- \(good.endpoint)"])
+            try waitUntil("the first is checked") { good.checks > 2 }
+            // A name before that of the first, or behind it: the others keep their checks in any order.
+            try Self.tell(gateway, ["- \(ill.endpoint)", "- \(good.endpoint)"])
+            try waitUntil("the ill one is out") { try ill.checks >= 2 && !Self.isHealthy(gateway, ill) }
+            #expect(try Self.isHealthy(gateway, good))
+            let before = ill.served
+            for _ in 0..<20 { #expect(try gateway.get("/").bodyText == "good") }
+            #expect(ill.served == before)
+            ill.say(200)
+            try waitUntil("it is back") { try Self.isHealthy(gateway, ill) }
+            try waitUntil("it serves") {
+                _ = try gateway.get("/"); return ill.served > before
+            }
+            // The other way round: who leaves was the first to be checked.
+            good.say(500)
+            try waitUntil("the first is out") { try !Self.isHealthy(gateway, good) }
+            try Self.tell(gateway, ["- \(ill.endpoint)"])
+            try waitUntil("one endpoint is left") { try Self.endpoints(gateway) == 1 }
+            let checks = good.checks
+            let rest = ill.checks
+            try waitUntil("the rest is checked on") { ill.checks > rest + 10 }
+            // One may have been under way.
+            #expect(good.checks <= checks + 1)
+            // Who comes back within a minute is as it was until its checks say something else.
+            try Self.tell(gateway, ["- \(ill.endpoint)", "- \(good.endpoint)"])
+            try waitUntil("it is checked again") { good.checks > checks + 2 }
+            #expect(try !Self.isHealthy(gateway, good))
+            good.say(200)
+            try waitUntil("it is well again") { try Self.isHealthy(gateway, good) }
+            // A reload goes on with them.
+            #expect(try gateway.reload().status == 0)
+            let (one, two) = (good.checks, ill.checks)
+            try waitUntil("both are checked on") { good.checks > one + 2 && ill.checks > two + 2 }
+        }
+
+        @Test func checksThatAreUnderWayEndWithTheirEndpoint() throws {
+            let good = try Self.named("good")
+            // It never answers a check, and anything else at once.
+            let silent = try ScriptedBackend { connection, request in
+                if request.target != "/health" { connection.answer(200, "silent") }
+            }
+            let gateway = try Self.checkedGateway(["- \(good.endpoint)"])
+            let client = CheckingClient(port: gateway.port, request: { "GET /\($0) HTTP/1.1\r\nHost: a\r\n\r\n" }) {
+                $1.status == 200 ? nil : "status \($1.status)"
+            }
+            for _ in 0..<10 {
+                let asked = silent.requests.count { $0.target == "/health" }
+                try Self.tell(gateway, ["- \(silent.endpoint)", "- \(good.endpoint)"])
+                try waitUntil("a check is under way") { silent.requests.count { $0.target == "/health" } > asked }
+                try Self.tell(gateway, ["- \(good.endpoint)"])
+                try waitUntil("one endpoint is left") { try Self.endpoints(gateway) == 1 }
+            }
+            #expect(try client.stop() == [])
+            #expect(try gateway.stop() == 0)
+        }
+
         /// A plugin of the first version of the ABI's discovery, in C, that tells its set inside `start`.
         static let first = """
             #include <stdlib.h>
