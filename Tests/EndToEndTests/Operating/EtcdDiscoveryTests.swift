@@ -160,6 +160,24 @@ extension EndToEnd {
             #expect(try Self.count(gateway, "losses") >= 1)
         }
 
+        @Test func manyKeysAreReadInPages() throws {
+            let etcd = try EtcdServer()
+            func coded(_ text: String) -> String { Data(text.utf8).base64EncodedString() }
+            for begin in stride(from: 0, to: 2_100, by: 100) {
+                let puts = (begin..<begin + 100).map { number in
+                    let (key, value) = (coded("/web/\(number)"), coded("127.1.\(number / 250).\(number % 250 + 1):80"))
+                    return #"{"request_put":{"key":"\#(key)","value":"\#(value)"}}"#
+                }
+                let transaction = #"{"success":[\#(puts.joined(separator: ","))]}"#
+                _ = try curl(["--fail", "--data", transaction, etcd.endpoint + "/v3/kv/txn"])
+            }
+            let gateway = try Self.gateway(etcd)
+            #expect(try Discovery.endpoints(gateway) == 2_100)
+            // Checks find nothing amiss.
+            try waitUntil("it is checked") { try Self.count(gateway, "checks") >= 2 }
+            #expect(try Self.count(gateway, "reads") == 1)
+        }
+
         @Test func badValuesAreToldAndTheRestIsTaken() throws {
             let (first, second) = (try Discovery.named("first"), try Discovery.named("second"))
             let etcd = try EtcdServer()
