@@ -36,11 +36,19 @@ struct OpenAIUsage: Filter, ~Copyable {
         }
     }
 
+    /// What is remembered of an answer while it streams: in the exchange's arena.
+    private struct Answer: BitwiseCopyable {
+        var watch: UsageWatch
+        /// In `counters`.
+        var place: Int
+    }
+
     /// Of each model's id its place in `counters`.
     private let places: UnsafeMutableBufferPointer<Int>
     /// The first one is of all models without counters of their own.
     private let counters: UnsafeMutableBufferPointer<Counters>
-    private var answers = AnswerTable()
+    /// Beyond its bound an answer goes uncounted.
+    private let answers: ExchangeTable<Answer>
 
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(OpenAI.configurationKeys)
@@ -61,12 +69,12 @@ struct OpenAIUsage: Filter, ~Copyable {
         for index in all.indices {
             places.initializeElement(at: index, to: (names.firstIndex(of: all[index]) ?? -1) + 1)
         }
+        answers = ExchangeTable()
     }
 
     deinit {
         counters.deallocate()
         places.deallocate()
-        answers.deallocate()
     }
 
     var needs: FilterNeeds { .chunks }

@@ -16,6 +16,8 @@ struct EventStream: BitwiseCopyable {
     private var ending = 0
     /// The event `[DONE]` came, with which streams of completions end.
     private(set) var isDone = false
+    /// Events with data before that one.
+    private(set) var ended: UInt64 = 0
 
     private static let mark: StaticString = "\u{FEFF}"
     private static let name: StaticString = "data"
@@ -94,6 +96,7 @@ struct EventStream: BitwiseCopyable {
         if state == .lineStart, hasData {
             scanner.restart()
             hasData = false
+            if !isDone { ended &+= 1 }
         }
         state = .lineStart
     }

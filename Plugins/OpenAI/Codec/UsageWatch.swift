@@ -8,7 +8,7 @@ import SluiceJSON
 /// taken with `takeNew` at any time: nobody has to know where the answer ends.
 public struct UsageWatch: BitwiseCopyable {
     private var scanner = UsageScanner()
-    private var events = EventStream()
+    private var stream = EventStream()
     private let isStream: Bool
     private var taken = TokenUsage()
 
@@ -27,7 +27,7 @@ public struct UsageWatch: BitwiseCopyable {
 
     public mutating func feed(_ bytes: sluice_bytes) {
         if isStream {
-            events.feed(bytes, to: &scanner)
+            stream.feed(bytes, to: &scanner)
         } else {
             scanner.feed(bytes)
         }
@@ -40,8 +40,14 @@ public struct UsageWatch: BitwiseCopyable {
         return new
     }
 
+    /// The largest counts so far.
+    public var seen: TokenUsage { scanner.seen }
+
+    /// Events of a stream that have ended, `[DONE]` not among them: of an answer that streams about one for each token.
+    public var events: UInt64 { stream.ended }
+
     /// Nothing that follows can say more. Not every stream says that it ends.
     public var isFinished: Bool {
-        isStream ? events.isDone || scanner.hasSeenResponse : scanner.isFinished
+        isStream ? stream.isDone || scanner.hasSeenResponse : scanner.isFinished
     }
 }

@@ -12,13 +12,20 @@ public struct StateBlocks {
         guard count > 0, count <= SharedCounters.limit else {
             throw PluginError(.invalidArgument, "a state block holds 1 to 131072 counters")
         }
+        let block = try memory(name, bytes: count * stride)
+        return SharedCounters(start: block.bindMemory(to: Atomic<UInt64>.self, capacity: count), count: count)
+    }
+
+    /// `bytes` of memory (1 to 1 MiB) under `name`, zeroed when it is new and aligned to 64 bytes, which the host never
+    /// frees. All who ask with the same name and size share it, from many threads: what lies in it must be atomic.
+    public func memory(_ name: String, bytes: Int) throws(PluginError) -> UnsafeMutableRawPointer {
         var name = name
         let block = name.withUTF8 {
             services.pointee.state.pointee.block.unsafelyUnwrapped(
-                services.pointee.context, Bytes(UnsafeRawBufferPointer($0)).raw, count * stride)
+                services.pointee.context, Bytes(UnsafeRawBufferPointer($0)).raw, bytes)
         }
         guard let block else { throw PluginError(.resourceExhausted, "the bound of 256 state blocks is reached") }
-        return SharedCounters(start: block.bindMemory(to: Atomic<UInt64>.self, capacity: count), count: count)
+        return block
     }
 }
 
