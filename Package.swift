@@ -40,6 +40,7 @@ let swiftPlugins = [
     "Cache",
     "DNSDiscovery",
     "EtcdDiscovery",
+    "RateLimit",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -133,6 +134,9 @@ let package = Package(
         .target(name: "LoadReports", dependencies: ["SluicePlugin"], path: "Plugins/QueueAware/Reports"),
         .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], path: "Plugins/PrefixAware/Prompt"),
 
+        // What filters read or count, likewise.
+        .target(name: "RateLimitBuckets", path: "Plugins/RateLimit/Buckets"),
+
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
         .target(
@@ -197,6 +201,7 @@ let package = Package(
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore",
+                "BalancerSimulation", "LoadReports", "PromptPrefix", "RateLimitBuckets",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -237,6 +242,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "PrefixAware": ["Prompt"]
     case "JWT": ["Format", "Keys"]
     case "Cache": ["Store"]
+    case "RateLimit": ["Buckets"]
     default: []
     }
 }
@@ -253,6 +259,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
     case "DNSDiscovery": ["DNSDiscoveryCodec"]
     case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
+    case "RateLimit": ["OpenAICodec", "RateLimitBuckets", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

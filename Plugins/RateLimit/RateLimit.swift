@@ -1,0 +1,250 @@
+import OpenAICodec
+import RateLimitBuckets
+import SluiceJSON
+import SluicePlugin
+
+/// Lets pass so many requests, or so many tokens, in a time, for each tenant, key, model or client: token buckets that
+/// all workers share and that outlive a reload, exact to the request.
+///
+///     config:
+///       limits:
+///         - { name: clients, by: peer, requests: 100, per: minute, burst: 20 }
+///         - { name: tokens, by: [ tenant, model ], tokens: 100000, per: hour }
+struct RateLimit: Filter, ~Copyable {
+    static let plugin = PluginDescription(
+        name: "rate-limit", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
+
+    private let host: Host
+    private let limits: [Limit]
+    private let state: SharedState
+    private let whenFull: Options.WhenFull
+    private let fields: Options.Fields
+    /// For the field RateLimit-Policy.
+    private let policies: KeptText
+    private let countsTokens: Bool
+    private let noRoom: Counter
+    private let unmetered: Counter?
+    /// Beyond its bound an answer's tokens are those that were taken beforehand.
+    private let spendings: ExchangeTable<Spending>
+
+    init(_ context: Context) throws(PluginError) {
+        let options = try Options(context.config)
+        let state = try SharedState(context.state, buckets: options.maxBuckets)
+        var limits: [Limit] = []
+        for node in options.limits {
+            let limit = try Limit(
+                node, number: limits.count, key: state.key, isShadow: options.isShadow, context.metrics)
+            if limits.contains(where: { String($0.name) == String(limit.name) }) {
+                throw (node["name"].isNull ? node : node["name"]).error(
+                    "two limits are named '\(String(limit.name))'; rename one")
+            }
+            limits.append(limit)
+        }
+        let countsTokens = limits.contains { $0.isOfTokens }
+        let noRoom = try context.metrics.counter(
+            "no_room_total", "Requests for whose bucket there was no room; is max_buckets large enough?")
+        var unmetered: Counter?
+        if countsTokens {
+            unmetered = try context.metrics.counter(
+                "unmetered_answers_total", "Answers that did not say how many tokens they took.")
+        }
+
+        // Nothing throws from here on: what is not copyable is made in one go.
+        host = context.host
+        self.limits = limits
+        self.state = state
+        whenFull = options.whenFull
+        fields = options.fields
+        policies = KeptText(limits.filter { !$0.isShadow }.map { String($0.policy) }.joined(separator: ", "))
+        self.countsTokens = countsTokens
+        self.noRoom = noRoom
+        self.unmetered = unmetered
+        spendings = ExchangeTable()
+    }
+
+    var needs: FilterNeeds { countsTokens ? .chunks : [] }
+
+    // MARK: Requests
+
+    /// What became of one limit of a request.
+    private struct Look: BitwiseCopyable {
+        /// 0: the limit is not about this request, or has no room for it.
+        var key: UInt64 = 0
+        var left: UInt64 = 0
+        var isTaken = false
+        /// By a limit on trial.
+        var isRefused = false
+    }
+
+    mutating func onRequest(
+        _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        let now = host.clock.monotonic
+        let looks = try exchange.allocateZeroed(Look.self, count: limits.count)
+        var refusing = -1
+        var longest = -1
+        var wait: UInt64 = 0
+        for index in limits.indices where try limits[index].applies(to: request.request, exchange) {
+            let key = limits[index].key(of: request.request, exchange)
+            // Once one has refused, the others only say how long they would.
+            let cost = refusing < 0 ? limits[index].cost : 0
+            let verdict = state.table.take(
+                key, cost: cost, need: limits[index].need, tolerance: limits[index].rate.tolerance, now: now)
+            switch verdict {
+            case .passed(let left):
+                looks[index] = Look(key: key, left: left, isTaken: cost > 0)
+            case .refused(let time):
+                looks[index].key = key
+                if limits[index].isShadow {
+                    looks[index].isRefused = true
+                    if refusing < 0 { limits[index].limited.add() }
+                } else {
+                    if refusing < 0 { refusing = index }
+                    if time > wait { (wait, longest) = (time, index) }
+                }
+            case .noRoom:
+                noRoom.add()
+                if whenFull == .refuse, refusing < 0, !limits[index].isShadow {
+                    refusing = index
+                    if wait == 0 { (wait, longest) = (1, index) }
+                }
+            }
+        }
+        if refusing >= 0 { 
+            limits[refusing].limited.add()
+            throw refuse(exchange, looks, until: longest, wait, now)
+        }
+        for index in limits.indices where looks[index].key != 0 && !looks[index].isRefused {
+            limits[index].allowed.add()
+        }
+        if fields == .always { tell(exchange, looks) }
+        if countsTokens { watch(exchange, looks) }
+        return .pass
+    }
+
+    private func refuse(
+        _ exchange: Exchange, _ looks: MutableView<Look>, until limit: Int, _ wait: UInt64, _ now: UInt64
+    ) -> PluginError {
+        for index in limits.indices where looks[index].isTaken {
+            state.table.giveBack(looks[index].key, limits[index].cost, now: now)
+            looks[index].left &+= limits[index].cost
+        }
+        if fields != .never { tell(exchange, looks) }
+        let seconds = max(Rate.seconds(wait), 1)
+        var text = exchange.writer(capacity: 24)
+        text.append(decimal: seconds)
+        if let text = try? text.finish() { try? exchange.setField(.response, Bytes("Retry-After"), text) }
+        return exchange.error(.resourceExhausted) { writer in
+            writer.append("the limit \"")
+            limits[limit].name.withBytes { writer.append($0) }
+            writer.append("\" is reached; try again in ")
+            writer.append(decimal: seconds)
+            writer.append(" s")
+        }
+    }
+
+    /// RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10): of each limit that was looked at what is
+    /// left and the seconds until its bucket is full. Without room for the fields the answer goes without them.
+    private func tell(_ exchange: Exchange, _ looks: MutableView<Look>) {
+        var writer = exchange.writer(capacity: 128)
+        var isFirst = true
+        for index in limits.indices where looks[index].key != 0 && !limits[index].isShadow {
+            if !isFirst { writer.append(", ") }
+            isFirst = false
+            writer.append("\"")
+            limits[index].name.withBytes { writer.append($0) }
+            writer.append("\";r=")
+            writer.append(decimal: limits[index].rate.units(looks[index].left))
+            writer.append(";t=")
+            let missing = limits[index].rate.tolerance &- min(looks[index].left, limits[index].rate.tolerance)
+            writer.append(decimal: Rate.seconds(missing))
+        }
+        guard !isFirst, let value = try? writer.finish() else { return }
+        try? exchange.setField(.response, Bytes("RateLimit"), value)
+        try? policies.withBytes { bytes throws(PluginError) in
+            try exchange.setField(.response, Bytes("RateLimit-Policy"), bytes)
+        }
+    }
+
+    // MARK: Tokens
+
+    /// Remembers which buckets the answer's tokens are for.
+    private func watch(_ exchange: Exchange, _ looks: MutableView<Look>) {
+        var count = 0
+        for index in limits.indices where limits[index].isOfTokens && looks[index].key != 0 { count += 1 }
+        guard count > 0,
+            let charges = try? exchange.arena.allocate(Spending.Charge.self, count: count),
+            let spending = try? exchange.arena.allocate(Spending.self, count: 1)
+        else { return }
+        count = 0
+        for index in limits.indices where limits[index].isOfTokens && looks[index].key != 0 {
+            (charges + count).initialize(
+                to: Spending.Charge(
+                    limit: index, key: looks[index].key, taken: looks[index].isTaken ? limits[index].reserve : 0))
+            count += 1
+        }
+        spending.initialize(to: Spending(charges: charges, count: count))
+        spendings.insert(exchange.suspension.token, spending)
+        // What is compressed cannot be read as it goes by.
+        if exchange.header("accept-encoding") != nil {
+            try? exchange.setField(.request, Bytes("Accept-Encoding"), Bytes("identity"))
+        }
+    }
+
+    mutating func onResponse(
+        _ response: MutableResponse, to request: Request, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        guard countsTokens else { return .pass }
+        let token = exchange.suspension.token
+        guard let spending = spendings.find(token) else { return .pass }
+        let message = response.response.message
+        let status = message?.status ?? response.httpStatus
+        guard status == 0 || (200...299).contains(status) else {
+            // An error takes no tokens.
+            spending.pointee.giveBack(limits, state.table, now: host.clock.monotonic)
+            spendings.remove(token)
+            return .pass
+        }
+        guard let message, Self.isPlain(message), let contentType = message.field("content-type"),
+            let watch = UsageWatch(contentType: contentType.raw)
+        else {
+            unmetered?.add()
+            spendings.remove(token)
+            return .pass
+        }
+        spending.pointee.watch = watch
+        if message.bodyState == .whole {
+            settle(spending, message.body, isWhole: true)
+            spendings.remove(token)
+        }
+        return .pass
+    }
+
+    mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError) {
+        guard side == .response, countsTokens else { return }
+        let token = exchange.suspension.token
+        guard let spending = spendings.find(token) else { return }
+        if settle(spending, chunk, isWhole: false) { spendings.remove(token) }
+    }
+
+    mutating func onCancel(exchange: Exchange) {
+        if countsTokens { spendings.remove(exchange.suspension.token) }
+    }
+
+    /// True when nothing more will come of it.
+    @discardableResult
+    private func settle(_ spending: UnsafeMutablePointer<Spending>, _ bytes: Bytes, isWhole: Bool) -> Bool {
+        let outcome = spending.pointee.feed(
+            bytes, isWhole: isWhole, limits, state.table, now: host.clock.monotonic)
+        if outcome.lacksRoom { noRoom.add() }
+        if outcome.isFinished, outcome.isUnmetered { unmetered?.add() }
+        return outcome.isFinished
+    }
+
+    private static func isPlain(_ message: Message) -> Bool {
+        guard let encoding = message.field("content-encoding") else { return true }
+        return encoding.isEmpty || encoding.equalsIgnoringCase("identity")
+    }
+}
+
+@c(sluice_plugin_entry) public func entry(host: UInt32) -> PluginEntry { export(host, RateLimit.self) }

@@ -1,0 +1,33 @@
+import RateLimitBuckets
+import SluicePlugin
+
+/// The buckets and their secret, which all workers and generations of a plugin's entry share.
+struct SharedState: ~Copyable {
+    let table: BucketTable
+    /// Of the hash of keys: drawn once a process, so that nobody outside can choose keys that meet.
+    let key: (UInt64, UInt64)
+    private let segments: UnsafeMutablePointer<UnsafeMutableRawPointer>
+
+    init(_ state: StateBlocks, buckets: Int) throws(PluginError) {
+        let words = try state.counters("key", count: 2)
+        // On the control thread, where all instances are made.
+        var random = SystemRandomNumberGenerator()
+        while words.load(0) == 0 { words.store(0, random.next()) }
+        while words.load(1) == 0 { words.store(1, random.next()) }
+
+        let groups = BucketTable.groups(buckets: buckets)
+        let inSegment = min(groups, BucketTable.groupsInSegment)
+        let count = groups / inSegment
+        // Checked first: what has been allocated would be lost with an error.
+        var blocks: [UnsafeMutableRawPointer] = []
+        for index in 0..<count {
+            blocks.append(try state.memory("buckets/\(groups)/\(index)", bytes: BucketTable.bytes(groups: inSegment)))
+        }
+        key = (words.load(0), words.load(1))
+        segments = .allocate(capacity: count)
+        segments.initialize(from: blocks, count: count)
+        table = BucketTable(segments: segments, groups: groups)
+    }
+
+    deinit { segments.deallocate() }
+}

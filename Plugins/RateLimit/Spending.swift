@@ -1,0 +1,84 @@
+import OpenAICodec
+import RateLimitBuckets
+import SluicePlugin
+
+/// The tokens of one answer while it goes by, and the buckets that they are charged to: in the exchange's arena.
+///
+/// What is charged follows what is known. Before the answer it is the limit's `reserve`. Of an answer that streams each
+/// event counts as a token, since servers send about one with each, and most say the sums with the last event alone, if
+/// they were asked to. As soon as the answer says its usage that counts, and what was taken too much is given back when
+/// it ends. So there is nothing to be done at the end of an answer that never says anything: it has been charged.
+struct Spending: BitwiseCopyable {
+    struct Charge: BitwiseCopyable {
+        let limit: Int
+        let key: UInt64
+        /// Tokens that the bucket was charged for.
+        var taken: UInt64
+        /// Tokens that were counted.
+        var counted: UInt64 = 0
+
+        init(limit: Int, key: UInt64, taken: UInt64) {
+            self.limit = limit
+            self.key = key
+            self.taken = taken
+        }
+    }
+
+    struct Outcome {
+        var isFinished: Bool
+        /// The answer does not say its usage.
+        var isUnmetered: Bool
+        var lacksRoom = false
+    }
+
+    /// Nil before the answer's head has come.
+    var watch: UsageWatch?
+    private let charges: UnsafeMutablePointer<Charge>
+    private let count: Int
+
+    init(charges: UnsafeMutablePointer<Charge>, count: Int) {
+        self.charges = charges
+        self.count = count
+    }
+
+    /// More of the answer, or all of it.
+    mutating func feed(
+        _ bytes: Bytes, isWhole: Bool, _ limits: [Limit], _ table: BucketTable, now: UInt64
+    ) -> Outcome {
+        guard var watch else { return Outcome(isFinished: true, isUnmetered: false) }
+        watch.feed(bytes.raw)
+        self.watch = watch
+        let usage = watch.seen
+        var outcome = Outcome(isFinished: isWhole || watch.isFinished, isUnmetered: usage.isZero)
+        for index in 0..<count {
+            guard case .tokens(let kind) = limits[charges[index].limit].unit else { continue }
+            let told = kind.count(usage)
+            let taken = charges[index].taken
+            let wanted =
+                usage.isZero
+                ? max(taken, kind == .prompt ? 0 : watch.events) : outcome.isFinished ? told : max(taken, told)
+            let rate = limits[charges[index].limit].rate
+            if wanted > taken {
+                if !table.charge(charges[index].key, rate.cost(wanted &- taken), now: now) { outcome.lacksRoom = true }
+            } else if wanted < taken {
+                table.giveBack(charges[index].key, rate.cost(taken &- wanted), now: now)
+            }
+            charges[index].taken = wanted
+            let sure = usage.isZero ? (outcome.isFinished ? wanted : 0) : told
+            if sure > charges[index].counted {
+                limits[charges[index].limit].tokens?.add(Double(sure &- charges[index].counted))
+                charges[index].counted = sure
+            }
+        }
+        return outcome
+    }
+
+    /// The answer took nothing.
+    mutating func giveBack(_ limits: [Limit], _ table: BucketTable, now: UInt64) {
+        for index in 0..<count where charges[index].taken > 0 {
+            let cost = limits[charges[index].limit].rate.cost(charges[index].taken)
+            table.giveBack(charges[index].key, cost, now: now)
+            charges[index].taken = 0
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Limits hold over all workers and connections, and outlive reloads.
+    @Suite struct RateLimits {
+        private static func configuration(
+            _ endpoint: String, _ limits: String, more: String = "", adapter: String = "passthrough"
+        ) -> GatewayConfiguration {
+            var configuration = GatewayConfiguration.web([endpoint])
+            configuration.workers = 4
+            configuration.filters = ["rate-limit"]
+            configuration.plugins = [
+                "  - name: rate-limit", "    library: libRateLimit.so",
+                "    config: { limits: [ \(limits) ]\(more) }",
+            ]
+            return configuration
+        }
+
+        /// Statuses of `count` requests on each of so many connections at once.
+        private static func crowd(_ gateway: Gateway, connections: Int, _ count: Int, fields: String = "") throws
+            -> [Int]
+        {
+            let lock = NSLock()
+            nonisolated(unsafe) var statuses: [Int] = []
+            nonisolated(unsafe) var problems: [String] = []
+            let port = gateway.port
+            DispatchQueue.concurrentPerform(iterations: connections) { _ in
+                do {
+                    let reader = MessageReader(try Socket.connect(port: port))
+                    for _ in 0..<count {
+                        reader.socket.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
+                        let status = try reader.response()?.status ?? 0
+                        lock.withLock { statuses.append(status) }
+                    }
+                } catch {
+                    lock.withLock { problems.append("\(error)") }
+                }
+            }
+            #expect(problems == [])
+            return statuses
+        }
+
+        @Test func clientsOfAllWorkersGetExactlyTheBurst() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(
+                Self.configuration(backend.endpoint, "{ name: all, requests: 137, per: day }"))
+            let statuses = try Self.crowd(gateway, connections: 32, 10)
+            #expect(statuses.count { $0 == 200 } == 137)
+            #expect(statuses.count { $0 == 429 } == 320 - 137)
+            #expect(try gateway.metric("sluice_plugin_rate_limit_allowed_total", ["limit=\"all\""]) == 137)
+            #expect(try gateway.metric("sluice_plugin_rate_limit_limited_total", ["limit=\"all\""]) == 183)
+        }
+
+        @Test func aReloadKeepsWhatWasTaken() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let limits = "{ name: kept, by: { header: x-key }, requests: 10, per: day }"
+            var configuration = Self.configuration(backend.endpoint, limits)
+            let gateway = try Gateway(configuration)
+            #expect(try Self.crowd(gateway, connections: 4, 1, fields: "X-Key: a\r\n") == [200, 200, 200, 200])
+            configuration = Self.configuration(backend.endpoint, "{ name: new, requests: 8, per: day }, " + limits)
+            try gateway.write(configuration)
+            let outcome = try gateway.reload()
+            #expect(outcome.status == 0, "\(outcome)")
+            let statuses = try Self.crowd(gateway, connections: 8, 2, fields: "X-Key: a\r\n")
+            #expect(statuses.count { $0 == 200 } == 6)
+            // The new limit has two left: it gave back what the other refused.
+            let others = try Self.crowd(gateway, connections: 8, 2, fields: "X-Key: b\r\n")
+            #expect(others.count { $0 == 200 } == 2)
+        }
+
+        @Test func aRefusalHasTheShapeOfItsProtocol() throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(
+                    200, #"{"usage":{"prompt_tokens":30,"completion_tokens":71}}"#,
+                    fields: ["Content-Type: application/json"])
+            }
+            var configuration = Self.configuration(
+                backend.endpoint, "{ name: tokens, by: model, tokens: 100, per: day }")
+            configuration.adapters = ["openai"]
+            configuration.plugins += ["  - { name: openai, library: libOpenAI.so }"]
+            configuration.models = [
+                "  gpt:", "    versions: { \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: openai } }",
+                "  llama:", "    versions: { \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: openai } }",
+            ]
+            let gateway = try Gateway(configuration)
+            func ask(_ model: String) throws -> HTTPMessage {
+                try gateway.post("/v1/chat/completions", "{\"model\":\"\(model)\"}")
+            }
+            #expect(try ask("gpt").status == 200)
+            let refused = try ask("gpt")
+            #expect(refused.status == 429)
+            // One and a bit of 100 tokens a day, 864 s each.
+            let seconds = try #require(Int(refused.field("retry-after") ?? ""))
+            #expect((1_000...1_728).contains(seconds))
+            #expect(refused.field("ratelimit-policy") == "\"tokens\";q=100;w=86400")
+            #expect(refused.bodyText.contains("\"error\""))
+            #expect(refused.bodyText.contains("the limit \\\"tokens\\\" is reached; try again in \(seconds) s"))
+            #expect(try ask("llama").status == 200)
+            #expect(try gateway.metric("sluice_plugin_rate_limit_tokens_total", ["limit=\"tokens\""]) == 202)
+        }
+
+        @Test func tokensOfAStreamAreCountedAsItGoesBy() throws {
+            let backend = try ScriptedBackend { connection, _ in
+                let events = (0..<5).map { _ in "data: {\"choices\":[]}\n\n" }.joined() + "data: [DONE]\n\n"
+                connection.answer(200, events, fields: ["Content-Type: text/event-stream"])
+            }
+            var configuration = Self.configuration(
+                backend.endpoint, "{ name: tokens, tokens: 12, per: day }", more: ", headers: always")
+            configuration.adapters = ["openai"]
+            configuration.plugins += ["  - { name: openai, library: libOpenAI.so }"]
+            configuration.models = [
+                "  gpt:", "    versions: { \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: openai } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answers = try (0..<4).map { _ in
+                try gateway.post("/v1/chat/completions", "{\"model\":\"gpt\",\"stream\":true}")
+            }
+            #expect(answers.map(\.status) == [200, 200, 200, 429])
+            #expect(
+                answers.map { $0.field("ratelimit")?.split(separator: ";")[1] ?? "" } == ["r=12", "r=7", "r=2", "r=0"])
+            #expect(try gateway.metric("sluice_plugin_rate_limit_unmetered_answers_total") == 3)
+        }
+
+        @Test func aCallOfGRPCIsRefusedAsOne() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(Self.configuration(backend.endpoint, "{ name: calls, requests: 1, per: day }"))
+            #expect(try gateway.get("/").status == 200)
+            let answer = try gateway.call("/x.Y/Z", fields: [])
+            #expect(answer.field("grpc-status") == "8")
+            #expect(answer.field("retry-after") != nil)
+        }
+    }
+}
