@@ -135,6 +135,7 @@ let package = Package(
         .target(name: "PromptPrefix", dependencies: ["SluicePlugin"], path: "Plugins/PrefixAware/Prompt"),
 
         // What filters read or count, likewise.
+        .target(name: "ApiKeyFormat", dependencies: ["SluiceHashing"], path: "Plugins/ApiKey/Format"),
         .target(name: "RateLimitBuckets", path: "Plugins/RateLimit/Buckets"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
@@ -202,6 +203,7 @@ let package = Package(
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "RateLimitBuckets",
+                "BalancerSimulation", "LoadReports", "PromptPrefix", "RateLimitBuckets", "ApiKeyFormat",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -243,6 +245,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "JWT": ["Format", "Keys"]
     case "Cache": ["Store"]
     case "RateLimit": ["Buckets"]
+    case "ApiKey": ["Format"]
     default: []
     }
 }
@@ -259,6 +262,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
     case "DNSDiscovery": ["DNSDiscoveryCodec"]
     case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
+    case "ApiKey": ["ApiKeyFormat", "SluiceHashing"]
     case "RateLimit": ["OpenAICodec", "RateLimitBuckets", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]

@@ -1,3 +1,5 @@
+import ApiKeyFormat
+import SluiceHashing
 import SluicePlugin
 
 /// Lets pass who shows a known key, and says to the rest of the pipeline whose it is.
@@ -9,7 +11,10 @@ import SluicePlugin
 ///       header: x-api-key
 ///       bearer: true
 ///       forward: false
-///       keys: [ { key: "${ACME_KEY}", tenant: acme } ]
+///       keys: [ { key: "${ACME_KEY}", tenant: acme }, { key: "sha256:9f86…", tenant: globex } ]
+///       key_file: /etc/sluice/keys
+///
+/// Keys may be given as their digests, and digests are all that is kept of them.
 struct ApiKey: Filter {
     static let plugin = PluginDescription(
         name: "api-key", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
@@ -22,23 +27,50 @@ struct ApiKey: Filter {
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
-        try config.allow(["header", "bearer", "forward", "keys"])
+        try config.allow(["header", "bearer", "forward", "keys", "key_file"])
         header = KeptText(try config.text("header", default: "x-api-key"))
         bearer = try config.boolean("bearer", default: true)
         forward = try config.boolean("forward", default: false)
         if header.isEmpty { throw config["header"].error("a header's name is not empty") }
         refused = try context.metrics.counter("api_key_refused_total", "Requests without a known API key.")
+        var tenants: [String: KeptText] = [:]
+        func kept(_ tenant: String) -> KeptText {
+            let text = tenants[tenant] ?? KeptText(tenant)
+            tenants[tenant] = text
+            return text
+        }
         for entry in try config["keys"].elements() {
             try entry.allow(["key", "tenant"])
-            let key = try entry.required("key")
+            let text = try entry.required("key")
             let tenant = try entry.required("tenant")
-            if key.isEmpty { throw entry["key"].error("a key is not empty; is its environment variable set?") }
             if tenant.isEmpty { throw entry["tenant"].error("a tenant's name is not empty") }
-            if keys.contains(key) { throw entry["key"].error("this key is there already") }
             if keys.count == KeyRing.limit { throw entry.error("more than \(KeyRing.limit) keys") }
-            keys.add(key, tenant: tenant)
+            let key: GivenKey
+            do throws(GivenKey.Problem) {
+                key = try GivenKey(Array(text.utf8))
+            } catch {
+                throw entry["key"].error(error.text)
+            }
+            guard keys.add(key.digest, tenant: kept(tenant)) else {
+                throw entry["key"].error("this key is there already")
+            }
         }
-        if keys.count == 0 { throw config.error("'keys' is missing or empty: nobody could pass") }
+        let file = config["key_file"]
+        if !file.isNull {
+            let path = try file.text()
+            // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
+            if !path.hasPrefix("/") { throw file.error("the path must be absolute") }
+            do throws(KeyFileReading.Failure) {
+                for entry in try KeyFileReading.entries(path, atMost: KeyRing.limit - keys.count) {
+                    guard keys.add(entry.key.digest, tenant: kept(entry.tenant)) else {
+                        throw KeyFileReading.Failure("\(path):\(entry.line): this key is there already")
+                    }
+                }
+            } catch {
+                throw file.error(error.text)
+            }
+        }
+        if keys.count == 0 { throw config.error("neither 'keys' nor 'key_file' has a key: nobody could pass") }
     }
 
     mutating func onRequest(
@@ -55,7 +87,9 @@ struct ApiKey: Filter {
         guard let shown else {
             throw try refuse(exchange, "an API key is needed")
         }
-        guard let owner = keys.owner(of: shown) else {
+        guard shown.count <= GivenKey.bytesAtMost,
+            let owner = keys.owner(of: shown.withUnsafeBytes { SHA256(of: $0) })
+        else {
             throw try refuse(exchange, "the API key is not known")
         }
         // The name lives in this instance, but what the request points to must live in the exchange.

@@ -1,42 +1,67 @@
+import SluiceHashing
 import SluicePlugin
 
-/// The known keys, one after the other in one array, with whose they are.
+/// The digests of the known keys with whose they are: an open hash table, at most half full.
+///
+/// How long a search takes tells nobody how much of a key is right: what is compared are digests, in one step each, and
+/// where the search begins depends on a secret of this process.
 struct KeyRing {
-    /// All keys are compared for each request, about 10 µs at this many keys of 32 bytes; more want a table of hashes.
-    static let limit = 1024
+    /// 2 MiB a worker.
+    static let limit = 65_536
 
-    private var bytes: [UInt8] = []
-    private var ends: [Int] = []
-    private var tenants: [KeptText] = []
-
-    var count: Int { ends.count }
-
-    mutating func add(_ key: String, tenant: String) {
-        bytes.append(contentsOf: key.utf8)
-        ends.append(bytes.count)
-        tenants.append(KeptText(tenant))
+    private struct Entry {
+        let digest: SHA256
+        let tenant: KeptText
     }
 
-    func contains(_ key: String) -> Bool { KeptText(key).withBytes { owner(of: $0) } != nil }
+    private var entries: [Entry] = []
+    /// Index into `entries`, -1 for none.
+    private var places = [Int32](repeating: -1, count: 16)
+    private let secret: (UInt64, UInt64)
 
-    /// Index of the key that `shown` is. The time depends on the known keys and the length of `shown` alone: neither
-    /// how many bytes agree nor which key it is can be measured from outside.
-    func owner(of shown: Bytes) -> Int? {
-        var found = -1
-        var start = 0
-        for index in ends.indices {
-            let end = ends[index]
-            var difference = UInt(bitPattern: (end &- start) ^ shown.count)
-            for offset in start..<end {
-                difference |= UInt(bytes[offset] ^ (shown.at(offset &- start) ?? 0))
-            }
-            // 0 when equal, else all ones: `found` is chosen without a branch.
-            let differs = Int(bitPattern: 0 &- ((difference | (0 &- difference)) &>> UInt(UInt.bitWidth - 1)))
-            found = (found & differs) | (index & ~differs)
-            start = end
+    init() {
+        var random = SystemRandomNumberGenerator()
+        secret = (random.next(), random.next())
+    }
+
+    var count: Int { entries.count }
+
+    private func start(_ digest: SHA256) -> Int {
+        var hash = KeyedHash(key: secret)
+        hash.feed(digest.words.0)
+        hash.feed(digest.words.1)
+        return Int(truncatingIfNeeded: hash.finish() & UInt64(places.count - 1))
+    }
+
+    /// False when the key is there already, or the ring is full.
+    mutating func add(_ digest: SHA256, tenant: KeptText) -> Bool {
+        if count == Self.limit || owner(of: digest) != nil { return false }
+        entries.append(Entry(digest: digest, tenant: tenant))
+        if entries.count * 2 > places.count {
+            places = [Int32](repeating: -1, count: places.count * 2)
+            for index in entries.indices { put(index) }
+        } else {
+            put(entries.count - 1)
         }
-        return found < 0 ? nil : found
+        return true
     }
 
-    func tenant(_ index: Int) -> KeptText { tenants[index] }
+    private mutating func put(_ index: Int) {
+        var place = start(entries[index].digest)
+        while places[place] >= 0 { place = (place &+ 1) & (places.count &- 1) }
+        places[place] = Int32(index)
+    }
+
+    /// Index of the key with that digest.
+    func owner(of digest: SHA256) -> Int? {
+        var place = start(digest)
+        while places[place] >= 0 {
+            let index = Int(places[place])
+            if entries[index].digest == digest { return index }
+            place = (place &+ 1) & (places.count &- 1)
+        }
+        return nil
+    }
+
+    func tenant(_ index: Int) -> KeptText { entries[index].tenant }
 }

@@ -18,6 +18,7 @@ let fuzzers = [
     "HTTP1ResponseFuzzer": "HTTP1",
     "HTTP1ChunkedFuzzer": "HTTP1",
     "KeySetFuzzer": "TokenFormat",
+    "KeyFileFuzzer": "ApiKeyFormat",
     "LengthPrefixedFuzzer": "LengthPrefixedCodec",
     "LoadReportFuzzer": "LoadReports",
     "OpenAIFuzzer": "OpenAICodec",
@@ -93,6 +94,7 @@ let package = Package(
         .target(
             name: "EtcdDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON", "FileDiscoveryCodec"],
             swiftSettings: instrumented),
+        .target(name: "ApiKeyFormat", dependencies: ["SluiceHashing"], swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 

@@ -1,3 +1,4 @@
+import Foundation
 import SluiceABI
 import Testing
 
@@ -19,6 +20,56 @@ import Testing
         #expect(filter.onRequest(exchange) == SLUICE_OK)
         #expect(text(exchange.request.pointee.tenant) == tenant)
         #expect(exchange.edits == [.init(side: UInt32(SLUICE_SIDE_REQUEST), name: name.lowercased(), value: nil)])
+    }
+
+    /// Of "abc".
+    static let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+    @Test(arguments: [sha256, sha256.uppercased()]) func aKeyMayBeGivenAsItsDigest(digest: String) throws {
+        let config: ConfigTree = ["keys": [["key": .scalar("sha256:" + digest), "tenant": "acme"]]]
+        let filter = try FilterUnderTest("ApiKey", host, config: config)
+        let exchange = FakeExchange(fields: [("x-api-key", "abc")])
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        #expect(text(exchange.request.pointee.tenant) == "acme")
+        // Who has seen the configuration has no key.
+        for shown in ["sha256:" + digest, digest, "abd"] {
+            #expect(filter.onRequest(FakeExchange(fields: [("x-api-key", shown)])) == SLUICE_UNAUTHENTICATED)
+        }
+    }
+
+    @Test func keysComeFromAFileAsWell() throws {
+        let path = NSTemporaryDirectory() + "sluice-keys-\(UUID().uuidString)"
+        defer { unlink(path) }
+        func tenants(_ shown: [String]) throws -> [String] {
+            let filter = try FilterUnderTest(
+                "ApiKey", host, config: ["keys": Self.keys, "key_file": .scalar(path)])
+            return shown.map { key in
+                let exchange = FakeExchange(fields: [("x-api-key", key)])
+                return filter.onRequest(exchange) == SLUICE_OK ? text(exchange.request.pointee.tenant) : "-"
+            }
+        }
+        try "# of 2026\n\nsha256:\(Self.sha256)\tumbrella corp \r\n  plain wayne\n".write(
+            toFile: path, atomically: true, encoding: .utf8)
+        #expect(try tenants(["abc", "plain", "s3cret", "new"]) == ["umbrella corp", "wayne", "acme", "-"])
+        try "new wayne".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(try tenants(["abc", "plain", "s3cret", "new"]) == ["-", "-", "acme", "wayne"])
+        try "fine a\ns3cret b".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(throws: LoadedPlugin.Failure.self) { try tenants([]) }
+        #expect(host.configurationErrors.last?.text == "\(path):2: this key is there already")
+        #expect(host.configurationErrors.allSatisfy { !$0.text.contains("s3cret") })
+    }
+
+    @Test func manyKeysAreFound() throws {
+        let keys = (0..<3_000).map { ["key": ConfigTree.scalar("key-\($0)"), "tenant": .scalar("t\($0 % 7)")] as ConfigTree }
+        let filter = try FilterUnderTest("ApiKey", host, config: ["keys": .sequence(keys)])
+        for index in 0..<3_000 {
+            let exchange = FakeExchange(fields: [("x-api-key", "key-\(index)")])
+            guard filter.onRequest(exchange) == SLUICE_OK, text(exchange.request.pointee.tenant) == "t\(index % 7)" else {
+                Issue.record("key \(index) is not found")
+                return
+            }
+        }
+        #expect(filter.onRequest(FakeExchange(fields: [("x-api-key", "key-3000")])) == SLUICE_UNAUTHENTICATED)
     }
 
     @Test(arguments: [
@@ -62,6 +113,11 @@ import Testing
             (["keys": [["key": "a", "tenant": "x", "tennant": "y"]]], "keys[0].tennant"),
             (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
             (["keys": keys, "header": ""], "header"),
+            (["keys": [["key": "sha256:1234", "tenant": "x"]]], "keys[0].key"),
+            (["keys": [["key": .scalar("sha256:" + sha256), "tenant": "x"], ["key": "abc", "tenant": "y"]]], "keys[1].key"),
+            (["keys": [["key": .scalar(String(repeating: "a", count: 4_097)), "tenant": "x"]]], "keys[0].key"),
+            (["key_file": "keys"], "key_file"), (["key_file": "/nowhere/keys"], "key_file"),
+            (["key_file": "/dev/null"], "key_file"),
         ] as [(ConfigTree, String)])
     func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree, path: String) throws {
         let table = try LoadedPlugin("ApiKey").table(SLUICE_FILTER, as: sluice_filter.self)

@@ -1,0 +1,41 @@
+import SluiceHashing
+
+/// A key as an operator writes it: itself, or `sha256:` and its digest in hexadecimal. Only digests are kept, and what is
+/// wrong is said without the key.
+public struct GivenKey: Equatable, Sendable {
+    public let digest: SHA256
+    /// It was written as it is.
+    public let isPlain: Bool
+
+    /// Bytes of a key at most: what is longer is no key, and would only be hashed for nothing. Fields of a head have some
+    /// 64 KB at most.
+    public static let bytesAtMost = 4_096
+
+    public enum Problem: Error, Equatable, Sendable {
+        case empty, tooLong
+        /// 64 digits are expected behind `sha256:`.
+        case noDigest
+
+        public var text: String {
+            switch self {
+            case .empty: "a key is not empty; is its environment variable set?"
+            case .tooLong: "a key has at most \(GivenKey.bytesAtMost) bytes"
+            case .noDigest: "behind 'sha256:' come the 64 hexadecimal digits of the key's SHA-256"
+            }
+        }
+    }
+
+    public init(_ text: some Collection<UInt8>) throws(Problem) {
+        if text.isEmpty { throw .empty }
+        if text.count > Self.bytesAtMost { throw .tooLong }
+        let mark = Array("sha256:".utf8)
+        if text.starts(with: mark) {
+            guard let digest = SHA256(hexadecimal: text.dropFirst(mark.count)) else { throw .noDigest }
+            self.digest = digest
+            isPlain = false
+        } else {
+            digest = Array(text).withUnsafeBytes { SHA256(of: $0) }
+            isPlain = true
+        }
+    }
+}
