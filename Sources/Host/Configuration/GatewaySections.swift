@@ -13,6 +13,11 @@ extension Settings {
         section.section("outlier_detection", initially: "off", "When an endpoint's answers put it out of its pool.") {
             outlierDetection = OutlierDetection($0)
         }
+        zone = section.text("zone", .zone, initially: "not known", "Where this gateway runs.") ?? zone
+        section.integer(
+            "instance", into: &instance, 0...1_000_000, initially: "not said",
+            "The number of this gateway in its fleet, from 0 and without gaps, such as the ordinal of a StatefulSet.")
+        selection.read(section)
         section.section("queue", "Where requests wait while their pool has as many under way as it may.") {
             queue.read($0)
         }

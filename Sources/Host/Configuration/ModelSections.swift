@@ -8,6 +8,7 @@ extension Settings {
             models.append(model)
         }
         checkFallbacks(section.reading)
+        checkSelection(section.reading)
     }
 }
 
@@ -38,6 +39,7 @@ extension Settings.ModelSettings {
             "outlier_detection", initially: "`gateway.outlier_detection`",
             "When an endpoint's answers put it out of its pool."
         ) { outlierDetection = Settings.OutlierDetection($0) }
+        selection.read(section, "`gateway.", "`")
         section.section("queue", initially: "`gateway.queue`", "Where this model's requests wait.") { inner in
             var queue = Settings.Queue()
             queue.read(inner)
@@ -111,38 +113,6 @@ extension Settings.VersionSettings {
         }
         section.integer(
             "max_connections", into: &maxConnections, 1...65_536, "To one endpoint, in use at once, of all workers.")
-    }
-
-    private mutating func readEndpoints(_ section: Section) {
-        let list = Shape.list(.text(.endpoint), atLeast: 1)
-        let meaning =
-            "Where the version is served: `http://host:port`, `grpc://host:port` for gRPC and whatever else goes over "
-            + "HTTP/2, `https://` and `grpcs://` for the same over TLS, `tcp://host:port` for a protocol of messages "
-            + "over raw TCP, which `protocol` frames, or `unix:path` for HTTP over a Unix socket."
-        var seen: Set<String> = []
-        for item in section.take("endpoints", list, meaning)?.items ?? [] {
-            guard let text = item.text, case .success(var endpoint) = Settings.EndpointSettings.parse(text) else {
-                continue
-            }
-            if case .unix(let path) = endpoint.target {
-                let absolute = section.reading.absolute(path)
-                section.checkSocketPath(absolute, item.position)
-                endpoint.target = .unix(path: absolute)
-                endpoint.text = "unix:" + absolute
-            }
-            if let first = endpoints.first, first.scheme != endpoint.scheme {
-                section.reading.error(
-                    item.position,
-                    "the endpoints of a version speak one protocol, and this one is not `\(first.scheme.rawValue)` as "
-                        + "the first is; make a version of its own")
-                continue
-            }
-            if seen.insert(endpoint.text).inserted {
-                endpoints.append(endpoint)
-            } else {
-                section.reading.error(item.position, "the same endpoint stands twice in this version; keep one")
-            }
-        }
     }
 
     private mutating func readTLS(_ section: Section) {

@@ -9,6 +9,11 @@ public struct Settings: Sendable {
     public var circuitBreaker: CircuitBreaker?
     /// Nil: nothing is learned from answers.
     public var outlierDetection: OutlierDetection?
+    /// Where the gateway runs; empty: not known.
+    public var zone = ""
+    /// The gateway's number in its fleet, from 0; nil: not said.
+    public var instance: Int?
+    public var selection = Selection()
     public var queue = Queue()
     public var concurrency: Concurrency?
     /// Nil: no batching, unless a model configures its own.
@@ -221,6 +226,7 @@ public struct Settings: Sendable {
         public var retry: Retry?
         public var circuitBreaker: CircuitBreaker?
         public var outlierDetection: OutlierDetection?
+        public var selection = Selection()
         public var queue: Queue?
         public var concurrency: Concurrency?
         public var batching: Batching?
@@ -275,6 +281,8 @@ public struct Settings: Sendable {
         /// As written, the key of the endpoint's lasting state.
         public var text: String
         public var weight = 1
+        /// Empty: not known.
+        public var zone = ""
         public init(scheme: Scheme, target: Target, text: String) {
             self.scheme = scheme
             self.target = target

@@ -37,11 +37,14 @@ struct DiscoveryControl {
             let (taken, endpoints) = workshop.endpoints.places(for: told, addresses: news.addresses)
             state.refuse(told.members.count - taken.members.count, label)
             guard taken.members != state.set?.members else { continue }
-            let members = zip(taken.members, endpoints).map {
+            let all = zip(taken.members, endpoints).map {
                 workshop.member($1, of: link.key, weight: $0.weight, zone: $0.zone)
             }
-            state.applied(taken, members)
-            HostLog.logger.info("discovery of \(label): \(members.count) endpoints")
+            state.applied(taken, all)
+            let members = generation.settings.subset(of: all, model: link.key.model)
+            WarmUp.begin(members, after: generation.pools[link.pool].list, now: clinux_monotonic_ns())
+            let known = members.count == all.count ? "" : " of \(all.count)"
+            HostLog.logger.info("discovery of \(label): \(members.count)\(known) endpoints")
             put(members, in: link.pool, generation, isPublished)
         }
     }
@@ -50,7 +53,7 @@ struct DiscoveryControl {
         generation.update(pool: index, members)
         for (number, worker) in workers.enumerated() {
             let pool = generation.tables[number].pointee.pools + index
-            let table = EndpointTable(members)
+            let table = EndpointTable(members, zone: generation.settings.zone)
             guard isPublished else {
                 pool.pointee.replace(with: table)
                 continue

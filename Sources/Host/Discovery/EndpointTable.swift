@@ -10,10 +10,13 @@ struct EndpointTable {
     /// What policies know of each, and a word of bits for each 64 of them.
     let members: UnsafeMutablePointer<UnsafeMutablePointer<PoolMember>>
     let mask: UnsafeMutablePointer<UInt64>
+    let preferences: EndpointPreferences
     let count: Int
 
-    init(_ list: [PoolEndpoint]) {
+    /// - Parameter zone: the gateway's own; empty: not known.
+    init(_ list: [PoolEndpoint], zone: String) {
         count = list.count
+        preferences = EndpointPreferences(list, zone: zone)
         members = .allocate(capacity: max(count, 1))
         mask = .allocate(capacity: count / 64 + 1)
         mask.initialize(repeating: 0, count: count / 64 + 1)
@@ -38,6 +41,7 @@ struct EndpointTable {
         metrics.deallocate()
         members.deallocate()
         mask.deallocate()
+        preferences.deallocate()
     }
 }
 
@@ -58,7 +62,7 @@ extension WorkerPool {
         get {
             EndpointTable(
                 endpoints: endpoints, targets: targets, metrics: endpointMetrics, members: endpointMembers,
-                mask: endpointMask, count: endpointCount)
+                mask: endpointMask, preferences: endpointPreferences, count: endpointCount)
         }
         set {
             endpoints = newValue.endpoints
@@ -66,6 +70,7 @@ extension WorkerPool {
             endpointMetrics = newValue.metrics
             endpointMembers = newValue.members
             endpointMask = newValue.mask
+            endpointPreferences = newValue.preferences
             endpointCount = newValue.count
         }
     }
@@ -94,13 +99,14 @@ extension EndpointTable {
     fileprivate init(
         endpoints: UnsafeMutablePointer<sluice_endpoint>, targets: UnsafeMutablePointer<UnsafeMutablePointer<Endpoint>>,
         metrics: UnsafeMutablePointer<Int32>, members: UnsafeMutablePointer<UnsafeMutablePointer<PoolMember>>,
-        mask: UnsafeMutablePointer<UInt64>, count: Int
+        mask: UnsafeMutablePointer<UInt64>, preferences: EndpointPreferences, count: Int
     ) {
         self.endpoints = endpoints
         self.targets = targets
         self.metrics = metrics
         self.members = members
         self.mask = mask
+        self.preferences = preferences
         self.count = count
     }
 }

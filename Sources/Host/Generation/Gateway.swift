@@ -156,6 +156,7 @@ final class Gateway: ControlPlane {
     private func publish(_ generation: Generation) {
         discovery.begin(generation)
         discovery.published(generation, after: generations)
+        if let old = generations.last { WarmUp.begin(generation, after: old, now: clinux_monotonic_ns()) }
         generations.append(generation)
         for (index, worker) in workers.enumerated() {
             worker.mailbox.send(.generation, pointer: UnsafeMutableRawPointer(generation.tables[index]))

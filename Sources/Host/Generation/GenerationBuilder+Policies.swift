@@ -15,7 +15,10 @@ extension GenerationBuilder {
         // The home worker keeps a list of duties even when there are none: those of the generation before may have left
         // endpoints out.
         let isGuarded = breaker != nil || outlier != nil || model.healthCheck != nil || hadPolicy(description)
-        guard version.backend == nil, isGuarded else { return }
+        let selection = model.selection.or(settings.selection)
+        guard version.backend == nil, isGuarded || selection.slowStart != nil || selection.zonePreference != nil else {
+            return
+        }
         let words = max((description.endpoints.count + 63) / 64, 1)
         var policy = PoolPolicy(
             members: UnsafePointer(memory.place(description.members)), mask: memory.allocate(UInt64.self, words))
@@ -31,6 +34,8 @@ extension GenerationBuilder {
             policy.outlierThreshold = UInt32(clamping: outlier.consecutiveErrors)
             policy.outlierFailures = FailureClasses(outlier.failures)
         }
+        policy.slowStart = selection.slowStart.map(SlowStartSettings.init)
+        policy.zonePreference = settings.zone.isEmpty ? nil : selection.zonePreference.map(ZonePreferenceSettings.init)
         if let check = model.healthCheck { policy.panicPercent = UInt32(check.panicPercent.rounded()) }
         pool.policy = memory.place([policy])
         // The duties point back to the pool, whose place is known when all tables are.

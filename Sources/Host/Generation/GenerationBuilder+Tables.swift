@@ -222,13 +222,14 @@ extension GenerationBuilder {
         _ adapterIndex: [String: Int]
     ) -> WorkerPool {
         let description = pool(at: place.index)
-        let table = EndpointTable(description.list)
+        let table = EndpointTable(description.list, zone: settings.zone)
         let view = modelViews[place.model].versions[place.version]
         var pool = WorkerPool(
             generation: tables, id: UInt32(place.index), model: UInt32(place.model), version: UInt32(place.version),
             modelName: modelViews[place.model].name, versionName: view.name, shared: description.shared,
             endpoints: table.endpoints, targets: table.targets, endpointMetrics: table.metrics,
             endpointCount: table.count, endpointMembers: table.members, endpointMask: table.mask,
+            endpointPreferences: table.preferences,
             speaksHTTP2: version.scheme?.speaksHTTP2 == true, balancer: nil, backend: nil,
             batching: nil, adapter: nil, upstreamModel: view.upstream_model, upstreamVersion: view.upstream_version,
             upstreamVersionIsSet: version.upstreamVersion != nil, upstreamModelIsSet: version.upstreamModel != nil,

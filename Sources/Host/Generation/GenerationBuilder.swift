@@ -209,7 +209,9 @@ final class GenerationBuilder {
                 for endpoint in version.endpoints {
                     switch workshop.endpoints.endpoint(for: endpoint) {
                     case .success(let found):
-                        members.append(workshop.member(found, of: key, weight: UInt32(clamping: endpoint.weight)))
+                        members.append(
+                            workshop.member(
+                                found, of: key, weight: UInt32(clamping: endpoint.weight), zone: endpoint.zone))
                     case .failure(.unresolvable(let text)):
                         error(version.position, "the host of `\(text)` is not known; correct it, or give an address")
                     case .failure(.tooMany):
@@ -220,6 +222,7 @@ final class GenerationBuilder {
                         )
                     }
                 }
+                members = settings.subset(of: members, model: model.name)
                 if members.count > Worker.endpointsAtMost {
                     error(version.position, "a pool has at most \(Worker.endpointsAtMost) endpoints")
                 }

@@ -182,6 +182,7 @@ struct WorkerPool {
     /// What `policy` of a pool whose endpoints a discovery finds points to once they have changed.
     var endpointMembers: UnsafeMutablePointer<UnsafeMutablePointer<PoolMember>>
     var endpointMask: UnsafeMutablePointer<UInt64>
+    var endpointPreferences: EndpointPreferences
     /// Counts the tables that the pool has had.
     var tableNumber: UInt32 = 0
     /// What its endpoints speak, also while it has none.

@@ -23,6 +23,12 @@ struct PoolPolicy {
     /// 0: never made.
     var epoch: UInt64 = 0
     var until: UInt64 = 0
+    /// Nil: endpoints have their whole share at once.
+    var slowStart: SlowStartSettings?
+    /// Nil: all zones are alike.
+    var zonePreference: ZonePreferenceSettings?
+    /// By what `EndpointPreferences` know some of the mask are preferred or held back; made with the mask.
+    var prefers = false
     /// What the home worker does; in its tables alone.
     var duties: UnsafeMutablePointer<HealthDuties>?
 
@@ -46,6 +52,24 @@ extension CircuitBreakerSettings {
         halfOpenProbes = UInt32(clamping: settings.halfOpenProbes)
         successesToClose = UInt32(clamping: settings.successesToClose)
         self.probeTimeout = probeTimeout
+    }
+}
+
+extension SlowStartSettings {
+    init(_ settings: Settings.SlowStart) {
+        self.init()
+        window = UInt64(settings.windowMs) * 1_000_000
+        aggression = settings.aggression
+        minimumFactor = settings.minimumPercent / 100
+    }
+}
+
+extension ZonePreferenceSettings {
+    init(_ settings: Settings.ZonePreference) {
+        self.init()
+        healthyShare = settings.healthyPercent / 100
+        share = settings.sharePercent / 100
+        minimumEndpoints = settings.minimumEndpoints
     }
 }
 

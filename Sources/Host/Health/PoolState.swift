@@ -42,6 +42,8 @@ struct PoolMember {
     private let down: UnsafeMutablePointer<Atomic<UInt32>>
     /// Monotonic, nanoseconds; 0: it is not ejected.
     private let ejected: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Monotonic, nanoseconds; 0: for as long as anybody knows.
+    private let warming: UnsafeMutablePointer<Atomic<UInt64>>
 
     init() {
         breaker = .alignedCell()
@@ -56,6 +58,8 @@ struct PoolMember {
         ejected.initialize(to: Atomic(0))
         down = (line + 8).bindMemory(to: Atomic<UInt32>.self, capacity: 1)
         down.initialize(to: Atomic(0))
+        warming = (line + 16).bindMemory(to: Atomic<UInt64>.self, capacity: 1)
+        warming.initialize(to: Atomic(0))
     }
 
     /// Nothing refers to it any more. [main]
@@ -77,6 +81,11 @@ struct PoolMember {
     var ejectedUntil: UInt64 {
         get { ejected.pointee.load(ordering: .relaxed) }
         nonmutating set { ejected.pointee.store(newValue, ordering: .relaxed) }
+    }
+    /// Since when it has been in the pool, or well again: a slow start counts from there. [any]
+    var warmingSince: UInt64 {
+        get { warming.pointee.load(ordering: .relaxed) }
+        nonmutating set { warming.pointee.store(newValue, ordering: .relaxed) }
     }
 }
 

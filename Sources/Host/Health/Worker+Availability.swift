@@ -10,8 +10,19 @@ extension Worker {
 
     func strike(_ index: UInt32) { eligible[Int(index >> 6)] &= ~(1 << UInt64(index & 63)) }
 
+    /// How many endpoints may be picked, whatever is preferred.
+    @inline(__always)
+    func eligibleCount(_ pool: UnsafeMutablePointer<WorkerPool>) -> UInt32 {
+        guard let policy = pool.pointee.policy else { return UInt32(truncatingIfNeeded: pool.pointee.endpointCount) }
+        let epoch = pool.pointee.shared.pointee.state.epoch.pointee.load(ordering: .acquiring)
+        if policy.pointee.epoch != epoch || now >= policy.pointee.until { makeMask(pool, policy, epoch) }
+        return policy.pointee.count
+    }
+
     /// Sets `eligible` to the endpoints that may be picked, and says how many they are.
-    func markEligible(_ pool: UnsafeMutablePointer<WorkerPool>) -> UInt32 {
+    /// - Parameter anywhere: no zone is preferred and no endpoint held back. For an attempt after a failed one: what
+    ///   counts is that it goes elsewhere.
+    func markEligible(_ pool: UnsafeMutablePointer<WorkerPool>, anywhere: Bool) -> UInt32 {
         let total = pool.pointee.endpointCount
         let words = (total + 63) >> 6
         guard let policy = pool.pointee.policy else {
@@ -25,6 +36,7 @@ extension Worker {
         }
         let epoch = pool.pointee.shared.pointee.state.epoch.pointee.load(ordering: .acquiring)
         if policy.pointee.epoch != epoch || now >= policy.pointee.until { makeMask(pool, policy, epoch) }
+        if policy.pointee.prefers, !anywhere { return markPreferred(pool, policy) }
         var word = 0
         while word < words {
             eligible[word] = policy.pointee.mask[word]
@@ -72,7 +84,7 @@ extension Worker {
         }
         policy.pointee.count = count
         policy.pointee.epoch = epoch
-        policy.pointee.until = until
+        policy.pointee.until = min(until, weighPreferences(pool, policy))
     }
 
     // MARK: Breakers
@@ -189,7 +201,11 @@ extension Worker {
         case .opened:
             metrics.breakerOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
             tell(pool, address, "circuit breaker opened")
-        case .closed: tell(pool, address, "circuit breaker closed")
+        case .closed:
+            if let index, let policy = pool.pointee.policy {
+                policy.pointee.members[Int(index)].pointee.warmingSince = now
+            }
+            tell(pool, address, "circuit breaker closed")
         }
     }
 

@@ -204,6 +204,7 @@ extension Worker {
             let endpoint = probe.pointee.endpoint
             let isHealthy = change == .becameHealthy
             member.isDown = !isHealthy
+            if isHealthy { member.warmingSince = now }
             endpoint.pointee.setHealthy(isHealthy)
             pool.pointee.shared.pointee.state.changed()
             tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")

@@ -25,3 +25,42 @@ public enum SlowStart {
         return min(max(grown, settings.minimumFactor), 1)
     }
 }
+
+/// What an endpoint that is warming up may have of the attempts of its pool: a ceiling that holds whatever the balancer
+/// would do. One that looks at loads would send a new endpoint, which has none, all that there is; one that knows
+/// nothing of warming up would send it a whole share.
+///
+/// Every attempt of the pool adds the endpoint's share to a credit, and one on the endpoint takes 1 away. While less
+/// than 1 is there the endpoint may not be picked. So over any number n of attempts it has at most n × share + 2.
+public struct SlowStartRation: Sendable, Equatable {
+    /// Of the attempts, 0 to 1.
+    public var share: Float = 0
+    /// A balancer that goes round may let an endpoint wait for a turn of the pool, so that one attempt's worth alone
+    /// would be lost to it; two are saved.
+    private static let creditAtMost: Float = 2
+    private var credit: Float = 0
+
+    public init() {}
+
+    public var allows: Bool { credit >= 1 }
+
+    /// An attempt begins on some endpoint of the pool.
+    public mutating func attemptBegins(here: Bool) {
+        credit = min(credit + share - (here ? 1 : 0), Self.creditAtMost)
+    }
+}
+
+extension SlowStart {
+    /// An endpoint is as warm as any when its factor is at least that part of the greatest one: those that came in
+    /// together have together what there is.
+    private static let asWarm: Double = 0.95
+
+    /// The share of a pool's attempts that an endpoint of a factor and a weight may have; nil: it is not held back.
+    /// - Parameters:
+    ///   - greatest: the greatest factor in the pool.
+    ///   - total: of weight × factor over the pool's endpoints that may be picked.
+    public static func share(factor: Double, weight: Double, greatest: Double, total: Double) -> Double? {
+        guard factor < greatest * asWarm, total > 0 else { return nil }
+        return factor * weight / total
+    }
+}

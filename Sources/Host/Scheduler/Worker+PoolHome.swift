@@ -136,7 +136,7 @@ extension Worker {
         var room = Int.max
         if let pool = home.pointee.pool {
             // Without any endpoint there is nothing to wait for: they shall hear so.
-            let count = markEligible(pool)
+            let count = eligibleCount(pool)
             if count > 0 { room = places(pool, count) }
         }
         while home.pointee.queue?.isEmpty == false {

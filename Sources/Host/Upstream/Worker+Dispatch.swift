@@ -147,62 +147,32 @@ extension Worker {
     /// A connection for the exchange: a kept-alive one, a new one, or a place in the queue.
     func acquire(_ exchange: ExchangePointer, fresh: Bool) -> ExchangeMachine.Action {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
-        var count = markEligible(pool)
         // Without an endpoint there is nothing to wait for.
-        if count > 0, !passesGate(exchange, pool, count, fresh: fresh) { return enqueue(exchange, pool) }
+        let able = eligibleCount(pool)
+        if able > 0, !passesGate(exchange, pool, able, fresh: fresh) { return enqueue(exchange, pool) }
         // Without a policy nothing below has anything to ask.
         let isGuarded = pool.pointee.policy != nil
         if isGuarded, let action = admitsModel(exchange, pool) { return action }
+        var anywhere = exchange.pointee.avoided != nil
+        var count = markEligible(pool, anywhere: anywhere)
+        // What is preferred is known once the mask is made.
+        if pool.pointee.policy?.pointee.prefers != true { anywhere = true }
         if count > 1, let avoided = exchange.pointee.avoided { count = avoid(avoided, pool, count) }
-        var index: UInt32 = 0
-        while count > 0 {
-            index = pick(exchange, pool, count)
-            if !isGuarded || admits(exchange, pool, index) { break }
-            // Another worker has sent the one probe that may go: for this exchange the endpoint is none.
-            strike(index)
-            count &-= 1
+        var choice = choose(exchange, pool, count)
+        if choice == nil, !anywhere {
+            anywhere = true
+            choice = choose(exchange, pool, markEligible(pool, anywhere: true))
         }
-        guard count > 0 else {
+        guard var index = choice else {
             metrics.rejected(.noEndpoint)
             return fail(
                 exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model has no healthy endpoint"), retryAfter: 1)
         }
-        if count > 1, isFull(pool, index) { index = other(exchange, pool, than: index) }
+        if able > 1, isFull(pool, index) {
+            if !anywhere { _ = markEligible(pool, anywhere: true) }
+            index = other(exchange, pool, than: index)
+        }
         return take(exchange, pool, index, fresh: fresh)
-    }
-
-    /// The endpoint that has just failed this exchange is not asked again while there is another one.
-    private func avoid(
-        _ endpoint: UnsafeMutablePointer<Endpoint>, _ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32
-    ) -> UInt32 {
-        for index in 0..<pool.pointee.endpointCount where pool.pointee.targets[index] == endpoint {
-            guard isEligible(UInt32(index)) else { break }
-            strike(UInt32(index))
-            return count &- 1
-        }
-        return count
-    }
-
-    func pick(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32
-    ) -> UInt32 {
-        if let balancer = pool.pointee.balancer {
-            var arguments = sluice_pick()
-            arguments.endpoints = UnsafePointer(pool.pointee.endpoints)
-            arguments.count = UInt32(truncatingIfNeeded: pool.pointee.endpointCount)
-            arguments.attempt = UInt32(exchange.pointee.machine.attempts) &+ 1
-            arguments.eligible = UnsafePointer(eligible)
-            arguments.eligible_count = count
-            let start = beginCall(exchange)
-            let index = balancer.table.pointee.pick.unsafelyUnwrapped(
-                balancer.instance, exchange.handle, exchange.pointee.request, &arguments)
-            endCall(exchange, balancer.plugin, start)
-            if index < arguments.count, isEligible(index) { return index }
-            metrics.pluginFailed(plugin: PluginMetricsID(index: balancer.plugin))
-        }
-        var index: UInt32 = 0
-        while !isEligible(index) { index &+= 1 }
-        return index
     }
 
     /// What the endpoint's breaker has let through is given back where no attempt comes of it: the place in the pool
@@ -318,6 +288,7 @@ extension Worker {
         guard exchange.pointee.probe == nil else { return }
         exchange.pointee.attemptOpen = true
         upstream.pointee.endpoint.pointee.endpoint.pointee.attemptBegins()
+        if let pool = exchange.pointee.pool, pool.pointee.policy?.pointee.prefers == true { noteAttempt(pool, index) }
         if let pool = exchange.pointee.pool, pool.pointee.retry.perTryNs > 0 { armTimer(exchange) }
         exchange.pointee.request.unsafelyUnwrapped.pointee.attempt =
             UInt32(exchange.pointee.machine.attempts) &+ 1

@@ -37,9 +37,8 @@ import Testing
             let member = UnsafeMutablePointer<PoolMember>.allocate(capacity: 1)
             member.initialize(to: PoolMember())
             defer { member.deallocate() }
-            let table = EndpointTable([
-                PoolEndpoint(endpoint: endpoint, member: member, weight: 1, zone: "", metrics: 0)
-            ])
+            let table = EndpointTable(
+                [PoolEndpoint(endpoint: endpoint, member: member, weight: 1, zone: "", metrics: 0)], zone: "")
             defer { table.deallocate() }
             return table.endpoints[0].id
         }
