@@ -201,9 +201,8 @@ let package = Package(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
-                "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore",
-                "BalancerSimulation", "LoadReports", "PromptPrefix", "RateLimitBuckets",
-                "BalancerSimulation", "LoadReports", "PromptPrefix", "RateLimitBuckets", "ApiKeyFormat",
+                "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore", "RateLimitBuckets",
+                "ApiKeyFormat",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -211,9 +210,8 @@ let package = Package(
             dependencies: [
                 "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
                 "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
-                "FileDiscoveryCodec", "TokenFormat", "TokenKeys", "TokenSigning",
-                "FileDiscoveryCodec", "DNSDiscoveryCodec",
-                "FileDiscoveryCodec", "DNSDiscoveryCodec", "EtcdDiscoveryCodec",
+                "FileDiscoveryCodec", "DNSDiscoveryCodec", "EtcdDiscoveryCodec", "TokenFormat", "TokenKeys",
+                "TokenSigning",
             ], exclude: ["Oracle"]),
         .testTarget(
             name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "TokenSigning"],

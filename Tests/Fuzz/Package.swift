@@ -51,6 +51,16 @@ func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
 }
 
+/// What a fuzzer needs besides the module under test.
+func beside(_ module: String) -> [Target.Dependency] {
+    switch module {
+    case "DNSDiscoveryCodec": []
+    case "Rules": ["SluiceABI"]
+    case "AnswerStore": ["SluicePlugin"]
+    default: module.hasSuffix("Codec") ? ["FuzzArena"] : []
+    }
+}
+
 let package = Package(
     name: "sluice-fuzzers",
     targets: [
@@ -111,12 +121,7 @@ let package = Package(
             fuzzer(
                 name,
                 [.init(stringLiteral: module)]
-                    + (module.hasSuffix("Codec")
-                        ? ["FuzzArena"]
-                        : module == "Rules" ? ["SluiceABI"] : module == "AnswerStore" ? ["SluicePlugin"] : []))
-                    + (module == "DNSDiscoveryCodec"
-                        ? []
-                        : module.hasSuffix("Codec") ? ["FuzzArena"] : module == "Rules" ? ["SluiceABI"] : []))
+                    + beside(module))
         }
         + hostFuzzers.sorted { $0.key < $1.key }.map { fuzzer($0, $1) },
     swiftLanguageModes: [.v6]
