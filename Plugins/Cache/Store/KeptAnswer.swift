@@ -25,17 +25,16 @@ public enum KeptAnswer {
         answer.pointer.pointee.http_status = UInt32(truncatingIfNeeded: reader.number())
         let hasMessage = reader.number() == 1
         if hasMessage {
-            let message = try exchange.allocateZeroed(sluice_message.self, count: 1)
-            message.start.pointee.transport = UInt32(truncatingIfNeeded: reader.number())
-            message.start.pointee.status = UInt32(truncatingIfNeeded: reader.number())
-            let fields = try fields(&reader, exchange)
-            message.start.pointee.fields = UnsafePointer(fields?.start)
-            message.start.pointee.field_count = UInt32(fields?.count ?? 0)
-            answer.pointer.pointee.message = UnsafePointer(message.start)
+            var message = sluice_message()
+            message.transport = UInt32(truncatingIfNeeded: reader.number())
+            message.status = UInt32(truncatingIfNeeded: reader.number())
+            (message.fields, message.field_count) = try fields(&reader, exchange)
+            let place = try exchange.allocate(sluice_message.self, count: 1)
+            place[0] = message
+            answer.pointer.pointee.message = start(of: place)
         }
         let own = try fields(&reader, exchange)
-        answer.pointer.pointee.fields = UnsafePointer(own?.start)
-        answer.pointer.pointee.field_count = UInt32(own?.count ?? 0)
+        (answer.pointer.pointee.fields, answer.pointer.pointee.field_count) = own
         var payload = sluice_payload()
         payload.kind = UInt32(truncatingIfNeeded: reader.number())
         payload.flags = UInt32(truncatingIfNeeded: reader.number())
@@ -45,7 +44,7 @@ public enum KeptAnswer {
         if count > 0 {
             let tensors = try exchange.allocateZeroed(sluice_tensor.self, count: count)
             for index in 0..<count { tensors[index] = try tensor(&reader, exchange) }
-            payload.tensors = UnsafePointer(tensors.start)
+            payload.tensors = start(of: tensors)
             payload.tensor_count = UInt32(count)
         }
         (payload.parameters, payload.parameter_count) = try parameters(&reader, exchange)
@@ -119,15 +118,19 @@ public enum KeptAnswer {
 
     private static func fields(
         _ reader: inout BlockReader, _ exchange: Exchange
-    ) throws(PluginError) -> MutableView<sluice_field>? {
+    ) throws(PluginError) -> (UnsafePointer<sluice_field>?, UInt32) {
         let count = reader.count()
-        guard count > 0 else { return nil }
+        guard count > 0 else { return (nil, 0) }
         let fields = try exchange.allocate(sluice_field.self, count: count)
         for index in 0..<count {
             let name = reader.bytes()
             fields[index] = sluice_field(name: name, value: reader.bytes())
         }
-        return fields
+        return (start(of: fields), UInt32(count))
+    }
+
+    private static func start<Element>(of view: MutableView<Element>) -> UnsafePointer<Element>? {
+        view.withUnsafeMutableBytes { UnsafePointer($0.baseAddress?.assumingMemoryBound(to: Element.self)) }
     }
 
     private static func tensor(
@@ -140,7 +143,7 @@ public enum KeptAnswer {
         if rank > 0 {
             let shape = try exchange.allocate(Int64.self, count: rank)
             for index in 0..<rank { shape[index] = Int64(bitPattern: reader.number()) }
-            tensor.shape = UnsafePointer(shape.start)
+            tensor.shape = start(of: shape)
         }
         tensor.rank = UInt32(rank)
         tensor.data = reader.bytes(alignment: 16)
@@ -161,6 +164,6 @@ public enum KeptAnswer {
             list[index].number = Double(bitPattern: reader.number())
             list[index].text = reader.bytes()
         }
-        return (UnsafePointer(list.start), UInt32(count))
+        return (start(of: list), UInt32(count))
     }
 }
