@@ -137,6 +137,7 @@ let package = Package(
         // What filters read or count, likewise.
         .target(name: "ApiKeyFormat", dependencies: ["SluiceHashing"], path: "Plugins/ApiKey/Format"),
         .target(name: "RateLimitBuckets", path: "Plugins/RateLimit/Buckets"),
+        .target(name: "RateLimitProtocol", path: "Plugins/RateLimit/Protocol"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
         // DWARF 4: valgrind 3.19, Debian 12's, gives up on a binary with clang's DWARF 5.
@@ -202,7 +203,7 @@ let package = Package(
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore", "RateLimitBuckets",
-                "ApiKeyFormat",
+                "RateLimitProtocol", "ApiKeyFormat",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -242,7 +243,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "PrefixAware": ["Prompt"]
     case "JWT": ["Format", "Keys"]
     case "Cache": ["Store"]
-    case "RateLimit": ["Buckets"]
+    case "RateLimit": ["Buckets", "Protocol"]
     case "ApiKey": ["Format"]
     default: []
     }
@@ -261,7 +262,8 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "DNSDiscovery": ["DNSDiscoveryCodec"]
     case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
     case "ApiKey": ["ApiKeyFormat", "SluiceHashing"]
-    case "RateLimit": ["OpenAICodec", "RateLimitBuckets", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
+    case "RateLimit":
+        ["OpenAICodec", "RateLimitBuckets", "RateLimitProtocol", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

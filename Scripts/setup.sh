@@ -3,8 +3,9 @@
 #
 #     Scripts/setup.sh build     what the gateway is compiled and linked with
 #     Scripts/setup.sh abi       what compares two versions of the plugin ABI
-#     Scripts/setup.sh test      what its tests run: load generators, etcd, and a Python environment in .venv-test with
-#                                the model servers and clients of Tests/EndToEndTests/Clients/requirements.txt
+#     Scripts/setup.sh test      what its tests run: load generators, etcd, Redis, and a Python environment in
+#                                .venv-test with the model servers and clients of
+#                                Tests/EndToEndTests/Clients/requirements.txt
 #
 # Running it again costs nothing.
 set -euo pipefail
@@ -40,6 +41,7 @@ for purpose in "$@"; do
         command -v curl >/dev/null || want[curl]=1
         command -v etcd >/dev/null || want[etcd-server]=1
         command -v etcdctl >/dev/null || want[etcd-client]=1
+        command -v redis-server >/dev/null || want[redis-server]=1
         command -v python3 >/dev/null || want[python3]=1
         python3 -c 'import ensurepip, venv' 2>/dev/null || want[python3-venv]=1
         ;;
@@ -63,7 +65,8 @@ if [ ${#want[@]} -gt 0 ]; then
     fi
     echo "setup: installing ${packages[*]}"
     "${as_root[@]}" apt-get update --quiet=2 </dev/null
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    # The run level: no service is started by its package; tests start their own.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install --yes --quiet=2 --no-install-recommends "${packages[@]}" </dev/null
 fi
 

@@ -31,6 +31,8 @@ struct Limit {
     let name: KeptText
     let unit: Unit
     let rate: Rate
+    /// With the other gateways of a fleet.
+    let isShared: Bool
     /// Counts and tells, and refuses nobody.
     let isShadow: Bool
     /// Nanoseconds that a request takes beforehand, and that must be there for it.
@@ -54,10 +56,12 @@ struct Limit {
     }
 
     init(
-        _ node: Configuration, number: Int, key: (UInt64, UInt64), isShadow all: Bool, _ metrics: MetricDeclarations
+        _ node: Configuration, number: Int, key: (UInt64, UInt64), inFleet: Bool, isShadow all: Bool,
+        _ metrics: MetricDeclarations
     ) throws(PluginError) {
         try node.allow([
             "name", "by", "when", "requests", "tokens", "count", "per", "burst", "reserve", "dry_run",
+            "shared",
         ])
         let name = try node.text("name", default: "limit-\(number + 1)")
         guard !name.isEmpty, name.utf8.count <= 64,
@@ -69,8 +73,12 @@ struct Limit {
         parts = try KeyPart.list(node["by"])
         rule = node["when"].isNull ? nil : try node["when"].rule()
         if let rule, rule.needsBody {
-            throw node["when"].error("this rule reads the body, which a limit does not wait for; use what the head says")
+            throw node["when"].error("this rule reads the body, which a limit does not wait for; use the head alone")
         }
+        if !inFleet, !node["shared"].isNull {
+            throw node["shared"].error("limits are shared by 'redis', which is missing")
+        }
+        isShared = try node.boolean("shared", default: true) && inFleet
         isShadow = try node.boolean("dry_run", default: false) || all
 
         let (requests, tokens) = (node["requests"], node["tokens"])

@@ -19,10 +19,12 @@ struct Options {
     let whenFull: WhenFull
     let fields: Fields
     let isShadow: Bool
+    /// Nil: limits are this gateway's own.
+    let fleet: FleetOptions?
     let limits: [Configuration]
 
     init(_ config: Configuration) throws(PluginError) {
-        try config.allow(["limits", "max_buckets", "when_full", "headers", "dry_run"])
+        try config.allow(["limits", "max_buckets", "when_full", "headers", "dry_run", "redis"])
         // 1 MiB, for that many keys that have asked for something in the time in which their bucket fills up: more than
         // most gateways have clients.
         maxBuckets = Int(try config.integer("max_buckets", default: 64_512, in: 1...1_032_192))
@@ -35,6 +37,7 @@ struct Options {
         self.whenFull = whenFull
         self.fields = fields
         isShadow = try config.boolean("dry_run", default: false)
+        fleet = config["redis"].isNull ? nil : try FleetOptions(config["redis"])
         limits = try config["limits"].elements()
         if limits.isEmpty { throw config.error("'limits' is missing or empty: nothing would be limited") }
         if limits.count > Self.limitsAtMost {

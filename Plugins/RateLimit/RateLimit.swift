@@ -17,6 +17,7 @@ struct RateLimit: Filter, ~Copyable {
     private let host: Host
     private let limits: [Limit]
     private let state: SharedState
+    private let ledger: Ledger
     private let whenFull: Options.WhenFull
     private let fields: Options.Fields
     /// For the field RateLimit-Policy.
@@ -24,16 +25,20 @@ struct RateLimit: Filter, ~Copyable {
     private let countsTokens: Bool
     private let noRoom: Counter
     private let unmetered: Counter?
+    private let untold: Counter?
+    /// On the first worker of a gateway in a fleet; kept for its timer.
+    private let housekeeping: FleetHousekeeping?
     /// Beyond its bound an answer's tokens are those that were taken beforehand.
     private let spendings: ExchangeTable<Spending>
 
     init(_ context: Context) throws(PluginError) {
         let options = try Options(context.config)
-        let state = try SharedState(context.state, buckets: options.maxBuckets)
+        let state = try SharedState(context.state, buckets: options.maxBuckets, fleet: options.fleet?.key)
         var limits: [Limit] = []
         for node in options.limits {
             let limit = try Limit(
-                node, number: limits.count, key: state.key, isShadow: options.isShadow, context.metrics)
+                node, number: limits.count, key: state.key, inFleet: options.fleet != nil, isShadow: options.isShadow,
+                context.metrics)
             if limits.contains(where: { String($0.name) == String(limit.name) }) {
                 throw (node["name"].isNull ? node : node["name"]).error(
                     "two limits are named '\(String(limit.name))'; rename one")
@@ -48,10 +53,31 @@ struct RateLimit: Filter, ~Copyable {
             unmetered = try context.metrics.counter(
                 "unmetered_answers_total", "Answers that did not say how many tokens they took.")
         }
+        var ring: ChargeRing?
+        var untold: Counter?
+        var housekeeping: FleetHousekeeping?
+        if let fleet = options.fleet {
+            let counter = try context.metrics.counter(
+                "untold_charges_total", "Charges that the fleet did not learn of, for want of room.")
+            untold = counter
+            let worker = context.worker ?? 0
+            ring = try SharedState.ring(context.state, worker: worker)
+            if worker == 0 {
+                var rings: [ChargeRing] = []
+                for index in 0..<context.workerCount {
+                    rings.append(try SharedState.ring(context.state, worker: index))
+                }
+                let turn = try context.state.counters("turn", count: 1)
+                let sync = FleetSync(fleet, state, rings, turn: turn)
+                housekeeping = try FleetHousekeeping(context, fleet, sync, untold: counter)
+                housekeeping?.begin()
+            }
+        }
 
         // Nothing throws from here on: what is not copyable is made in one go.
         host = context.host
         self.limits = limits
+        ledger = Ledger(state.table, ring)
         self.state = state
         whenFull = options.whenFull
         fields = options.fields
@@ -59,6 +85,8 @@ struct RateLimit: Filter, ~Copyable {
         self.countsTokens = countsTokens
         self.noRoom = noRoom
         self.unmetered = unmetered
+        self.untold = untold
+        self.housekeeping = housekeeping
         spendings = ExchangeTable()
     }
 
@@ -88,9 +116,11 @@ struct RateLimit: Filter, ~Copyable {
             let key = limits[index].key(of: request.request, exchange)
             // Once one has refused, the others only say how long they would.
             let cost = refusing < 0 ? limits[index].cost : 0
-            let verdict = state.table.take(
-                key, cost: cost, need: limits[index].need, tolerance: limits[index].rate.tolerance, now: now)
-            switch verdict {
+            let outcome = ledger.take(
+                key, cost: cost, need: limits[index].need, tolerance: limits[index].rate.tolerance,
+                isShared: limits[index].isShared, now: now)
+            if !outcome.isTold { untold?.add() }
+            switch outcome.verdict {
             case .passed(let left):
                 looks[index] = Look(key: key, left: left, isTaken: cost > 0)
             case .refused(let time):
@@ -110,7 +140,7 @@ struct RateLimit: Filter, ~Copyable {
                 }
             }
         }
-        if refusing >= 0 { 
+        if refusing >= 0 {
             limits[refusing].limited.add()
             throw refuse(exchange, looks, until: longest, wait, now)
         }
@@ -126,7 +156,9 @@ struct RateLimit: Filter, ~Copyable {
         _ exchange: Exchange, _ looks: MutableView<Look>, until limit: Int, _ wait: UInt64, _ now: UInt64
     ) -> PluginError {
         for index in limits.indices where looks[index].isTaken {
-            state.table.giveBack(looks[index].key, limits[index].cost, now: now)
+            let isTold = ledger.giveBack(
+                looks[index].key, limits[index].cost, isShared: limits[index].isShared, now: now)
+            if !isTold { untold?.add() }
             looks[index].left &+= limits[index].cost
         }
         if fields != .never { tell(exchange, looks) }
@@ -143,8 +175,8 @@ struct RateLimit: Filter, ~Copyable {
         }
     }
 
-    /// RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10): of each limit that was looked at what is
-    /// left and the seconds until its bucket is full. Without room for the fields the answer goes without them.
+    /// RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10): of each limit that was looked at what
+    /// is left and the seconds until its bucket is full. Without room for the fields the answer goes without them.
     private func tell(_ exchange: Exchange, _ looks: MutableView<Look>) {
         var writer = exchange.writer(capacity: 128)
         var isFirst = true
@@ -201,7 +233,8 @@ struct RateLimit: Filter, ~Copyable {
         let status = message?.status ?? response.httpStatus
         guard status == 0 || (200...299).contains(status) else {
             // An error takes no tokens.
-            spending.pointee.giveBack(limits, state.table, now: host.clock.monotonic)
+            let outcome = spending.pointee.giveBack(limits, ledger, now: host.clock.monotonic)
+            if outcome.isUntold { untold?.add() }
             spendings.remove(token)
             return .pass
         }
@@ -235,7 +268,8 @@ struct RateLimit: Filter, ~Copyable {
     @discardableResult
     private func settle(_ spending: UnsafeMutablePointer<Spending>, _ bytes: Bytes, isWhole: Bool) -> Bool {
         let outcome = spending.pointee.feed(
-            bytes, isWhole: isWhole, limits, state.table, now: host.clock.monotonic)
+            bytes, isWhole: isWhole, limits, ledger, now: host.clock.monotonic)
+        if outcome.isUntold { untold?.add() }
         if outcome.lacksRoom { noRoom.add() }
         if outcome.isFinished, outcome.isUnmetered { unmetered?.add() }
         return outcome.isFinished

@@ -2,13 +2,14 @@ import RateLimitBuckets
 import SluicePlugin
 
 /// The buckets and their secret, which all workers and generations of a plugin's entry share.
-struct SharedState: ~Copyable {
+final class SharedState: Sendable {
     let table: BucketTable
-    /// Of the hash of keys: drawn once a process, so that nobody outside can choose keys that meet.
+    /// Of the hash of keys: drawn once a process, so that nobody outside can choose keys that meet, or a fleet's.
     let key: (UInt64, UInt64)
-    private let segments: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    private nonisolated(unsafe) let segments: UnsafeMutablePointer<UnsafeMutableRawPointer>
 
-    init(_ state: StateBlocks, buckets: Int) throws(PluginError) {
+    /// - Parameter fleet: the key of a fleet in place of one of our own.
+    init(_ state: StateBlocks, buckets: Int, fleet: (UInt64, UInt64)?) throws(PluginError) {
         let words = try state.counters("key", count: 2)
         // On the control thread, where all instances are made.
         var random = SystemRandomNumberGenerator()
@@ -23,11 +24,19 @@ struct SharedState: ~Copyable {
         for index in 0..<count {
             blocks.append(try state.memory("buckets/\(groups)/\(index)", bytes: BucketTable.bytes(groups: inSegment)))
         }
-        key = (words.load(0), words.load(1))
+        key = fleet ?? (words.load(0), words.load(1))
         segments = .allocate(capacity: count)
         segments.initialize(from: blocks, count: count)
         table = BucketTable(segments: segments, groups: groups)
     }
 
     deinit { segments.deallocate() }
+
+    /// The queue of one worker's charges to the fleet.
+    static func ring(_ state: StateBlocks, worker: Int) throws(PluginError) -> ChargeRing {
+        // Seven in a block: there are at most 256 blocks, and many workers.
+        let inBlock = 7
+        let block = try state.memory("rings/\(worker / inBlock)", bytes: inBlock * ChargeRing.bytes)
+        return ChargeRing(block + worker % inBlock * ChargeRing.bytes)
+    }
 }

@@ -29,6 +29,8 @@ struct Spending: BitwiseCopyable {
         /// The answer does not say its usage.
         var isUnmetered: Bool
         var lacksRoom = false
+        /// The fleet does not learn of it all.
+        var isUntold = false
     }
 
     /// Nil before the answer's head has come.
@@ -43,7 +45,7 @@ struct Spending: BitwiseCopyable {
 
     /// More of the answer, or all of it.
     mutating func feed(
-        _ bytes: Bytes, isWhole: Bool, _ limits: [Limit], _ table: BucketTable, now: UInt64
+        _ bytes: Bytes, isWhole: Bool, _ limits: [Limit], _ ledger: Ledger, now: UInt64
     ) -> Outcome {
         guard var watch else { return Outcome(isFinished: true, isUnmetered: false) }
         watch.feed(bytes.raw)
@@ -57,11 +59,15 @@ struct Spending: BitwiseCopyable {
             let wanted =
                 usage.isZero
                 ? max(taken, kind == .prompt ? 0 : watch.events) : outcome.isFinished ? told : max(taken, told)
-            let rate = limits[charges[index].limit].rate
+            let (rate, isShared) = (limits[charges[index].limit].rate, limits[charges[index].limit].isShared)
+            let key = charges[index].key
             if wanted > taken {
-                if !table.charge(charges[index].key, rate.cost(wanted &- taken), now: now) { outcome.lacksRoom = true }
+                let charged = ledger.charge(key, rate.cost(wanted &- taken), isShared: isShared, now: now)
+                if !charged.hasRoom { outcome.lacksRoom = true }
+                if !charged.isTold { outcome.isUntold = true }
             } else if wanted < taken {
-                table.giveBack(charges[index].key, rate.cost(taken &- wanted), now: now)
+                let isTold = ledger.giveBack(key, rate.cost(taken &- wanted), isShared: isShared, now: now)
+                if !isTold { outcome.isUntold = true }
             }
             charges[index].taken = wanted
             let sure = usage.isZero ? (outcome.isFinished ? wanted : 0) : told
@@ -74,11 +80,15 @@ struct Spending: BitwiseCopyable {
     }
 
     /// The answer took nothing.
-    mutating func giveBack(_ limits: [Limit], _ table: BucketTable, now: UInt64) {
+    mutating func giveBack(_ limits: [Limit], _ ledger: Ledger, now: UInt64) -> Outcome {
+        var outcome = Outcome(isFinished: true, isUnmetered: false)
         for index in 0..<count where charges[index].taken > 0 {
-            let cost = limits[charges[index].limit].rate.cost(charges[index].taken)
-            table.giveBack(charges[index].key, cost, now: now)
+            let limit = charges[index].limit
+            let cost = limits[limit].rate.cost(charges[index].taken)
+            let isTold = ledger.giveBack(charges[index].key, cost, isShared: limits[limit].isShared, now: now)
+            if !isTold { outcome.isUntold = true }
             charges[index].taken = 0
         }
+        return outcome
     }
 }

@@ -22,6 +22,7 @@ let fuzzers = [
     "LengthPrefixedFuzzer": "LengthPrefixedCodec",
     "LoadReportFuzzer": "LoadReports",
     "OpenAIFuzzer": "OpenAICodec",
+    "RESPFuzzer": "RateLimitProtocol",
     "RuleFuzzer": "Rules",
     "PromptPrefixFuzzer": "PromptPrefix",
     "V2JSONFuzzer": "OpenInferenceCodec",
@@ -105,6 +106,7 @@ let package = Package(
             name: "EtcdDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON", "FileDiscoveryCodec"],
             swiftSettings: instrumented),
         .target(name: "ApiKeyFormat", dependencies: ["SluiceHashing"], swiftSettings: instrumented),
+        .target(name: "RateLimitProtocol", swiftSettings: instrumented),
 
         .target(name: "OpenAICodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 

@@ -60,11 +60,15 @@ import Testing
     }
 
     @Test func manyKeysAreFound() throws {
-        let keys = (0..<3_000).map { ["key": ConfigTree.scalar("key-\($0)"), "tenant": .scalar("t\($0 % 7)")] as ConfigTree }
+        let keys: [ConfigTree] = (0..<3_000).map {
+            ["key": .scalar("key-\($0)"), "tenant": .scalar("t\($0 % 7)")]
+        }
         let filter = try FilterUnderTest("ApiKey", host, config: ["keys": .sequence(keys)])
         for index in 0..<3_000 {
             let exchange = FakeExchange(fields: [("x-api-key", "key-\(index)")])
-            guard filter.onRequest(exchange) == SLUICE_OK, text(exchange.request.pointee.tenant) == "t\(index % 7)" else {
+            guard filter.onRequest(exchange) == SLUICE_OK,
+                text(exchange.request.pointee.tenant) == "t\(index % 7)"
+            else {
                 Issue.record("key \(index) is not found")
                 return
             }
@@ -114,7 +118,10 @@ import Testing
             (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
             (["keys": keys, "header": ""], "header"),
             (["keys": [["key": "sha256:1234", "tenant": "x"]]], "keys[0].key"),
-            (["keys": [["key": .scalar("sha256:" + sha256), "tenant": "x"], ["key": "abc", "tenant": "y"]]], "keys[1].key"),
+            (
+                ["keys": [["key": .scalar("sha256:" + sha256), "tenant": "x"], ["key": "abc", "tenant": "y"]]],
+                "keys[1].key"
+            ),
             (["keys": [["key": .scalar(String(repeating: "a", count: 4_097)), "tenant": "x"]]], "keys[0].key"),
             (["key_file": "keys"], "key_file"), (["key_file": "/nowhere/keys"], "key_file"),
             (["key_file": "/dev/null"], "key_file"),

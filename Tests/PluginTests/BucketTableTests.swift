@@ -22,7 +22,7 @@ final class TableUnderTest: @unchecked Sendable {
         memory.deallocate()
     }
 
-    func take(_ key: UInt64, _ units: UInt64 = 1, _ rate: Rate, now: UInt64) -> BucketTable.Verdict {
+    func take(_ key: UInt64, of units: UInt64 = 1, _ rate: Rate, now: UInt64) -> BucketTable.Verdict {
         table.take(key, cost: rate.cost(units), need: rate.cost(units), tolerance: rate.tolerance, now: now)
     }
 
@@ -135,7 +135,7 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         #expect(under.table.charge(1, rate.cost(250), now: now))
         #expect(under.take(1, rate, now: now) == .refused(wait: rate.cost(151)))
         under.table.giveBack(1, rate.cost(200), now: now)
-        #expect(under.take(1, 50, rate, now: now) == .passed(left: 0))
+        #expect(under.take(1, of: 50, rate, now: now) == .passed(left: 0))
         // Nothing to give back to, and never more than full.
         under.table.giveBack(99, 5, now: now)
         under.table.giveBack(1, rate.cost(1_000), now: now)
@@ -150,7 +150,7 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         let rate = try rate(1, per: 1, burst: 2)
         let now = 50 * second
         for key in 1...1_000 as ClosedRange<UInt64> { #expect(under.left(key, rate, now: now) == rate.tolerance) }
-        #expect(under.take(1, 2, rate, now: now) == .passed(left: 0))
+        #expect(under.take(1, of: 2, rate, now: now) == .passed(left: 0))
         #expect(
             under.table.take(1, cost: 0, need: 1, tolerance: rate.tolerance, now: now) == .refused(wait: 1))
     }
@@ -245,6 +245,43 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         #expect(all.filter { $0 > 2 } == [])
         let served = (0..<turns).map { turn in all[(turn * keys)..<((turn + 1) * keys)].count { $0 > 0 } }
         #expect(served.filter { $0 != 63 } == [])
+    }
+
+    /// Workers read the clock at different times, so a place that is free for one is not for another, and for one owner
+    /// they choose two. He must get one bucket all the same.
+    @Test func workersWhoseClocksDifferGiveAnOwnerOneBucket() throws {
+        let (threads, tables, keys) = (4, 1_000, 8)
+        let rate = try rate(1, per: 3_600, burst: 1)
+        let (base, step) = (1_000 * second, 1_000_000 as UInt64)
+        let all = (0..<tables).map { number in
+            let under = TableUnderTest()
+            // Full at a time in the midst of those that the workers have.
+            for key in 1...63 as ClosedRange<UInt64> {
+                let spread = (key &* 0x9E37_79B9_7F4A_7C15 &+ UInt64(number)) % 64
+                #expect(under.table.charge(key, step * 8 * spread / 64, now: base))
+            }
+            return under
+        }
+        let counts = SharedCounts(tables * keys)
+        let arrived = SharedCounts(tables)
+        onThreads(threads) { thread in
+            let now = base + UInt64(thread + 2) * step
+            for table in 0..<tables {
+                arrived.add(table)
+                var spins = 0
+                while arrived[table] < threads {
+                    spins += 1
+                    // At the same instant where there are cores for it; else nobody is to wait for a time slice.
+                    if spins % 500 == 0 { sched_yield() }
+                }
+                for key in 0..<keys {
+                    let hash = UInt64(key + 100) &* 0x9E37_79B9_7F4A_7C15
+                    if case .passed = all[table].take(hash, rate, now: now) { counts.add(table * keys + key) }
+                }
+            }
+        }
+        #expect(counts.all.filter { $0 > 1 } == [])
+        #expect(counts.all.reduce(0, +) > tables * keys / 2)
     }
 
     @Test func whatIsTakenAndGivenBackAtOnceAddsUp() throws {

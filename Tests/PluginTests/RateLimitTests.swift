@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func eachKeyHasItsBucket() throws {
-        for (by, one, other) in [
+        let cases: [(ConfigTree, FakeExchange, FakeExchange)] = [
             ("tenant", exchange(tenant: "a"), exchange(tenant: "b")),
             ("model", exchange(model: 0), exchange(model: 1)),
             ("peer", exchange(peer: "10.0.0.7:1"), exchange(peer: "10.0.0.8:1")),
@@ -83,7 +83,8 @@ import Testing
                 [["header": "a"], ["header": "b"]], exchange(fields: [("a", "xy"), ("b", "z")]),
                 exchange(fields: [("a", "x"), ("b", "yz")])
             ),
-        ] as [(ConfigTree, FakeExchange, FakeExchange)] {
+        ]
+        for (by, one, other) in cases {
             let filter = try filter([["by": by, "requests": 2, "per": "hour"]])
             #expect(passes(filter, 5) { one } == 2, "\(by)")
             #expect(passes(filter, 5) { other } == 2, "\(by)")
@@ -93,11 +94,12 @@ import Testing
 
     @Test func whatNamesNothingSharesABucket() throws {
         // One client, whatever its port; models that the gateway does not have; requests without a tenant.
-        for (by, requests) in [
+        let cases: [(ConfigTree, [FakeExchange])] = [
             ("peer", [exchange(peer: "[::1]:7"), exchange(peer: "[::1]:8")]),
             ("model", [exchange(named: "made-up"), exchange(named: "made-up-too"), exchange()]),
             ("tenant", [exchange(peer: "1.2.3.4:5"), exchange(peer: "1.2.3.5:5")]),
-        ] as [(ConfigTree, [FakeExchange])] {
+        ]
+        for (by, requests) in cases {
             let filter = try filter([["by": by, "requests": 1, "per": "hour"]])
             #expect(requests.count { filter.onRequest($0) == SLUICE_OK } == 1, "\(by)")
         }
@@ -153,7 +155,9 @@ import Testing
         // A limit that changed begins anew; beside it the other goes on.
         let changed = try filter([["name": "a", "requests": 6, "per": "hour"]])
         #expect(passes(changed, 9) { exchange() } == 6)
-        let same = try filter([["name": "b", "requests": 9, "per": "hour"], ["name": "a", "requests": 5, "per": "hour"]])
+        let same = try filter([
+            ["name": "b", "requests": 9, "per": "hour"], ["name": "a", "requests": 5, "per": "hour"],
+        ])
         #expect(passes(same, 9) { exchange() } == 0)
     }
 
@@ -289,7 +293,8 @@ import Testing
             ([:], ""), (["limits": []], ""), (["limit": []], "limit"),
             (["limits": [["per": "hour"]]], "limits[0]"),
             (["limits": [["requests": 1, "tokens": 1, "per": "hour"]]], "limits[0]"),
-            (["limits": [["requests": 1]]], "limits[0]"), (["limits": [["requests": 0, "per": "hour"]]], "limits[0].requests"),
+            (["limits": [["requests": 1]]], "limits[0]"),
+            (["limits": [["requests": 0, "per": "hour"]]], "limits[0].requests"),
             (["limits": [["requests": 1, "per": "week"]]], "limits[0].per"),
             (["limits": [["requests": 1, "per": "0"]]], "limits[0].per"),
             (["limits": [["requests": 2_000_000_000, "per": 1]]], "limits[0].requests"),

@@ -1,14 +1,14 @@
 import SluiceHashing
 
-/// A key as an operator writes it: itself, or `sha256:` and its digest in hexadecimal. Only digests are kept, and what is
-/// wrong is said without the key.
+/// A key as an operator writes it: itself, or `sha256:` and its digest in hexadecimal. Only digests are kept, and what
+/// is wrong is said without the key.
 public struct GivenKey: Equatable, Sendable {
     public let digest: SHA256
     /// It was written as it is.
     public let isPlain: Bool
 
-    /// Bytes of a key at most: what is longer is no key, and would only be hashed for nothing. Fields of a head have some
-    /// 64 KB at most.
+    /// Bytes of a key at most: what is longer is no key, and would only be hashed for nothing. Fields of a head have
+    /// some 64 KB at most.
     public static let bytesAtMost = 4_096
 
     public enum Problem: Error, Equatable, Sendable {

@@ -1,4 +1,5 @@
-/// A file of keys: a line each, the key, blanks and its tenant. `#` begins a line that says nothing, as an empty one does.
+/// A file of keys: a line each, the key, blanks and its tenant. `#` begins a line that says nothing, as an empty one
+/// does.
 ///
 ///     # made with: printf %s "$KEY" | sha256sum
 ///     sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b acme
@@ -37,7 +38,9 @@ public struct KeyFile: Sendable {
             guard let first = rest.first, first != UInt8(ascii: "#") else { continue }
             let key = rest.prefix { !Self.isBlank($0) }
             let tenant = rest.dropFirst(key.count).drop(while: Self.isBlank)
-            if tenant.isEmpty { throw Problem(line: number, text: "expected a key, a blank and the name of its tenant") }
+            if tenant.isEmpty {
+                throw Problem(line: number, text: "expected a key, a blank and the name of its tenant")
+            }
             guard let name = String(validating: tenant, as: UTF8.self), tenant.allSatisfy({ $0 >= 0x20 && $0 != 0x7F })
             else { throw Problem(line: number, text: "a tenant's name is text in UTF-8 without control characters") }
             if entries.count == entriesAtMost {

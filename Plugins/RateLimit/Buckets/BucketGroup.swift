@@ -1,7 +1,7 @@
 import Synchronization
 
-/// 63 buckets and the entry by which new ones come in, in 1 KiB of memory that was zeroed when it was new, aligned to 16
-/// bytes or more.
+/// 63 buckets and the entry by which new ones come in, in 1 KiB of memory that was zeroed when it was new, aligned to
+/// 16 bytes or more.
 ///
 /// A bucket is a pair of words that change in one step (`cmpxchg16b` on x86-64, `casp` on AArch64): its owner, a hash
 /// that is never 0, and its time. Since owner and time are compared together, a change is right whatever happened
@@ -32,7 +32,8 @@ struct BucketGroup {
     /// One word of a pair: reading both at once would write, which takes the cache line from all others.
     @inline(__always)
     private func word(_ index: Int, _ offset: Int) -> UInt64 {
-        (start + (index &* 16 &+ offset)).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .acquiring)
+        (start + (index &* 16 &+ offset)).assumingMemoryBound(to: Atomic<UInt64>.self)
+            .pointee.load(ordering: .acquiring)
     }
 
     /// Places are numbered from 1: 0 is the entry's pair.
@@ -49,7 +50,7 @@ struct BucketGroup {
 
     /// Where the search for an owner begins: from bits that have not chosen the group.
     @inline(__always)
-    static func firstPlace(_ owner: UInt64) -> Int { Int((owner & 0xFFFF_FFFF) &* UInt64(places) &>> 32) &+ 1 }
+    static func firstPlace(_ owner: UInt64) -> Int { Int(((owner & 0xFFFF_FFFF) &* UInt64(places)) &>> 32) &+ 1 }
 
     @inline(__always)
     func find(_ owner: UInt64) -> Int? {
@@ -65,9 +66,9 @@ struct BucketGroup {
 
     // MARK: Coming in
 
-    /// The second word of the entry: which coming-in this is (12 bits), what is full (the time in steps of 65 µs, 46 bits)
-    /// and the place (6 bits). The first word is who comes in, 0 when nobody does. It would take 4,096 comings into one
-    /// group within one step for two of them to look alike: one every 16 ns.
+    /// The second word of the entry: which coming-in this is (12 bits), what is full (the time in steps of 65 µs, 46
+    /// bits) and the place (6 bits). The first word is who comes in, 0 when nobody does. It would take 4,096 comings
+    /// into one group within one step for two of them to look alike: one every 16 ns.
     private struct Entry {
         var word: UInt64
 
@@ -82,15 +83,15 @@ struct BucketGroup {
         /// Whose time is not above it is full. At or a little before the time that it was made with.
         var limit: UInt64 { (word &>> 6 & (1 << 46 - 1)) &<< 16 }
         var place: Int { Int(word & 63) }
-        /// What a new owner begins with: a time that is past, so the bucket is full, and that differs from that of those
-        /// who came in lately.
+        /// What a new owner begins with: a time that is past, so the bucket is full, and that differs from that of
+        /// those who came in lately.
         var beginning: UInt64 { limit &- min(limit, 4_096) &+ min(limit, number) }
     }
 
     /// Gives `owner` a full bucket, unless it has one. False when all places are taken by buckets that are not full.
     func admit(_ owner: UInt64, now: UInt64) -> Bool {
-        // A step earlier than now, so that what is given back just now is no candidate: a place never returns to a state in
-        // which it was one.
+        // A step earlier than now, so that what is given back just now is no candidate: a place never returns to a
+        // state in which it was one.
         let limit = (now & ~0xFFFF) &- min(now & ~0xFFFF, 0x1_0000)
         while true {
             let last = Entry(word(0, 8))

@@ -1,5 +1,6 @@
 /// The buckets of all limits, shared by the workers and generations of a gateway: a hash table of bounded size whose
-/// memory somebody else keeps. Every function may be called by all threads at once, blocks nobody and allocates nothing.
+/// memory somebody else keeps. Every function may be called by all threads at once, blocks nobody and allocates
+/// nothing.
 ///
 /// A hash picks a group of 63 places (see `BucketGroup`) and nothing beyond it is searched. Groups fill up unevenly: a
 /// table with room for twice the buckets that are not full at one time has a group without room once in millions.
@@ -105,6 +106,52 @@ public struct BucketTable: @unchecked Sendable {
             if time <= now { return }
             let returned = max(time &- min(cost, time), now)
             if group.exchange(place, owner, time, for: owner, returned) { return }
+        }
+    }
+
+    // MARK: Sharing
+
+    /// The time at which the bucket is full; nil when it is not there.
+    public func time(of key: UInt64) -> UInt64? {
+        let owner = max(key, 1)
+        let group = group(owner)
+        while let place = group.find(owner) {
+            let time = group.time(place)
+            if group.owner(place) == owner { return time }
+        }
+        return nil
+    }
+
+    /// Every bucket that is there, with the time at which it is full. Those that come and go meanwhile may be missed.
+    public func forEach(_ body: (_ key: UInt64, _ time: UInt64) -> Void) {
+        for index in 0...Int(mask) {
+            let group = BucketGroup(segments[index >> 10] + (index & 1_023) * BucketGroup.size)
+            for place in 1...BucketGroup.places {
+                let owner = group.owner(place)
+                let time = group.time(place)
+                if owner != 0, group.owner(place) == owner { body(owner, time) }
+            }
+        }
+    }
+
+    /// Makes `full` the time at which the bucket is full, later by what was taken since that was `since` here. False
+    /// when there is no room for it.
+    public func reconcile(_ key: UInt64, full: UInt64, since: UInt64, now: UInt64) -> Bool {
+        let owner = max(key, 1)
+        let group = group(owner)
+        while true {
+            guard let place = group.find(owner) else {
+                if full <= now { return true }
+                guard group.admit(owner, now: now) else { return false }
+                continue
+            }
+            let time = group.time(place)
+            if group.owner(place) != owner { continue }
+            let taken = time &- min(since, time)
+            let wanted = min(max(full &+ taken, now), now &+ Rate.longest)
+            // Full is full, whenever it became so.
+            if wanted == time || wanted <= now && time <= now { return true }
+            if group.exchange(place, owner, time, for: owner, wanted) { return true }
         }
     }
 }

@@ -1,8 +1,8 @@
 /// A limit as a token bucket: `amount` units come back in `period`, and `burst` of them fit in.
 ///
-/// Buckets are kept by the generic cell rate algorithm (ITU-T I.371, annex A): the state is the time at which the bucket
-/// will be full again, in nanoseconds of the monotonic clock. A unit takes the time in which one comes back, a bucket
-/// may be `tolerance` away from full, and nothing has to be filled up as time goes by.
+/// Buckets are kept by the generic cell rate algorithm (ITU-T I.371, annex A): the state is the time at which the
+/// bucket will be full again, in nanoseconds of the monotonic clock. A unit takes the time in which one comes back, a
+/// bucket may be `tolerance` away from full, and nothing has to be filled up as time goes by.
 public struct Rate: Equatable, Sendable {
     public let amount: UInt64
     /// Nanoseconds.
@@ -12,7 +12,8 @@ public struct Rate: Equatable, Sendable {
     /// Nanoseconds in which an empty bucket fills up.
     public let tolerance: UInt64
 
-    /// What one charge may come to, and what a bucket may be behind: 104 days. Sums of two still fit with room to spare.
+    /// What one charge may come to, and what a bucket may be behind: 104 days. Sums of two still fit with room to
+    /// spare.
     public static let longest: UInt64 = 1 << 53
 
     /// Nil when one of them is 0, when filling up takes longer than 52 days, or when units come faster than 10^9 a

@@ -21,24 +21,14 @@ extension EndToEnd {
         private static func crowd(_ gateway: Gateway, connections: Int, _ count: Int, fields: String = "") throws
             -> [Int]
         {
-            let lock = NSLock()
-            nonisolated(unsafe) var statuses: [Int] = []
-            nonisolated(unsafe) var problems: [String] = []
             let port = gateway.port
-            DispatchQueue.concurrentPerform(iterations: connections) { _ in
-                do {
-                    let reader = MessageReader(try Socket.connect(port: port))
-                    for _ in 0..<count {
-                        reader.socket.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
-                        let status = try reader.response()?.status ?? 0
-                        lock.withLock { statuses.append(status) }
-                    }
-                } catch {
-                    lock.withLock { problems.append("\(error)") }
+            return try concurrently(connections) { _ in
+                let reader = MessageReader(try Socket.connect(port: port))
+                return try (0..<count).map { _ in
+                    reader.socket.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
+                    return try reader.response()?.status ?? 0
                 }
-            }
-            #expect(problems == [])
-            return statuses
+            }.flatMap { $0 }
         }
 
         @Test func clientsOfAllWorkersGetExactlyTheBurst() throws {

@@ -1,4 +1,5 @@
-// Files of keys: what is accepted holds one line each, within bounds, and can be written from its digests and read again.
+// Files of keys: what is accepted holds one line each, within bounds, and can be written from its digests and read
+// again.
 import ApiKeyFormat
 import FuzzDriver
 

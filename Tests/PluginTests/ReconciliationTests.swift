@@ -1,0 +1,249 @@
+import Glibc
+import RateLimitBuckets
+import SluiceHashing
+import Testing
+
+private let second: UInt64 = 1_000_000_000
+
+/// What the script does in Redis, in nanoseconds.
+private struct Store {
+    var full: [UInt64: UInt64] = [:]
+
+    mutating func tell(_ report: Reconciliation.Report, now: UInt64) -> UInt64 {
+        let (key, cost) = (report.key, report.cost)
+        let known = max(full[key] ?? 0, now + report.floor)
+        let moved = cost >= 0 ? known + UInt64(cost) : known - min(known, cost.magnitude)
+        full[key] = max(moved, now)
+        return max(moved, now) - now
+    }
+}
+
+/// A gateway of a fleet, without its sockets.
+private final class Member {
+    let under = TableUnderTest()
+    let ledger: Ledger
+    private var reconciliation: Reconciliation
+    private let memory: UnsafeMutableRawPointer
+
+    init() {
+        memory = .allocate(byteCount: ChargeRing.bytes, alignment: 64)
+        _ = memory.initializeMemory(as: UInt8.self, repeating: 0, count: ChargeRing.bytes)
+        let ring = ChargeRing(memory)
+        ledger = Ledger(under.table, ring)
+        reconciliation = Reconciliation(under.table, [ring])
+    }
+
+    deinit { memory.deallocate() }
+
+    func passes(_ key: UInt64, _ rate: Rate, now: UInt64) -> Bool {
+        let outcome = ledger.take(
+            key, cost: rate.cost(1), need: rate.cost(1), tolerance: rate.tolerance, isShared: true, now: now)
+        if case .passed = outcome.verdict { return true }
+        return false
+    }
+
+    func asks(_ store: inout Store, all: Bool = false, now: UInt64) {
+        for report in reconciliation.collect(all: all, clock: { now }) {
+            reconciliation.settle(report, ahead: store.tell(report, now: now), now: now)
+        }
+    }
+
+    func collect(now: UInt64) -> [Reconciliation.Report] { reconciliation.collect { now } }
+
+    func settle(_ report: Reconciliation.Report, ahead: UInt64, now: UInt64) {
+        reconciliation.settle(report, ahead: ahead, now: now)
+    }
+
+    func fails(now: UInt64) {
+        _ = reconciliation.collect { now }
+        reconciliation.fail(now: now)
+    }
+}
+
+@Suite struct ReconciliationTests {
+    private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -> Rate {
+        try #require(Rate(amount: amount, period: seconds * second, burst: burst))
+    }
+
+    @Test func whatOthersHaveTakenIsMissingHere() throws {
+        let (one, other) = (Member(), Member())
+        var store = Store()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        #expect((0..<6).allSatisfy { _ in one.passes(7, rate, now: now) })
+        #expect((0..<3).allSatisfy { _ in other.passes(7, rate, now: now) })
+        one.asks(&store, now: now)
+        other.asks(&store, now: now)
+        #expect(other.passes(7, rate, now: now))
+        #expect(!other.passes(7, rate, now: now))
+        // It was asked before the other: it knows with the next round, which a refusal or a charge of its own begins.
+        #expect((0..<4).allSatisfy { _ in one.passes(7, rate, now: now) })
+        other.asks(&store, now: now)
+        one.asks(&store, now: now)
+        #expect(!one.passes(7, rate, now: now))
+        #expect(store.full[7] == now + rate.cost(1) * 14)
+        // Nothing is told twice.
+        one.asks(&store, now: now)
+        #expect(store.full[7] == now + rate.cost(1) * 14)
+    }
+
+    @Test func whatIsTakenBetweenAReportAndItsAnswerStays() throws {
+        let member = Member()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        #expect(member.passes(7, rate, now: now))
+        let reports = member.collect(now: now)
+        #expect(reports.map(\.cost) == [Int64(rate.cost(1))])
+        #expect(member.passes(7, rate, now: now))
+        member.settle(reports[0], ahead: rate.cost(6), now: now)
+        #expect(member.under.left(7, rate, now: now) == rate.cost(3))
+    }
+
+    @Test func whatWasGivenBackElsewhereIsThereAgain() throws {
+        let (one, other) = (Member(), Member())
+        var store = Store()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        _ = other.ledger.charge(7, rate.cost(10), isShared: true, now: now)
+        other.asks(&store, now: now)
+        #expect(one.passes(7, rate, now: now))
+        one.asks(&store, now: now)
+        #expect(!one.passes(7, rate, now: now))
+        #expect(other.ledger.giveBack(7, rate.cost(5), isShared: true, now: now))
+        other.asks(&store, now: now)
+        // The refusal asked for news.
+        one.asks(&store, now: now)
+        #expect((0..<9).count { _ in one.passes(7, rate, now: now) } == 4)
+    }
+
+    @Test func aStoreThatHasLostItsMemoryIsToldWhatIsKnown() throws {
+        let (one, other) = (Member(), Member())
+        var store = Store()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        #expect((0..<4).allSatisfy { _ in one.passes(7, rate, now: now) })
+        #expect((0..<2).allSatisfy { _ in one.passes(8, rate, now: now) })
+        one.asks(&store, now: now)
+        #expect((0..<3).allSatisfy { _ in other.passes(7, rate, now: now) })
+        other.asks(&store, now: now)
+        let before = store.full
+        // One that has lost nothing is told the same, which changes nothing.
+        one.asks(&store, all: true, now: now)
+        other.asks(&store, all: true, now: now)
+        #expect(store.full == before)
+        store = Store()
+        #expect(one.passes(7, rate, now: now))
+        one.asks(&store, all: true, now: now)
+        other.asks(&store, all: true, now: now)
+        #expect(store.full[7] == now + 8 * rate.cost(1))
+        #expect(store.full[8] == now + 2 * rate.cost(1))
+        #expect((0..<9).count { _ in one.passes(7, rate, now: now) } == 2)
+    }
+
+    @Test func aTimeWithoutTheStoreLeavesTheDebtThatIsLeft() throws {
+        let member = Member()
+        var store = Store()
+        let rate = try rate(10, per: 1, burst: 10)
+        var now = 1_000 * second
+        var passed = 0
+        // A hundred seconds at the rate, and nobody to tell.
+        for _ in 0..<1_000 {
+            if member.passes(7, rate, now: now) { passed += 1 }
+            member.fails(now: now)
+            now += second / 10
+        }
+        #expect(passed == 1_000)
+        for _ in 0..<10 { _ = member.passes(7, rate, now: now) }
+        member.asks(&store, now: now)
+        let debt = try #require(store.full[7]) - now
+        #expect(debt >= rate.cost(9) && debt <= rate.cost(11))
+        now += second
+        #expect(member.passes(7, rate, now: now))
+    }
+
+    /// Gateways that ask as they like, rounds at times of their own: what all grant together in any time is at most the
+    /// burst, what comes back in it, and for each other gateway a burst and what comes back in an interval.
+    @Test(arguments: 0..<40 as Range<UInt64>) func theFleetKeepsItsBound(seed: UInt64) throws {
+        var random = SplitMix64(seed: seed)
+        let count = 2 + random.below(4)
+        let members = (0..<count).map { _ in Member() }
+        var store = Store()
+        let burst = UInt64(1 + random.below(50))
+        let rate = try rate(100, per: 1, burst: burst)
+        let interval = 100 * second / 1_000
+        var next = (0..<count).map { _ in 1_000 * second + UInt64(random.below(Int(interval))) }
+        var granted: [UInt64] = []
+        // Who is asked changes; a gateway that nobody asks does not learn what the others grant.
+        var favourite = 0
+        var now = 1_000 * second
+        let end = now + 20 * second
+        while now < end {
+            now += UInt64(random.below(4_000_000))
+            for index in 0..<count where next[index] <= now {
+                members[index].asks(&store, now: now)
+                next[index] = now + interval
+            }
+            if random.below(200) == 0 { favourite = random.below(count) }
+            let index = random.below(3) == 0 ? random.below(count) : favourite
+            for _ in 0..<random.below(4) where members[index].passes(1, rate, now: now) { granted.append(now) }
+        }
+        let others = UInt64(count - 1)
+        let beyond = Double(burst + others * (burst + rate.units(interval) + 1))
+        // Over all spans between two grants: how much more than the rate there was is greatest from a least to a later
+        // greatest point of the difference.
+        var least = Double.infinity
+        var worst = 0.0
+        for (number, time) in granted.enumerated() {
+            let line = Double(number) - Double(time - granted[0]) / 1e9 * 100
+            least = min(least, line)
+            worst = max(worst, line + 1 - least)
+        }
+        #expect(worst <= beyond, "\(worst) beyond the rate, \(beyond) are promised")
+        #expect(granted.count >= 20 * 100 / 2)
+    }
+
+    @Test func aQueueIsBoundedAndKeepsRoomForCharges() {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: ChargeRing.bytes, alignment: 64)
+        defer { memory.deallocate() }
+        _ = memory.initializeMemory(as: UInt8.self, repeating: 0, count: ChargeRing.bytes)
+        let ring = ChargeRing(memory)
+        #expect((0..<20_000).count { _ in ring.push(1, 0) } == ChargeRing.entries / 2)
+        #expect((0..<20_000).count { ring.push(2, Int64($0 + 1)) } == ChargeRing.entries / 2)
+        var seen = 0
+        var sum: Int64 = 0
+        ring.drain { _, cost in
+            seen += 1
+            sum += cost
+        }
+        #expect(seen == ChargeRing.entries)
+        #expect(sum == 4_096 * 4_097 / 2)
+        #expect(ring.push(3, -5))
+        ring.drain { key, cost in #expect(key == 3 && cost == -5) }
+    }
+
+    @Test func oneThreadPushesWhileAnotherDrains() {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: ChargeRing.bytes, alignment: 64)
+        defer { memory.deallocate() }
+        _ = memory.initializeMemory(as: UInt8.self, repeating: 0, count: ChargeRing.bytes)
+        let ring = ChargeRing(memory)
+        let total = 200_000
+        let wrong = SharedCounts(1)
+        onThreads(2) { thread in
+            if thread == 0 {
+                for number in 1...total {
+                    while !ring.push(UInt64(number), Int64(number)) { sched_yield() }
+                }
+            } else {
+                var expected: UInt64 = 1
+                while expected <= total {
+                    ring.drain { key, cost in
+                        if key != expected || cost != Int64(expected) { wrong.add(0) }
+                        expected += 1
+                    }
+                    sched_yield()
+                }
+            }
+        }
+        #expect(wrong[0] == 0)
+    }
+}
