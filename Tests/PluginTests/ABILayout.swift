@@ -305,6 +305,41 @@ extension ABILayout {
                 ("answer", \.answer, 8),
             ])
         pin(
+            sluice_shadow_end.self, "sluice_shadow_end", 0xe037598cc0d7cdd1, 40, 8,
+            [
+                ("status", \.status, 0),
+                ("http_status", \.http_status, 4),
+                ("first_byte_ns", \.first_byte_ns, 8),
+                ("total_ns", \.total_ns, 16),
+                ("body_size", \.body_size, 24),
+                ("body_hash", \.body_hash, 32),
+            ])
+        pin(
+            sluice_shadow_outcome.self, "sluice_shadow_outcome", 0xb7611cc22b397e1a, 80, 8,
+            [
+                ("original", \.original, 0),
+                ("copy", \.copy, 40),
+            ])
+        pin(
+            sluice_shadow_copy.self, "sluice_shadow_copy", 0x072a968eeb0c9a2b, 48, 8,
+            [
+                ("pool", \.pool, 0),
+                ("flags", \.flags, 4),
+                ("timeout_ns", \.timeout_ns, 8),
+                ("fields", \.fields, 16),
+                ("field_count", \.field_count, 24),
+                ("reserved", \.reserved, 28),
+                ("done", \.done, 32),
+                ("user", \.user, 40),
+            ])
+        pin(
+            sluice_shadow_service.self, "sluice_shadow_service", 0x94315e2d014c15f5, 16, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("send", \.send, 8),
+            ])
+        pin(
             sluice_rules.self, "sluice_rules", 0xd04da92ac4d4c653, 24, 8,
             [
                 ("struct_size", \.struct_size, 0),
@@ -672,6 +707,7 @@ extension ABILayout {
         pin("SLUICE_METRIC_HISTOGRAM", Int64(SLUICE_METRIC_HISTOGRAM), 3)
         pin("SLUICE_SIDE_REQUEST", Int64(SLUICE_SIDE_REQUEST), 1)
         pin("SLUICE_SIDE_RESPONSE", Int64(SLUICE_SIDE_RESPONSE), 2)
+        pin("SLUICE_SHADOW_COMPARE_BODIES", Int64(SLUICE_SHADOW_COMPARE_BODIES), 1)
         pin("SLUICE_RULE_NEEDS_BODY", Int64(SLUICE_RULE_NEEDS_BODY), 1)
         pin("SLUICE_RULE_CALLS", Int64(SLUICE_RULE_CALLS), 2)
         pin("SLUICE_INSTANCE_PER_WORKER", Int64(SLUICE_INSTANCE_PER_WORKER), 0)
@@ -697,6 +733,7 @@ extension ABILayout {
         pin("SLUICE_ROUTE", SLUICE_ROUTE, "sluice.route/1")
         pin("SLUICE_FIELDS", SLUICE_FIELDS, "sluice.fields/1")
         pin("SLUICE_GATHER", SLUICE_GATHER, "sluice.gather/1")
+        pin("SLUICE_SHADOW", SLUICE_SHADOW, "sluice.shadow/1")
         pin("SLUICE_RULES", SLUICE_RULES, "sluice.rules/1")
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")
         pin("SLUICE_ROUTER", SLUICE_ROUTER, "sluice.router/1")

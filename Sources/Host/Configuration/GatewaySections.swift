@@ -91,6 +91,9 @@ extension Settings.Limits {
         section.integer(
             "http2_streams", into: &http2Streams, 1...10_000, "Streams of one HTTP/2 connection at once.")
         section.integer(
+            "shadows", into: &shadows, 0...100_000,
+            "Copies of requests, by routers such as `shadow`, under way on one worker at once.")
+        section.integer(
             "body_bytes", into: &bodyBytes, 0...1_099_511_627_776, "Bytes of a request's body; above it is 413.")
         section.integer(
             "header_timeout_ms", into: &headerTimeoutMs, 1...86_400_000, "From the first byte of a head to its last.")

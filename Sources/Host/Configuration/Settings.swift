@@ -70,6 +70,8 @@ public struct Settings: Sendable {
         /// Of one HTTP/2 connection at once: what browsers, gRPC and nginx take for enough.
         public var http2Streams = 128
         public var headerCount = 100
+        /// Of one worker: each has its request's body and a connection. A plugin that copies bounds its own below that.
+        public var shadows = 256
         public var bodyBytes = 268_435_456
         public var headerTimeoutMs = 10_000
         /// Between two reads of a body.

@@ -58,6 +58,8 @@ struct RequestLimits {
     var http2Streams = 128
     var headerCount = 100
     var bodyBytes = 0
+    /// Copies of requests under way on one worker.
+    var shadows = 0
     /// What an exchange's arena may hold: a gathered body, its decoded form, and the answer's.
     var arenaBytes = 0
     var headerTimeoutMs: UInt64 = 0

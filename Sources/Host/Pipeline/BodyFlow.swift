@@ -37,6 +37,8 @@ struct BodyFlow {
     /// The sink takes trailer fields beside the body; `trailers` has their lines.
     var keepsTrailers = false
     var trailers = Buffer.none
+    /// Hashes the bytes of the body as they came from the source; nil: nobody compares it.
+    var digest: UnsafeMutablePointer<BodyDigest>?
     var pieces: UnsafePointer<sluice_bytes>?
     var pieceCount = 0
     var pieceIndex = 0

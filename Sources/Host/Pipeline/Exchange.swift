@@ -105,6 +105,9 @@ struct Exchange: SlabElement {
     /// The check that this exchange is, without a client; and how it went.
     var probe: UnsafeMutablePointer<Probe>?
     var probeSucceeded = false
+    /// The copy that this exchange is, without a client; and the one that was made of it.
+    var shadow: UnsafeMutablePointer<ShadowPair>?
+    var shadowed: UnsafeMutablePointer<ShadowPair>?
     /// How many steps of the fallback were tried.
     var fallbackStep: UInt8 = 0
     /// Of the model that the request was routed to.

@@ -41,6 +41,7 @@ extension Worker {
             exchange.pointee.probeSucceeded = exchange.pointee.response?.pointee.ready == 1
             return .finish(keepAlive: false)
         }
+        if let pair = exchange.pointee.shadow { return shadowAnswered(exchange, pair) }
         guard let adapter = exchange.pointee.adapter, let response = exchange.pointee.response else {
             return fail(exchange, SLUICE_INTERNAL, 500, "an answer was made for a request without a protocol")
         }

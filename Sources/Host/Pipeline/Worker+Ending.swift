@@ -193,6 +193,8 @@ extension Worker {
         leaveBatch(exchange)
         leavePool(exchange)
         if let probe = exchange.pointee.probe { probeEnded(exchange, probe) }
+        if let pair = exchange.pointee.shadow { shadowEnded(exchange, pair) }
+        if let pair = exchange.pointee.shadowed { originalEnded(exchange, pair) }
         buffers.give(exchange.pointee.toEndpoint.staged)
         buffers.give(exchange.pointee.toClient.staged)
         buffers.give(exchange.pointee.toEndpoint.trailers)

@@ -23,7 +23,8 @@ extension Worker {
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatchQueue(exchange)
-        if exchange.pointee.probe != nil { return .finish(keepAlive: false) }
+        // Nobody waits for the answer.
+        if exchange.pointee.probe != nil || exchange.pointee.shadow != nil { return .finish(keepAlive: false) }
         if exchange.pointee.batch != nil, exchange.pointee.client == nil {
             return failBatch(exchange, status, httpStatus, message)
         }

@@ -57,6 +57,7 @@ extension Worker {
         let size = Int(min(flow.remaining, UInt64(input.count)))
         guard size <= Self.worthCopying, size <= flow.staged.space else { return }
         flow.staged.append(input.head, size)
+        if let digest = flow.digest { digest.pointee.update(input.head, size) }
         input.start &+= size
         flow.bodyBytes &+= UInt64(size)
         flow.inspected = max(0, flow.inspected &- size)
@@ -108,6 +109,7 @@ extension Worker {
             return
         }
         guard left > 0 else { return }
+        if let digest = flow.digest { digest.pointee.update(input.head, left) }
         input.start &+= left
         flow.bodyBytes &+= UInt64(left)
         flow.inspected = max(0, flow.inspected &- left)
@@ -172,6 +174,7 @@ extension Worker {
 
     private func appendChunk(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
         guard count > 0 else { return }
+        if let digest = flow.digest { digest.pointee.update(bytes, count) }
         flow.bodyBytes &+= UInt64(count)
         if flow.sinkIsChunked {
             flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)

@@ -1,6 +1,6 @@
 import SluiceABI
 
-/// Exchanges without a client, which the gateway begins itself: the one that carries a batch, and checks.
+/// Exchanges without a client, which the gateway begins itself: the one that carries a batch, checks, and copies.
 extension Worker {
     /// Nil when there are as many exchanges as there may be.
     func beginOwnExchange(_ pool: UnsafeMutablePointer<WorkerPool>) -> ExchangePointer? {

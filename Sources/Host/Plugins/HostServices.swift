@@ -26,6 +26,7 @@ enum HostServices {
         (sluice_bytes("sluice.fields/1"), table(fields)),
         (sluice_bytes("sluice.gather/1"), table(gather)),
         (sluice_bytes("sluice.rules/1"), table(rules)),
+        (sluice_bytes("sluice.shadow/1"), table(shadow)),
     ]
 
     /// A table at an address that stays for the life of the process.
@@ -200,6 +201,15 @@ enum HostServices {
             guard exchange.pointee.mayGatherAnswer else { return SLUICE_FAILED_PRECONDITION }
             exchange.pointee.gathersAnswer = true
             return SLUICE_OK
+        })
+
+    private static let shadow = sluice_shadow_service(
+        struct_size: size(sluice_shadow_service.self), reserved: 0,
+        send: { _, handle, copy in
+            guard let handle, let copy else { return SLUICE_INVALID_ARGUMENT }
+            let exchange = ExchangePointer(handle)
+            return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.sendShadow(exchange, copy.pointee) }
+                ?? SLUICE_INTERNAL
         })
 
     private static let configuration = sluice_config(

@@ -91,6 +91,10 @@ extension Worker {
     func enqueue(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
     ) -> ExchangeMachine.Action {
+        // A copy takes no place from anybody who waits.
+        if exchange.pointee.shadow != nil {
+            return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 503, "no endpoint had a connection to spare for a copy")
+        }
         let shared = pool.pointee.shared
         // Who waited before, and then had a failed attempt, waits on from there.
         if exchange.pointee.waitsSince == 0 { exchange.pointee.waitsSince = now }

@@ -37,6 +37,8 @@ extension Worker {
                 guard exchange.pointee.toClient.remaining <= UInt64(limit) else { return responseTooLarge(exchange) }
                 size = Int(exchange.pointee.toClient.remaining)
             }
+            // Of the answer to a copy nothing is kept.
+            if exchange.pointee.shadow != nil { size = BufferPool.small }
             exchange.pointee.gathered = buffers.take(max(size, 1))
             if exchange.pointee.gathered.isAbsent { return failWithoutMemory(exchange) }
         }
@@ -84,9 +86,16 @@ extension Worker {
                 }
             default: break
             }
-            guard exchange.pointee.gathered.count + count <= limit else { return responseTooLarge(exchange) }
-            guard grow(&exchange.pointee.gathered, by: count, limit: limit) else { return failWithoutMemory(exchange) }
-            if count > 0 { exchange.pointee.gathered.append(upstream.pointee.input.head + offset, count) }
+            if let digest = exchange.pointee.toClient.digest, count > 0 {
+                digest.pointee.update(upstream.pointee.input.head + offset, count)
+            }
+            if exchange.pointee.shadow == nil {
+                guard exchange.pointee.gathered.count + count <= limit else { return responseTooLarge(exchange) }
+                guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
+                    return failWithoutMemory(exchange)
+                }
+                if count > 0 { exchange.pointee.gathered.append(upstream.pointee.input.head + offset, count) }
+            }
             upstream.pointee.input.start &+= consumed
         }
         return nil
@@ -117,6 +126,7 @@ extension Worker {
     /// The endpoint's answer, whole, into unified form, and on to the client or to the members of a batch.
     func decodeResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.probe != nil, let action = probeGathered(exchange) { return action }
+        if let pair = exchange.pointee.shadow { return shadowAnswered(exchange, pair) }
         guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
             let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
         else { return failWithoutMemory(exchange) }

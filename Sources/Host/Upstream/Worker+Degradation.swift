@@ -122,7 +122,8 @@ extension Worker {
             exchange.pointee.isDispatched = true
             exchange.pointee.fallback = exchange.pointee.client == nil ? nil : pool.pointee.fallback
         }
-        enterBudget(exchange, pool)
+        // A copy is never tried again, and is no request that others could be tried again beside.
+        if exchange.pointee.shadow == nil { enterBudget(exchange, pool) }
     }
 
     /// The exchange has nothing more to do with its pool.

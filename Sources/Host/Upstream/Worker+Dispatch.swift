@@ -104,6 +104,8 @@ extension Worker {
         if let client = exchange.pointee.client, adapter == exchange.pointee.adapter {
             // An adapter may speak over raw TCP and over HTTP: a message does not go on from one to the other.
             target.same_protocol = client.pointee.isRaw == pool.pointee.isRaw ? 1 : 0
+        } else if exchange.pointee.shadow != nil, adapter == exchange.pointee.adapter {
+            target.same_protocol = pool.pointee.isRaw ? 0 : 1
         }
         target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
         out.initialize(to: sluice_message())
@@ -115,6 +117,10 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, request, &target, out)
         endCall(exchange, adapter.pointee.plugin, start)
         switch status {
+        case SLUICE_PASS where target.same_protocol == 1 && exchange.pointee.shadow != nil:
+            guard passShadow(exchange, out), speaksHTTP2 || out.pointee.transport != UInt32(SLUICE_TRANSPORT_GRPC)
+            else { return fail(exchange, SLUICE_UNIMPLEMENTED, 501, "the copy cannot be sent") }
+            exchange.pointee.passes = false
         case SLUICE_PASS where target.same_protocol == 1:
             guard speaksHTTP2 || !exchange.pointee.isGRPC else {
                 return fail(

@@ -148,6 +148,7 @@ extension Worker {
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.gathered = .none
         exchange.pointee.responseMessage = nil
+        exchange.pointee.toClient.digest?.pointee = BodyDigest()
         exchange.pointee.answerLink = Exchange.allLinks
     }
 

@@ -36,6 +36,9 @@ final class Worker: @unchecked Sendable {
     var firstDirty: UnsafeMutablePointer<HTTP2Connection>?
     var firstDirtyUpstream: UnsafeMutablePointer<HTTP2Upstream>?
     var firstToServe: UnsafeMutablePointer<SharedPool>?
+    /// Copies of requests that were asked for in this turn; and all that have not ended.
+    var firstShadow: UnsafeMutablePointer<ShadowPair>?
+    var shadows = 0
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
@@ -205,7 +208,8 @@ final class Worker: @unchecked Sendable {
             let millisecond = nowMs
             while let timer = timers.expire(at: millisecond) { expired(timer) }
             // Each may give the others something to do.
-            while connectionsFreed || firstDirty != nil || firstDirtyUpstream != nil {
+            while connectionsFreed || firstShadow != nil || firstDirty != nil || firstDirtyUpstream != nil {
+                if firstShadow != nil { startShadows() }
                 if connectionsFreed {
                     connectionsFreed = false
                     serveWaiting()

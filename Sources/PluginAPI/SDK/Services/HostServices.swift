@@ -20,6 +20,8 @@ struct HostServices {
     @usableFromInline let gather: UnsafePointer<sluice_gather>?
     /// Nil when the host has no rules: it is older than them.
     @usableFromInline let rules: UnsafePointer<sluice_rules>?
+    /// Nil when the host is older than copies of requests.
+    @usableFromInline let shadow: UnsafePointer<sluice_shadow_service>?
 
     /// Nil when the host lacks one of the services of ABI 0.1.
     init?(_ host: UnsafePointer<sluice_host>) {
@@ -52,6 +54,7 @@ struct HostServices {
         fields = table("sluice.fields/1")
         gather = table("sluice.gather/1")
         rules = table("sluice.rules/1", sluice_rules.self)
+        shadow = table("sluice.shadow/1", sluice_shadow_service.self)
     }
 }
 

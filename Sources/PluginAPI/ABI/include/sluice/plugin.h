@@ -529,6 +529,56 @@ typedef struct sluice_gather_1 {
 } sluice_gather;
 #define SLUICE_GATHER "sluice.gather/1"
 
+/* How a request, or the copy of it, ended. */
+typedef struct sluice_shadow_end_1 {
+  sluice_status status;   /* SLUICE_OK: a whole answer came; SLUICE_CANCELLED: the client left */
+  uint32_t http_status;   /* 0: no answer */
+  uint64_t first_byte_ns; /* from the begin of the last attempt; 0: no endpoint has answered */
+  uint64_t total_ns;      /* from the begin of the last attempt, or of a request that had none */
+  uint64_t body_size;     /* bytes, of the body that `body_hash` is of */
+  uint64_t body_hash;     /* of the body as the endpoint sent it; 0: not known. No two hosts need hash alike. */
+} sluice_shadow_end;
+
+typedef struct sluice_shadow_outcome_1 {
+  sluice_shadow_end original;
+  sluice_shadow_end copy;
+} sluice_shadow_outcome;
+
+#define SLUICE_SHADOW_COMPARE_BODIES 1u /* `body_hash` of both is wanted */
+
+/* A copy of a request. */
+typedef struct sluice_shadow_copy_1 {
+  uint32_t pool;              /* id of the pool that gets it */
+  uint32_t flags;             /* SLUICE_SHADOW_* */
+  uint64_t timeout_ns;        /* from now until its answer is whole; above 0, an hour at most */
+  const sluice_field *fields; /* set in the copy, in place of fields of the same names; copied */
+  uint32_t field_count;
+  uint32_t reserved;          /* 0 */
+  /* Called once for each copy that was sent, when both the copy and its original have ended, on the worker that sent
+   * it; never inside a call to the plugin. `outcome` lives until it returns. NULL: nobody is told. The instance is not
+   * destroyed before. [worker] */
+  void (*done)(void *user, const sluice_shadow_outcome *outcome);
+  void *user;
+} sluice_shadow_copy;
+
+/* "sluice.shadow/1": for routers. */
+typedef struct sluice_shadow_service_1 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Sends a copy of the request, as it came and with what filters and routers have set in it so far, to a pool of the
+   * exchange's generation. Whatever becomes of it, the original does not notice: the copy waits in no queue, is tried
+   * once, has its own deadline, no filter or observer sees it and its answer is thrown away. Breakers and outlier
+   * detection of its pool do.
+   *   SLUICE_FAILED_PRECONDITION: it cannot be copied, since its body is not at hand whole (a router may answer
+   *     SLUICE_NEED_BODY first), it is a message of raw TCP, or the gateway stops;
+   *   SLUICE_RESOURCE_EXHAUSTED: as many copies are under way on the worker as `limits.shadows` allows, or no memory;
+   *   SLUICE_ALREADY_EXISTS: it has a copy;
+   *   SLUICE_INVALID_ARGUMENT: there is no such pool, or no time.
+   * Legal inside `route`. [worker] */
+  sluice_status (*send)(void *context, sluice_exchange *exchange, const sluice_shadow_copy *copy);
+} sluice_shadow_service;
+#define SLUICE_SHADOW "sluice.shadow/1"
+
 /* A rule of the gateway's rule language (Docs/rules.md), compiled. Valid until `destroy` returns. */
 typedef struct sluice_rule sluice_rule;
 
