@@ -41,6 +41,7 @@ let swiftPlugins = [
     "DNSDiscovery",
     "EtcdDiscovery",
     "RateLimit",
+    "Shadow",
 ]
 let cPlugins = ["RoundRobin"]
 
@@ -274,7 +275,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "Cache": ["AnswerStore", "SluiceDigest", "SluiceHashing"]
     case "JWT": ["SluiceDigest", "SluiceHashing", "TokenFormat", "TokenKeys"]
     case "ABTest", "Priority", "Headers": ["SluiceRouting"]
-    case "Canary", "Session": ["SluiceHashing", "SluiceRouting"]
+    case "Canary", "Session", "Shadow": ["SluiceHashing", "SluiceRouting"]
     default: []
     }
 }

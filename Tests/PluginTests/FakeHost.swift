@@ -47,6 +47,7 @@ final class FakeHost {
     private let host: UnsafeMutablePointer<sluice_host>
     let models: FakeModels
     let rules = FakeRules()
+    let shadows = FakeShadows()
     private var configuration = FakeConfiguration(.null)
     private var modelConfiguration = FakeConfiguration(.null)
 

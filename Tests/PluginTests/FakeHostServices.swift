@@ -26,6 +26,7 @@ final class ServiceTables {
         addState()
         addRouting()
         add("sluice.rules/1", FakeRules.table())
+        add("sluice.shadow/1", FakeShadows.table())
     }
 
     private func size<Table>(_ type: Table.Type) -> UInt32 { UInt32(MemoryLayout<Table>.size) }

@@ -1,0 +1,198 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// Copies of requests: what they are, and that nobody notices them.
+    @Suite struct Shadowing {
+        /// Requests for `web` are copied to `next`. One worker, so that bounds and counts are exact.
+        static func configuration(
+            _ endpoint: String, copy: String, shadow: String = "", plugin: String = "", gateway: [String] = []
+        ) -> GatewayConfiguration {
+            var configuration = GatewayConfiguration.web([endpoint])
+            configuration.workers = 1
+            configuration.router = "shadow"
+            configuration.plugins = [
+                "  - name: shadow", "    library: libShadow.so",
+                "    config: { shadows: [ { name: s, model: web, to: { model: next }\(shadow) } ]\(plugin) }",
+            ]
+            configuration.models += [
+                "  next:", "    versions: { \"1\": { endpoints: [ \"\(copy)\" ], protocol: passthrough } }",
+            ]
+            configuration.gateway = gateway
+            return configuration
+        }
+
+        static func named(_ name: String) throws -> ScriptedBackend {
+            try ScriptedBackend { connection, _ in connection.answer(200, name) }
+        }
+
+        static func count(_ gateway: Gateway, _ name: String, _ label: String = "s") throws -> Double {
+            try gateway.metric("sluice_plugin_shadow_\(name)", ["\"\(label)\""])
+        }
+
+        static func waitForCount(_ gateway: Gateway, _ name: String, _ label: String = "s", is value: Double) throws {
+            try waitUntil("\(name) \(label) is \(value)") { try count(gateway, name, label) == value }
+        }
+
+        @Test func aCopyIsTheRequestWithAMark() throws {
+            let (web, next) = (try Self.named("same"), try Self.named("same"))
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            let answer = try gateway.post("/a/b?c=d", "{\"x\":1}", fields: ["X-One: 1", "Content-Type: text/x"])
+            #expect(answer.status == 200 && answer.bodyText == "same")
+            try Self.waitForCount(gateway, "compared_total", is: 1)
+            let original = try #require(web.requests.first)
+            let copy = try #require(next.requests.first)
+            #expect(copy.start == original.start)
+            #expect(copy.bodyText == "{\"x\":1}")
+            for name in ["host", "x-one", "content-type", "content-length"] {
+                #expect(copy.field(name) == original.field(name), "\(name)")
+            }
+            #expect(copy.field("x-sluice-shadow") == "s")
+            #expect(original.field("x-sluice-shadow") == nil)
+            #expect(try Self.count(gateway, "differences_total") == 0)
+            // A copy is no request of anybody's.
+            #expect(try gateway.metric("sluice_requests_total") == 1)
+            #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
+        }
+
+        @Test func theAnswerToACopyIsNotWaitedFor() throws {
+            let gate = Gate()
+            let web = try Self.named("web")
+            let next = try ScriptedBackend { connection, _ in
+                gate.wait()
+                connection.answer(200, "late")
+            }
+            defer { gate.open() }
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            for _ in 0..<5 { #expect(try gateway.get("/").bodyText == "web") }
+            try waitUntil("the copies came") { next.requests.count == 5 }
+            #expect(try Self.count(gateway, "compared_total") == 0)
+            gate.open()
+            try Self.waitForCount(gateway, "compared_total", is: 5)
+            #expect(try Self.count(gateway, "differences_total", "body") == 5)
+        }
+
+        @Test func aCopyHasItsOwnDeadline() throws {
+            let gate = Gate()
+            let web = try Self.named("web")
+            let next = try ScriptedBackend { connection, _ in gate.wait() }
+            defer { gate.open() }
+            let gateway = try Gateway(
+                Self.configuration(web.endpoint, copy: next.endpoint, shadow: ", timeout_ms: 50"))
+            #expect(try gateway.get("/").bodyText == "web")
+            try Self.waitForCount(gateway, "failures_total", is: 1)
+            try waitUntil("nothing is left") { try gateway.metric("sluice_exchanges_in_flight") == 0 }
+        }
+
+        @Test func aCopyIsTriedOnceAndFailsAlone() throws {
+            let dead = try Clients.freePort()
+            let web = try Self.named("web")
+            let gateway = try Gateway(
+                Self.configuration(
+                    web.endpoint, copy: "http://127.0.0.1:\(dead)",
+                    gateway: ["  routing: { retry_policy: { max_attempts: 3, backoff_ms: 0 } }"]))
+            #expect(try gateway.get("/").bodyText == "web")
+            try Self.waitForCount(gateway, "failures_total", is: 1)
+            #expect(try gateway.metric("sluice_attempts_total", ["endpoint=\"http://127.0.0.1:\(dead)\""]) == 1)
+            #expect(try gateway.metric("sluice_retries_total") == 0)
+        }
+
+        @Test func differentStatusesAndBodiesAreCounted() throws {
+            let web = try ScriptedBackend { connection, request in connection.answer(200, request.target) }
+            let next = try ScriptedBackend { connection, request in
+                switch request.target {
+                case "/status": connection.answer(500, "/status")
+                case "/body": connection.answer(200, "other")
+                // The same bytes in another framing, and in pieces.
+                default:
+                    connection.socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    for byte in request.target.utf8 {
+                        connection.socket.send("1\r\n\(Character(UnicodeScalar(byte)))\r\n")
+                    }
+                    connection.socket.send("0\r\n\r\n")
+                }
+            }
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            let long = "/" + String(repeating: "same", count: 100)
+            for target in ["/status", "/body", long, "/s"] {
+                #expect(try gateway.get(target).bodyText == target)
+            }
+            try Self.waitForCount(gateway, "compared_total", is: 4)
+            #expect(try Self.count(gateway, "differences_total", "status") == 1)
+            #expect(try Self.count(gateway, "differences_total", "body") == 1)
+        }
+
+        @Test func whatIsBeyondTheBoundIsNotCopied() throws {
+            let gate = Gate()
+            let web = try Self.named("web")
+            let next = try ScriptedBackend { connection, _ in
+                gate.wait()
+                connection.answer(200, "web")
+            }
+            defer { gate.open() }
+            let gateway = try Gateway(
+                Self.configuration(web.endpoint, copy: next.endpoint, plugin: ", max_in_flight: 2"))
+            for _ in 0..<6 { #expect(try gateway.get("/").bodyText == "web") }
+            #expect(try Self.count(gateway, "copies_total") == 2)
+            #expect(try Self.count(gateway, "skipped_total", "in_flight") == 4)
+            gate.open()
+            try Self.waitForCount(gateway, "compared_total", is: 2)
+            #expect(try gateway.get("/").bodyText == "web")
+            try Self.waitForCount(gateway, "compared_total", is: 3)
+        }
+
+        @Test func theGatewayBoundsAllPluginsTogether() throws {
+            let (web, next) = (try Self.named("web"), try Self.named("web"))
+            let gateway = try Gateway(
+                Self.configuration(web.endpoint, copy: next.endpoint, gateway: ["  limits: { shadows: 0 }"]))
+            #expect(try gateway.get("/").bodyText == "web")
+            #expect(try Self.count(gateway, "skipped_total", "in_flight") == 1)
+            #expect(next.requests.isEmpty)
+        }
+
+        /// Sends a body in a second write, after the gateway has seen the head.
+        static func sendSlowly(_ gateway: Gateway, _ web: ScriptedBackend, _ size: Int) throws -> HTTPMessage? {
+            let socket = try gateway.connect()
+            // Larger than what a head waits for.
+            socket.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: \(size)\r\n\r\nx")
+            try waitUntil("the head is in") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            socket.send(String(repeating: "x", count: size - 1))
+            return try MessageReader(socket).response(to: "POST")
+        }
+
+        @Test func aBodyThatIsNotAtHandIsNotCopied() throws {
+            let (web, next) = (try Self.named("web"), try Self.named("web"))
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            #expect(try Self.sendSlowly(gateway, web, 40_000)?.status == 200)
+            #expect(try Self.count(gateway, "skipped_total", "body") == 1)
+            #expect(next.requests.isEmpty)
+        }
+
+        @Test func unlessTheOperatorHasItWaitedFor() throws {
+            let (web, next) = (try Self.named("web"), try Self.named("web"))
+            let gateway = try Gateway(
+                Self.configuration(web.endpoint, copy: next.endpoint, shadow: ", wait_for_body_bytes: 100000"))
+            #expect(try Self.sendSlowly(gateway, web, 40_000)?.status == 200)
+            try Self.waitForCount(gateway, "compared_total", is: 1)
+            #expect(next.requests.first?.body == web.requests.first?.body)
+            #expect(next.requests.first?.body.count == 40_000)
+        }
+
+        @Test func aReloadWaitsForCopiesAndForgetsNone() throws {
+            let gate = Gate()
+            let web = try Self.named("web")
+            let next = try ScriptedBackend { connection, _ in
+                gate.wait()
+                connection.answer(200, "web")
+            }
+            defer { gate.open() }
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            #expect(try gateway.get("/").bodyText == "web")
+            try waitUntil("the copy came") { next.requests.count == 1 }
+            #expect(try gateway.reload().status == 0)
+            #expect(try gateway.get("/").bodyText == "web")
+            gate.open()
+            try Self.waitForCount(gateway, "compared_total", is: 2)
+        }
+    }
+}
