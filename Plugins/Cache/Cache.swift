@@ -20,7 +20,7 @@ struct Cache: Filter, ~Copyable {
     private let metrics: CacheMetrics
     private let share: CacheShare
     private let gauge: TotalsGauge?
-    private var hash: SHA256
+    private var hash: SHA256Stream
     private var table: AnswerTable
     private var pending = PendingAnswers()
     private var warned = false
@@ -42,8 +42,8 @@ struct Cache: Filter, ~Copyable {
         host = context.host
     }
 
-    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256 {
-        guard let hash = SHA256() else {
+    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256Stream {
+        guard let hash = SHA256Stream() else {
             throw context.error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
         }
         return hash

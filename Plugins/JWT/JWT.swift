@@ -20,7 +20,7 @@ struct JWT: Filter, ~Copyable {
     private let host: Host
     private let keys: FollowedKeys
     private let life: LifelineEnd
-    private var hash: SHA256
+    private var hash: SHA256Stream
     private var cache: TokenCache
     /// `keys.version` that the cache is of.
     private var cachedVersion = 0
@@ -50,8 +50,8 @@ struct JWT: Filter, ~Copyable {
         host = context.host
     }
 
-    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256 {
-        guard let hash = SHA256() else {
+    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256Stream {
+        guard let hash = SHA256Stream() else {
             throw context.error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
         }
         return hash

@@ -90,7 +90,9 @@ import Testing
         #expect(text(answer.id) == "its own" && text(answer.version) == "1")
         let message = try #require(answer.message?.pointee)
         #expect(message.status == 200 && message.body_state == UInt32(SLUICE_BODY_NONE))
-        let kept = (0..<Int(message.field_count)).map { text(message.fields[$0].name) }
+        let kept = withExtendedLifetime(second) {
+            (0..<Int(message.field_count)).map { text(message.fields[$0].name) }
+        }
         #expect(kept == ["Content-Type", "X-Own"])
         #expect(status(second) == "sluice; hit")
         #expect(second.edits.contains { $0.name == "age" && $0.value == "9" })
@@ -198,7 +200,10 @@ import Testing
         #expect(status(first) == "sluice; fwd=miss; stored")
 
         var answer = sluice_response()
-        #expect(ask(filter, tensors(2, id: "b", body: "another form"), &answer) == SLUICE_ANSWER)
+        // What the answer points to lives as long as its exchange.
+        let second = tensors(2, id: "b", body: "another form")
+        defer { withExtendedLifetime(second) {} }
+        #expect(ask(filter, second, &answer) == SLUICE_ANSWER)
         let found = try #require(answer.payload.tensors?.pointee)
         #expect(text(found.name) == "y" && found.rank == 1 && found.shape[0] == 1)
         #expect((0..<found.data.size).map { found.data.data[$0] } == [0, 0, 128, 63])
@@ -235,8 +240,9 @@ import Testing
             tell(filter, fresh, "new")
         }
         var answer = sluice_response()
-        #expect(ask(filter, with("only-if-cached", token: 6), &answer) == SLUICE_ANSWER)
-        #expect(text(answer.payload.raw) == "new")
+        let cached = with("only-if-cached", token: 6)
+        #expect(ask(filter, cached, &answer) == SLUICE_ANSWER)
+        withExtendedLifetime(cached) { #expect(text(answer.payload.raw) == "new") }
         #expect(ask(filter, with("no-store", token: 7)) == SLUICE_OK)
         host.advance(by: 3_000_000_000)
         #expect(ask(filter, with("max-age=3", token: 8)) == SLUICE_ANSWER)

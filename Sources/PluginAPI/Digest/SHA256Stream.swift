@@ -4,7 +4,7 @@ import SluicePlugin
 
 /// SHA-256 (FIPS 180-4) by libcrypto, over pieces that come one after the other. The state is made once and used again,
 /// so that a digest allocates nothing. One thread at a time.
-public struct SHA256: ~Copyable {
+public struct SHA256Stream: ~Copyable {
     private let context: OpaquePointer
     private let algorithm: OpaquePointer
 
