@@ -72,16 +72,16 @@ struct CacheMetrics {
     let entries: Gauge
 
     init(_ metrics: MetricDeclarations) throws(PluginError) {
-        hits = try metrics.counter("cache_hits_total", "Requests that were answered from the cache.")
-        misses = try metrics.counter("cache_misses_total", "Requests that had no answer in the cache.")
+        hits = try metrics.counter("hits_total", "Requests that were answered from the cache.")
+        misses = try metrics.counter("misses_total", "Requests that had no answer in the cache.")
         bypassed = try metrics.counter(
-            "cache_bypassed_total", "Requests that the cache was not asked about: by their own wish, kind or size.")
-        stored = try metrics.counter("cache_stored_total", "Answers that were kept.")
+            "bypassed_total", "Requests that the cache was not asked about: by their own wish, kind or size.")
+        stored = try metrics.counter("stored_total", "Answers that were kept.")
         refused = try metrics.counter(
-            "cache_not_stored_total",
+            "not_stored_total",
             "Answers to misses that were not kept: no success, a stream, too large, forbidden.")
-        evictions = try metrics.counter("cache_evictions_total", "Answers that went to make room for others.")
-        bytes = try metrics.gauge("cache_bytes", "Bytes of the answers that are kept, with their keys.")
-        entries = try metrics.gauge("cache_entries", "Answers that are kept.")
+        evictions = try metrics.counter("evictions_total", "Answers that went to make room for others.")
+        bytes = try metrics.gauge("bytes", "Bytes of the answers that are kept, with their keys.")
+        entries = try metrics.gauge("entries", "Answers that are kept.")
     }
 }

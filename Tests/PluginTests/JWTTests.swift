@@ -65,9 +65,9 @@ import TokenSigning
         #expect(host.offloaded.isEmpty)
         #expect(text(again.request.pointee.tenant) == "acme")
         #expect(again.edits == edits)
-        #expect(host.metric("jwt_cache_hits_total")?.value == 1)
-        #expect(host.metric("jwt_cache_misses_total")?.value == 1)
-        #expect(host.metric("jwt_accepted_total")?.value == 2)
+        #expect(host.metric("cache_hits_total")?.value == 1)
+        #expect(host.metric("cache_misses_total")?.value == 1)
+        #expect(host.metric("accepted_total")?.value == 2)
     }
 
     @Test func aKnownTokenEndsWithItsExpiry() throws {
@@ -81,7 +81,7 @@ import TokenSigning
         #expect(outcome(filter, late) == SLUICE_UNAUTHENTICATED)
         #expect(host.failure == "the token has expired")
         #expect(challenge(late) == #"Bearer error="invalid_token", error_description="the token has expired""#)
-        #expect(host.metric("jwt_refused_total", ["time"])?.value == 1)
+        #expect(host.metric("refused_total", ["time"])?.value == 1)
     }
 
     @Test(arguments: [
@@ -93,7 +93,7 @@ import TokenSigning
         let filter = try FilterUnderTest("JWT", host, config: try Self.config())
         let exchange = Self.request(try Self.key().token(claims))
         #expect(outcome(filter, exchange) == SLUICE_UNAUTHENTICATED)
-        #expect(host.metric("jwt_refused_total", [reason])?.value == 1)
+        #expect(host.metric("refused_total", [reason])?.value == 1)
         #expect(challenge(exchange)?.hasPrefix(#"Bearer error="invalid_token", "#) == true)
         // A refusal is not remembered: the next one is checked again.
         #expect(filter.onRequest(Self.request(try Self.key().token(claims))) == SLUICE_PENDING)
@@ -119,7 +119,7 @@ import TokenSigning
             #expect(challenge(exchange) == #"Bearer realm="models""#)
         }
         #expect(host.failure == "a bearer token is needed")
-        #expect(host.metric("jwt_refused_total", ["missing"])?.value == 4)
+        #expect(host.metric("refused_total", ["missing"])?.value == 4)
         #expect(host.offloaded.isEmpty)
     }
 
@@ -180,7 +180,7 @@ import TokenSigning
         host.offloadBound = 0
         let exchange = Self.request(try Self.key().token(Self.claims))
         #expect(filter.onRequest(exchange) == SLUICE_UNAVAILABLE)
-        #expect(host.metric("jwt_busy_total")?.value == 1)
+        #expect(host.metric("busy_total")?.value == 1)
         host.offloadBound = 1024
         #expect(outcome(filter, exchange) == SLUICE_OK)
     }
@@ -261,8 +261,8 @@ import TokenSigning
             "JWT", host,
             config: try Self.config([("jwks", .null), ("jwks_file", .scalar(file.path)), ("poll_seconds", 1)]))
         host.advance(by: 1)
-        #expect(host.metric("jwt_keys")?.value == 1)
-        #expect(host.metric("jwt_degraded")?.value == 0)
+        #expect(host.metric("keys")?.value == 1)
+        #expect(host.metric("degraded")?.value == 0)
         let old = try first.token(Self.claims, id: "a")
         let new = try second.token(Self.claims, id: "b")
         #expect(outcome(filter, Self.request(old)) == SLUICE_OK)
@@ -270,12 +270,12 @@ import TokenSigning
 
         // Nothing has changed: nothing is read.
         look()
-        #expect(host.metric("jwt_key_reads_total")?.value == 1)
+        #expect(host.metric("key_reads_total")?.value == 1)
 
         // A key more.
         try write(keySet([try first.jwk(id: "a"), try second.jwk(id: "b")]))
         look()
-        #expect(host.metric("jwt_keys")?.value == 2)
+        #expect(host.metric("keys")?.value == 2)
         #expect(outcome(filter, Self.request(new)) == SLUICE_OK)
         #expect(outcome(filter, Self.request(old)) == SLUICE_OK)
 
@@ -284,8 +284,8 @@ import TokenSigning
         for round in 1...3 {
             if round < 3 { try write("garbage") } else { try FileManager.default.removeItem(at: file) }
             look()
-            #expect(host.metric("jwt_degraded")?.value == 1)
-            #expect(host.metric("jwt_key_failures_total")?.value == Double(round))
+            #expect(host.metric("degraded")?.value == 1)
+            #expect(host.metric("key_failures_total")?.value == Double(round))
             #expect(filter.onRequest(Self.request(old)) == SLUICE_OK)
         }
         let told = host.log[lines...].map(\.text)
@@ -294,8 +294,8 @@ import TokenSigning
         // The first key is taken out: what it signed is good no more, though it was known.
         try write(keySet([try second.jwk(id: "b")]))
         look()
-        #expect(host.metric("jwt_degraded")?.value == 0)
-        #expect(host.metric("jwt_keys")?.value == 1)
+        #expect(host.metric("degraded")?.value == 0)
+        #expect(host.metric("keys")?.value == 1)
         #expect(outcome(filter, Self.request(old)) == SLUICE_UNAUTHENTICATED)
         #expect(outcome(filter, Self.request(new)) == SLUICE_OK)
     }
