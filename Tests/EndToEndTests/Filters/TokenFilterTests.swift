@@ -44,7 +44,8 @@ extension EndToEnd {
             let set = try keys.map {
                 try $0.jwk(id: $0.algorithm.rawValue, alg: $0.algorithm.isRSA ? $0.algorithm.rawValue : nil)
             }
-            let (gateway, _) = try Self.gateway(set)
+            let (gateway, backend) = try Self.gateway(set)
+            defer { withExtendedLifetime(backend) {} }
             for key in keys {
                 let token = try key.token(Self.claims(), id: key.algorithm.rawValue)
                 // Twice: verified, then known.
@@ -89,7 +90,8 @@ extension EndToEnd {
 
         @Test func keysAreFollowedAndTheLastGoodOnesStay() throws {
             let (first, second) = (try SigningKey(.es256), try SigningKey(.rs256))
-            let (gateway, _) = try Self.gateway([try first.jwk(id: "a")])
+            let (gateway, backend) = try Self.gateway([try first.jwk(id: "a")])
+            defer { withExtendedLifetime(backend) {} }
             let old = try first.token(Self.claims(), id: "a")
             let new = try second.token(Self.claims(), id: "b")
             #expect(try Self.get(gateway, old).status == 200)
@@ -149,7 +151,8 @@ extension EndToEnd {
         /// Many clients at once, of whom some leave while their token is checked, and a reload amid them.
         @Test func manyAtOnceAreAnsweredEachItsOwn() throws {
             let key = try SigningKey(.rs256)
-            let (gateway, _) = try Self.gateway([try key.jwk(id: "a")])
+            let (gateway, backend) = try Self.gateway([try key.jwk(id: "a")])
+            defer { withExtendedLifetime(backend) {} }
             let good = try (0..<8).map { try key.token(Self.claims(",\"jti\":\"\($0)\""), id: "a") }
             let client = CheckingClient(
                 port: gateway.port,
