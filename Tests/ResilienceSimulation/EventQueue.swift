@@ -2,7 +2,7 @@
 struct Event {
     enum Kind: UInt8 {
         case arrival, attemptEnds, retry, clientLeaves, queueDeadline, check, outlierInterval, outlierReturn
-        case behaviour, sample
+        case behaviour, sample, hedgeDue
     }
 
     var time: UInt64

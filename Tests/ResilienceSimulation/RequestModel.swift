@@ -19,8 +19,12 @@ struct RequestModel {
     var state = State.new
     var ending: Ending?
     var attempts: UInt32 = 0
-    /// Grows with each attempt and each wait, so that events of a former one are known.
+    /// Of the present attempt or wait, so that events of a former one are known; and how many there were.
     var serial: UInt32 = 0
+    var serials: UInt32 = 0
+    /// The other one of two attempts; there is one hedge for a request.
+    var rival: Simulation.Rival?
+    var wasHedged = false
     var endpoint = -1
     var attemptBegan: UInt64 = 0
     var outcome = AttemptOutcome.answered
@@ -44,7 +48,7 @@ public struct SimulationReport: Sendable {
     public enum Happening: Int, CaseIterable, Sendable {
         case requests, answered, failed, expired, refused, shed, dropped, noEndpoint, clientLeft
         case retries, budgetEmpty, opened, closed, probes, lostProbes, probeRefused, ejected, unhealthy, panics, aged
-        case limitMoved
+        case limitMoved, hedges, hedgesWon, hedgeRefused
     }
 
     public var seed: UInt64

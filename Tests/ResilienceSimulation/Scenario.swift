@@ -19,6 +19,8 @@ struct Scenario {
     var tenants: [Tenant]
     var balancing: Balancing
     var breaker = CircuitBreakerSettings()
+    /// Nil: no second attempts beside slow ones.
+    var hedge: HedgeSettings?
     var retry = RetrySettings()
     var budget = RetryBudgetSettings()
     var outlier = OutlierSettings()
@@ -79,6 +81,12 @@ struct Scenario {
         retry.retryAfterCap = random.of(0...60 * millisecond)
         budget.percent = random.of(0...50)
         budget.minimum = random.of(0...10)
+        guard random.oneIn(2) else { return }
+        var hedge = HedgeSettings()
+        hedge.delay = random.of(millisecond...20 * millisecond)
+        hedge.share = Double(random.of(5...100 as ClosedRange<UInt32>)) / 100
+        hedge.inFlightAtMost = random.of(1...6)
+        self.hedge = hedge
     }
 
     private mutating func drawHealth(_ random: inout SeededGenerator) {

@@ -208,6 +208,7 @@ extension Simulation {
             guard let ending = request.ending else { return violated("request \(index) never ended") }
             if request.isSample && ending != .answered { violated("request \(index), after recovery, was \(ending)") }
         }
+        if hedgesInFlight != 0 { violated("a hedge is left at the end") }
         if !queue.isEmpty || inFlight != 0 || activeRequests != 0 || activeRetries != 0 {
             violated("something is left at the end")
         }

@@ -32,6 +32,7 @@ extension Simulation {
         requests.append(request)
         count(.requests)
         budget.requestBegins()
+        if let hedge = scenario.hedge { hedges.requestBegins(hedge) }
         activeRequests += 1
         if now < scenario.calm && random.oneIn(8) {
             schedule(.clientLeaves, index, after: random.below(60 * millisecond))
@@ -145,7 +146,8 @@ extension Simulation {
     private func startAttempt(_ index: Int, _ chosen: Int) {
         requests[index].state = .running
         requests[index].attempts += 1
-        requests[index].serial += 1
+        requests[index].serials += 1
+        requests[index].serial = requests[index].serials
         requests[index].endpoint = chosen
         requests[index].attemptBegan = now
         requests[index].life = endpoints[chosen].life
@@ -157,10 +159,11 @@ extension Simulation {
         let allowed = min(scenario.attemptTimeout, requests[index].deadline - now)
         requests[index].outcome = time <= allowed ? outcome : .timedOut
         schedule(.attemptEnds, index, after: min(time, allowed), serial: requests[index].serial)
+        planHedge(index)
     }
 
     func attemptEnds(_ index: Int, _ serial: UInt32) {
-        guard requests[index].state == .running, requests[index].serial == serial else { return }
+        guard requests[index].state == .running, face(index, serial) else { return }
         let outcome = requests[index].outcome
         let endpoint = endpoints[requests[index].endpoint]
         let time = now - requests[index].attemptBegan
@@ -183,7 +186,15 @@ extension Simulation {
             count(.limitMoved)
         }
         if outcome != .connectFailed && outcome != .refusedUnprocessed { requests[index].mayHaveBegun = true }
-        if failed { retry(index, outcome) } else { end(index, .answered) }
+        if !failed {
+            if let rival = requests[index].rival, rival.attemptBegan < requests[index].attemptBegan {
+                count(.hedgesWon)
+            }
+            cancelRival(index)
+            end(index, .answered)
+        } else if !otherGoesOn(index) {
+            retry(index, outcome)
+        }
         pump()
     }
 
@@ -217,7 +228,8 @@ extension Simulation {
         count(.retries)
         requests[index].holdsRetry = true
         requests[index].state = .backingOff
-        requests[index].serial += 1
+        requests[index].serials += 1
+        requests[index].serial = requests[index].serials
         schedule(.retry, index, after: delay, serial: requests[index].serial)
     }
 
@@ -257,6 +269,7 @@ extension Simulation {
                 releaseAttempt(index)
                 breaker(endpoint).cancel(ticket)
             }
+            cancelRival(index)
         case .new, .backingOff: break
         }
         end(index, .clientLeft)
@@ -268,6 +281,7 @@ extension Simulation {
             return violated("request \(index) got \(first) and then \(ending)")
         }
         if requests[index].state == .waiting { violated("request \(index) ends but is still queued") }
+        if requests[index].rival != nil { violated("request \(index) ends but another attempt could answer it") }
         endRetry(index)
         requests[index].ending = ending
         requests[index].state = .ended

@@ -29,6 +29,9 @@ public final class Simulation {
     var servedOf: [Int]
     var activeRequests = 0
     var activeRetries = 0
+    var hedges = HedgeAllowance()
+    var hedgesInFlight = 0
+    var hedgesMade = 0
 
     /// Requests after recovery, further apart than the slowest endpoint takes for one.
     static let samples = 10
@@ -102,6 +105,7 @@ public final class Simulation {
         case .sample: sampleArrives(event.subject)
         case .attemptEnds: attemptEnds(event.subject, event.serial)
         case .retry: retryIsDue(event.subject, event.serial)
+        case .hedgeDue: hedgeIsDue(event.subject, event.serial)
         case .clientLeaves: clientLeaves(event.subject)
         case .queueDeadline:
             expire()
