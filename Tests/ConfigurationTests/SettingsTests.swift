@@ -139,4 +139,33 @@ struct SettingsTests {
             """
         #expect(complaints(text).count { $0.contains("at most 107 bytes") } == 3)
     }
+
+    @Test func endpointsMayHaveAWeightAndAZone() throws {
+        let text = """
+            gateway:
+              zone: a
+              instance: 2
+              subset: {size: 4}
+              slow_start: {window_ms: 500}
+              routing: {hedge: {percentile: 99}}
+            plugins: [{name: web, library: libWeb.so}]
+            pipeline: {adapters: [web]}
+            models:
+              m:
+                versions: {1: {endpoints: [{address: "http://h:1", weight: 3, zone: a}, "http://h:2"], protocol: web}}
+                slow_start: {window_ms: 0}
+                hedge: {delay_ms: 2.5}
+            """
+        let settings = try #require(read(text).settings)
+        let model = settings.models[0]
+        #expect(model.versions[0].endpoints.map(\.weight) == [3, 1])
+        #expect(model.versions[0].endpoints.map(\.zone) == ["a", ""])
+        #expect(settings.zone == "a" && settings.instance == 2)
+        let selection = model.selection.or(settings.selection)
+        #expect(selection.slowStart?.windowMs == 0)
+        #expect(selection.subset?.size == 4)
+        #expect(selection.zonePreference == nil)
+        #expect(settings.routing.hedge?.percentile == 99 && settings.routing.hedge?.delayMs == nil)
+        #expect(model.hedge?.delayMs == 2.5)
+    }
 }

@@ -113,6 +113,9 @@ extension Settings.Routing {
         section.section("retry_policy", initially: "no retries", "Tries after a failed one.") {
             retry = Settings.Retry($0)
         }
+        section.section("hedge", initially: "no hedges", "A second attempt beside one that is slow.") {
+            hedge = Settings.Hedge($0)
+        }
     }
 }
 

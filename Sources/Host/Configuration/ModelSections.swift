@@ -32,6 +32,9 @@ extension Settings.ModelSettings {
         section.section("retry_policy", initially: "`gateway.routing.retry_policy`", "Tries after a failed one.") {
             retry = Settings.Retry($0)
         }
+        section.section("hedge", initially: "`gateway.routing.hedge`", "A second attempt beside one that is slow.") {
+            hedge = Settings.Hedge($0)
+        }
         section.section(
             "circuit_breaker", initially: "`gateway.circuit_breaker`", "When an endpoint is given a rest."
         ) { circuitBreaker = Settings.CircuitBreaker($0) }

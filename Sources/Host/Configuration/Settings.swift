@@ -86,6 +86,8 @@ public struct Settings: Sendable {
         public var defaultTimeoutMs = 60_000
         /// Nil: no retries but the resend on a kept-alive connection that turned out to be closed.
         public var retry: Retry?
+        /// Nil: no second attempt beside one that is slow.
+        public var hedge: Hedge?
         public var connectTimeoutMs = 1_000
         public init() {}
     }
@@ -226,6 +228,7 @@ public struct Settings: Sendable {
         public var balancer: PluginReference??
         public var batcher: PluginReference??
         public var retry: Retry?
+        public var hedge: Hedge?
         public var circuitBreaker: CircuitBreaker?
         public var outlierDetection: OutlierDetection?
         public var selection = Selection()

@@ -62,7 +62,11 @@ extension Worker {
         let farewell = place.move()
         place.deallocate()
         let index = farewell.question.index
-        guard !exchanges.contains(where: { $0.pointee.endpoint == farewell.endpoint }) else { return }
+        guard
+            !exchanges.contains(where: {
+                $0.pointee.endpoint == farewell.endpoint || $0.pointee.rival?.pointee.endpoint == farewell.endpoint
+            })
+        else { return }
         if let connections = endpoints[index] {
             guard connections.pointee.open == 0, connections.pointee.firstHTTP2 == nil else { return }
             guard !calls.contains(where: { $0.pointee.upstream.endpoint == connections }) else { return }

@@ -9,6 +9,9 @@ extension GenerationBuilder {
         _ description: PoolDescription
     ) {
         if let retry = model.retry ?? settings.routing.retry { pool.retry = RetryLimits(retry) }
+        if let hedge = model.hedge ?? settings.routing.hedge, version.backend == nil {
+            pool.hedging = memory.place([PoolHedging(HedgeSettings(hedge), description.shared.pointee.state)])
+        }
         pool.fallback = fallbackChain(model, description)
         let breaker = model.circuitBreaker ?? settings.circuitBreaker
         let outlier = model.outlierDetection ?? settings.outlierDetection

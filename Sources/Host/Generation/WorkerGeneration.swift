@@ -200,6 +200,8 @@ struct WorkerPool {
     var upstreamModelIsSet: Bool
     var timeoutNs: UInt64
     var retry = RetryLimits()
+    /// Nil: no attempt is made beside another one.
+    var hedging: UnsafeMutablePointer<PoolHedging>?
     /// Nil: every endpoint may always be picked.
     var policy: UnsafeMutablePointer<PoolPolicy>?
     /// Nil: errors are answered.

@@ -112,7 +112,10 @@ extension Worker {
             connection.pointee.firstDrained = call.pointee.nextDrained
             call.pointee.isListedDrained = false
             call.pointee.upstream.writable = true
-            if let exchange = call.pointee.upstream.exchange { perform(exchange, pumpRequest(exchange)) }
+            if let exchange = call.pointee.upstream.exchange {
+                face(exchange, call.asUpstream)
+                perform(exchange, pumpRequest(exchange))
+            }
         }
     }
 
@@ -234,6 +237,7 @@ extension Worker {
     func advance(_ call: UnsafeMutablePointer<HTTP2Call>) {
         call.pointee.upstream.readable = true
         guard let exchange = call.pointee.upstream.exchange else { return }
+        face(exchange, call.asUpstream)
         switch exchange.pointee.machine.phase {
         case .awaitingResponse: perform(exchange, readResponseHead(exchange))
         case .gatheringResponse: perform(exchange, gatherResponse(exchange))

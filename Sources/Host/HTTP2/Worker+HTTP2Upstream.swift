@@ -41,6 +41,7 @@ extension Worker {
         guard let connection = link, let call = calls.take() else {
             if let link, link.pointee.isCondemned, link.pointee.callCount == 0 { close(link.pointee.socket) }
             metrics.rejected(.memory)
+            if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
             return fail(
                 exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
         }
@@ -155,6 +156,7 @@ extension Worker {
             while let call = firstConnecting(connection) {
                 call.pointee.upstream.connecting = false
                 guard let exchange = call.pointee.upstream.exchange else { continue }
+                face(exchange, call.asUpstream)
                 perform(exchange, exchange.pointee.machine.handle(.connected(reused: false)))
             }
         }
@@ -179,6 +181,7 @@ extension Worker {
         while let call = firstConnecting(connection) {
             call.pointee.upstream.connecting = false
             guard let exchange = call.pointee.upstream.exchange else { continue }
+            face(exchange, call.asUpstream)
             perform(exchange, connectFailed(exchange))
         }
         close(connection.pointee.socket)

@@ -13,6 +13,9 @@ struct PoolState {
     let epoch: UnsafeMutablePointer<Atomic<UInt64>>
     /// The pool's home worker alone.
     let detector: UnsafeMutablePointer<OutlierDetector>
+    /// Times to the first byte, and hedges under way, where hedging is configured.
+    let latencies: UnsafeMutablePointer<LatencyHistogramCell>
+    let hedges: UnsafeMutablePointer<Atomic<UInt32>>
 
     init() {
         retryBudget = .allocate(capacity: 1)
@@ -23,6 +26,10 @@ struct PoolState {
         epoch.initialize(to: Atomic(1))
         detector = .allocate(capacity: 1)
         detector.initialize(to: OutlierDetector(OutlierSettings()))
+        latencies = .allocate(capacity: 1)
+        latencies.initialize(to: LatencyHistogramCell())
+        hedges = .alignedCell()
+        hedges.initialize(to: Atomic(0))
     }
 
     var budget: RetryBudget { RetryBudget(retryBudget) }

@@ -169,7 +169,8 @@ extension Worker {
                 settle(CircuitBreaker(member.breaker, settings), exchange.pointee.ticket, failed, pool, index)
             }
             exchange.pointee.ticket = .none
-            if policy.pointee.breaksModel {
+            // Of two attempts the last one says how the model does.
+            if policy.pointee.breaksModel, exchange.pointee.rival == nil {
                 settle(
                     CircuitBreaker(shared.pointee.state.breaker, settings), exchange.pointee.modelTicket, failed, pool,
                     nil)

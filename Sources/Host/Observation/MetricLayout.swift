@@ -49,7 +49,10 @@ enum MetricLayout {
     static let upstreamReused = upstreamIdle + 1
     static let retriesRefused = upstreamReused + 1
     static let degraded = retriesRefused + 1
-    static let breakerOpened = degraded + 1
+    static let hedges = degraded + 1
+    static let hedgesWon = hedges + 1
+    static let hedgesRefused = hedgesWon + 1
+    static let breakerOpened = hedgesRefused + 1
     static let ejections = breakerOpened + 1
     static let checks = ejections + 1
     static let checksFailed = checks + 1

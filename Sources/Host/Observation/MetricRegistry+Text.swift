@@ -104,6 +104,12 @@ extension MetricRegistry {
     private func writePools(_ text: inout PrometheusText, _ names: Names) {
         text.begin("sluice_retries_total", .counter, "Attempts after the first one of an exchange.")
         eachPool(names) { text.sample($0, sum($1 + MetricLayout.retries)) }
+        text.begin("sluice_hedges_total", .counter, "Second attempts beside slow ones.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.hedges)) }
+        text.begin("sluice_hedges_won_total", .counter, "Second attempts whose answer was taken.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.hedgesWon)) }
+        text.begin("sluice_hedges_refused_total", .counter, "Second attempts that a bound or the budget did not allow.")
+        eachPool(names) { text.sample($0, sum($1 + MetricLayout.hedgesRefused)) }
         text.begin("sluice_retries_refused_total", .counter, "Attempts that the retry budget did not allow.")
         eachPool(names) { text.sample($0, sum($1 + MetricLayout.retriesRefused)) }
         text.begin("sluice_fallbacks_total", .counter, "Steps of a fallback taken in place of the pool's answer.")

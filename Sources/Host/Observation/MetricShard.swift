@@ -72,6 +72,12 @@ struct MetricShard: Sendable {
     /// A request was not tried again, since as many of its pool are as may be.
     func retryRefused(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.retriesRefused) }
 
+    /// A second attempt was made beside a slow one; it was the one that was answered; it was not made, since as many
+    /// are under way, or were made lately, as may be.
+    func hedged(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.hedges) }
+    func hedgeWon(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.hedgesWon) }
+    func hedgeRefused(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.hedgesRefused) }
+
     /// A step of a fallback was taken in place of an answer of that pool.
     func degraded(pool: PoolMetricsID) { cells.add(1, at: offset(pool) + MetricLayout.degraded) }
 

@@ -108,6 +108,16 @@ struct Exchange: SlabElement {
     /// The copy that this exchange is, without a client; and the one that was made of it.
     var shadow: UnsafeMutablePointer<ShadowPair>?
     var shadowed: UnsafeMutablePointer<ShadowPair>?
+    /// The other one of two attempts that are under way; in the arena. What stands here of an attempt is of the one
+    /// that something has happened to last.
+    var rival: UnsafeMutablePointer<RivalAttempt>?
+    /// The attempt that stands here is the second one.
+    var isHedge = false
+    /// A hedge was made; and it counts as under way in its pool.
+    var wasHedged = false
+    var holdsHedge = false
+    /// When one is due, nanoseconds; 0: none.
+    var hedgeAt: UInt64 = 0
     /// How many steps of the fallback were tried.
     var fallbackStep: UInt8 = 0
     /// Of the model that the request was routed to.

@@ -5,130 +5,6 @@
 /// Wherever somebody needs the payload, the machine first has the body gathered and decoded, once, and then goes on
 /// with the step that asked.
 struct ExchangeMachine: Equatable {
-    enum Phase: UInt8 {
-        case idle
-        case decoding
-        case gathering
-        case filtering
-        case routing
-        case filteringModel
-        case dispatching
-        /// In a plugin that answered PENDING; `suspended` remembers which.
-        case suspended
-        /// Waits in the queue of its pool for a connection.
-        case queued
-        /// An attempt failed, and the next one is to wait a moment.
-        case backingOff
-        /// A member of a batch; the batch's own exchange does the rest.
-        case batched
-        case connecting
-        /// The request is being sent, or was; no response yet.
-        case awaitingResponse
-        /// An answer in unified form is shown to filters once more, after one of them had suspended it.
-        case filteringAnswer
-        /// The response is being gathered for somebody who reads it whole.
-        case gatheringResponse
-        /// The head of the response went to the client; its body follows.
-        case responding
-        /// The endpoint has switched protocols: bytes go both ways, and nobody reads them.
-        case tunnelling
-        case ended
-    }
-
-    enum Failure: UInt8 {
-        case connectFailed
-        /// The connection ended before a byte of the response.
-        case closedBeforeResponse
-        /// The endpoint has not looked at the request (RFC 9113 §8.7).
-        case refused
-        /// What came is no response, or ended before it was whole.
-        case badResponse
-        /// The attempt had its own time and has used it up; the request's deadline has not come yet.
-        case tryTimedOut
-        /// A response whose status says that another attempt may do better. Reported only when there is to be one.
-        case retryableStatus
-    }
-
-    enum Event: Equatable {
-        case headReceived
-        /// `decode` at stage HEAD succeeded.
-        case decodedHead(payloadNeeded: Bool)
-        /// The adapter cannot read the head of a call without its first message; and that is there. A message of raw
-        /// TCP has no head of its own: its `bodyGathered` leads back to decoding.
-        case messageNeeded
-        case messageGathered
-        case bodyGathered
-        case decodedBody
-        case filtersPassed
-        case routed(payloadNeeded: Bool)
-        /// A router or `encode_request` cannot go on without the payload.
-        case payloadNeeded
-        case modelFiltersPassed(payloadNeeded: Bool)
-        case suspended
-        /// A filter suspended an answer in unified form, wherever that came from, or the head of a response.
-        case answerSuspended
-        case headSuspended
-        case resumed
-        case queued
-        case connecting
-        /// `reused`: the connection had served a request before.
-        case connected(reused: Bool)
-        case requestBodyEnded
-        /// The head of the final response is there; `gather`: somebody reads the body whole.
-        case responseHead(gather: Bool)
-        case responseGathered
-        /// The response switches protocols, as the request asked.
-        case switched
-        /// Both sides of a tunnel have said all that they had to say.
-        case tunnelEnded
-        /// An answer made in the gateway (an error, a backend's, a batch's) begins to go to the client.
-        case answering
-        case responseSent
-        case attemptFailed(Failure)
-        /// The wait before the next attempt is over.
-        case retryDue
-        case deadlinePassed
-        /// A body stood still for longer than its limit. `byClient`: the client's.
-        case bodyTimedOut(byClient: Bool)
-        case clientGone
-    }
-
-    enum Action: Equatable {
-        case none
-        case decodeHead
-        case gatherBody
-        case decodeBody
-        case runFilters
-        case route
-        case runModelFilters
-        case dispatch
-        case acquireConnection
-        /// The same as `acquireConnection`, on a connection that is opened for it.
-        case acquireFreshConnection
-        /// The request from its first byte again, after a wait.
-        case backOff
-        case sendRequest
-        /// The head of the response lies where it was read from.
-        case readHeadAgain
-        case filterAnswer
-        case forwardHead
-        case gatherResponse
-        case decodeResponse
-        case beginTunnel
-        case endTunnel
-        case failConnect
-        case failUnanswered
-        case failBadResponse
-        case failTryTimeout
-        case failDeadline
-        case failBodyTimeout
-        /// The response has begun and cannot be completed: the client must see that it was cut.
-        case cut
-        case finish(keepAlive: Bool)
-        /// The client left: give back everything, tell nobody.
-        case abandon
-    }
-
     private(set) var phase = Phase.idle
     private var suspendedIn = Phase.idle
     private var gatheringFor = Phase.idle
@@ -145,6 +21,10 @@ struct ExchangeMachine: Equatable {
     /// The next failure is followed by another attempt: the policy, the deadline and the budget have room for it.
     private var retryGranted = false
     private var connectionReused = false
+    /// How far the other one of two attempts is: `connecting` or `awaitingResponse`; `idle`: there is but one.
+    private(set) var rival = Phase.idle
+    private var rivalReused = false
+    private var wasHedged = false
     private(set) var attempts: UInt8 = 0
     private var staleRetries: UInt8 = 0
 
@@ -234,6 +114,8 @@ struct ExchangeMachine: Equatable {
             return .none
         case .responseHead(let gather):
             guard phase == .awaitingResponse else { return .none }
+            // Whoever reported it has ended the other attempt: there is one answer.
+            rival = .idle
             if gather {
                 phase = .gatheringResponse
                 return .gatherResponse
@@ -246,6 +128,7 @@ struct ExchangeMachine: Equatable {
             return .decodeResponse
         case .switched:
             guard phase == .awaitingResponse else { return .none }
+            rival = .idle
             phase = .tunnelling
             responseBegan = true
             return .beginTunnel
@@ -254,6 +137,7 @@ struct ExchangeMachine: Equatable {
             phase = .ended
             return .endTunnel
         case .answering:
+            rival = .idle
             phase = .responding
             responseBegan = true
             return .none
@@ -264,6 +148,26 @@ struct ExchangeMachine: Equatable {
             return .finish(keepAlive: clientPersists && requestBodyEnded)
         case .attemptFailed(let failure):
             return fail(failure)
+        case .hedgeDue:
+            // One that is being answered, or may not be sent twice, has no second.
+            guard phase == .awaitingResponse, rival == .idle, repeatable, !wasHedged else { return .none }
+            wasHedged = true
+            rival = phase
+            rivalReused = connectionReused
+            phase = .dispatching
+            return .acquireHedge
+        case .hedgeUnavailable:
+            guard phase == .dispatching, rival != .idle else { return .none }
+            _ = takeOther()
+            return .none
+        case .otherAttempt:
+            guard rival != .idle, isAttempting || phase == .dispatching else { return .none }
+            swap(&phase, &rival)
+            swap(&connectionReused, &rivalReused)
+            return .none
+        case .hedgeSettled:
+            rival = .idle
+            return .none
         case .retryDue:
             guard phase == .backingOff else { return .none }
             phase = .dispatching
@@ -317,7 +221,8 @@ struct ExchangeMachine: Equatable {
     /// Whether a failure may be followed by another attempt, as far as the exchange's own state goes: asked before it
     /// is reported. Whether there is to be one is the policy's to say.
     func mayRetry(after failure: Failure) -> Bool {
-        isAttempting && !responseBegan && !resendsAtOnce(after: failure)
+        // While another attempt is under way none has to follow.
+        rival == .idle && isAttempting && !responseBegan && !resendsAtOnce(after: failure)
     }
 
     /// An attempt is under way that can fail.
@@ -333,12 +238,15 @@ struct ExchangeMachine: Equatable {
     /// A kept-alive connection had been closed meanwhile, or the endpoint says that it has not looked at the request:
     /// that is no fault of the endpoint's, nor an attempt that the policy counts.
     private func resendsAtOnce(after failure: Failure) -> Bool {
-        guard phase == .awaitingResponse, repeatable, staleRetries < Self.staleRetriesAtMost else { return false }
+        guard phase == .awaitingResponse, repeatable, staleRetries < Self.staleRetriesAtMost, rival == .idle else {
+            return false
+        }
         return failure == .closedBeforeResponse && connectionReused || failure == .refused
     }
 
     private mutating func fail(_ failure: Failure) -> Action {
         if responseBegan { return cut() }
+        if rival != .idle, isAttempting || phase == .dispatching { return takeOther() }
         if resendsAtOnce(after: failure) {
             staleRetries += 1
             phase = .dispatching
@@ -355,6 +263,14 @@ struct ExchangeMachine: Equatable {
         case .badResponse, .retryableStatus: return .failBadResponse
         case .tryTimedOut: return .failTryTimeout
         }
+    }
+
+    /// One of two attempts is over without an answer: the other one goes on as if it were alone.
+    private mutating func takeOther() -> Action {
+        phase = rival
+        connectionReused = rivalReused
+        rival = .idle
+        return phase == .awaitingResponse ? .readHeadAgain : .none
     }
 
     /// The exchange goes on with another pool, before a byte of an answer has gone to the client.

@@ -23,6 +23,7 @@ extension Worker {
     func abandon(_ exchange: ExchangePointer) {
         let client = exchange.pointee.client
         exchange.pointee.status = SLUICE_CANCELLED
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         endAttempt(exchange, failed: false)
         cancelFilters(exchange)
         report(exchange)
@@ -95,7 +96,8 @@ extension Worker {
         let duration = answered &- exchange.pointee.receivedAt
         if duration >= tables.pointee.limits.slowNs { logSlow(exchange, duration) }
         let pool = exchange.pointee.pool
-        let attempts = exchange.pointee.machine.attempts
+        // A hedge is no attempt after another one.
+        let attempts = exchange.pointee.machine.attempts &- (exchange.pointee.wasHedged ? 1 : 0)
         if attempts > 1, let pool {
             metrics.retried(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), Int(attempts) - 1)
         }
@@ -188,6 +190,7 @@ extension Worker {
     func dispose(_ exchange: ExchangePointer) {
         if exchange.pointee.isTunnel { metrics.tunnelClosed() }
         timers.stop(exchange.timer)
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatch(exchange)

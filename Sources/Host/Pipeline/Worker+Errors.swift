@@ -19,6 +19,7 @@ extension Worker {
         exchange.pointee.status = status
         // Whoever suspended the exchange is not asked again.
         if exchange.pointee.machine.phase == .suspended { cancelFilters(exchange) }
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         endAttempt(exchange, failed: true)
         detachUpstream(exchange)
         leaveQueue(exchange)

@@ -36,6 +36,7 @@ extension Worker {
             case .dispatch: action = dispatch(exchange)
             case .acquireConnection: action = acquire(exchange, fresh: false)
             case .acquireFreshConnection: action = acquire(exchange, fresh: true)
+            case .acquireHedge: action = acquireHedge(exchange)
             case .backOff: action = backOff(exchange)
             case .sendRequest: action = sendRequest(exchange)
             case .readHeadAgain: action = readHeadAgain(exchange)

@@ -26,7 +26,8 @@ extension Worker {
     private func bodyFlows(_ exchange: ExchangePointer) -> Bool {
         let machine = exchange.pointee.machine
         if machine.responseBegan { return true }
-        if machine.requestBodyEnded { return false }
+        // While a second attempt is sent all of the body is at hand.
+        if machine.requestBodyEnded || exchange.pointee.rival != nil { return false }
         switch machine.phase {
         case .gathering: return true
         case .awaitingResponse, .gatheringResponse: return exchange.pointee.passes
@@ -66,10 +67,12 @@ extension Worker {
 
     /// When the attempt under way has used up its own time; none of it, or none limited: never.
     private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
-        guard exchange.pointee.attemptOpen, !exchange.pointee.machine.responseBegan,
-            let perTry = exchange.pointee.pool?.pointee.retry.perTryNs, perTry > 0
+        guard !exchange.pointee.machine.responseBegan, let perTry = exchange.pointee.pool?.pointee.retry.perTryNs,
+            perTry > 0
         else { return .max }
-        return (exchange.pointee.attemptAt &+ perTry &+ 999_999) / 1_000_000
+        var began = exchange.pointee.attemptOpen ? exchange.pointee.attemptAt : .max
+        if let rival = exchange.pointee.rival, rival.pointee.attemptOpen { began = min(began, rival.pointee.attemptAt) }
+        return began == .max ? .max : (began &+ perTry &+ 999_999) / 1_000_000
     }
 
     /// The same in nanoseconds, for whoever is to give up no earlier than we do.
@@ -79,14 +82,21 @@ extension Worker {
     }
 
     /// Starts the exchange's timer for the limit that applies now.
-    func armTimer(_ exchange: ExchangePointer) { timers.start(exchange.timer, at: limitMs(exchange)) }
+    func armTimer(_ exchange: ExchangePointer) {
+        timers.start(exchange.timer, at: min(limitMs(exchange), hedgeMs(exchange)))
+    }
+
+    private func hedgeMs(_ exchange: ExchangePointer) -> UInt64 {
+        exchange.pointee.hedgeAt == 0 ? .max : (exchange.pointee.hedgeAt &+ 999_999) / 1_000_000
+    }
 
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
         let machine = exchange.pointee.machine
         let bodyFlows = bodyFlows(exchange)
         let limit = limitMs(exchange)
         if nowMs < limit {
-            timers.start(exchange.timer, at: limit)
+            if hedgeMs(exchange) <= nowMs { return hedge(exchange) }
+            armTimer(exchange)
             return
         }
         if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
@@ -117,6 +127,11 @@ extension Worker {
         }
         if nowMs < deadlineMs(exchange), tryLimitMs(exchange) <= nowMs {
             metrics.timedOut(.attempt)
+            if let rival = exchange.pointee.rival, rival.pointee.attemptOpen,
+                !exchange.pointee.attemptOpen || rival.pointee.attemptAt < exchange.pointee.attemptAt
+            {
+                swapAttempts(exchange)
+            }
             finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
             detachUpstream(exchange)
             perform(exchange, attemptFailed(exchange, .tryTimedOut))

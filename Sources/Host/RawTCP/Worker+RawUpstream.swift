@@ -55,6 +55,7 @@ extension Worker {
 
     private func answerArrived(_ exchange: ExchangePointer, _ size: Int) -> ExchangeMachine.Action {
         exchange.pointee.firstByteAt = clinux_monotonic_ns()
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         // What the message says of success is the adapter's to know; one that is passed on counts as one.
         exchange.pointee.httpStatus = 200
         exchange.pointee.upstreamKeepsAlive = true

@@ -56,6 +56,7 @@ extension Worker {
             exchange.pointee.progressAt = nowMs
             armTimer(exchange)
         }
+        if action == .none, let hedging = exchange.pointee.pool?.pointee.hedging { planHedge(exchange, hedging) }
         return action
     }
 

@@ -31,6 +31,18 @@ struct RetryLimits {
     }
 }
 
+extension HedgeSettings {
+    init(_ settings: Settings.Hedge) {
+        self.init()
+        delay = settings.delayMs.map { UInt64($0 * 1_000_000) }
+        percentile = settings.percentile / 100
+        minimumDelay = UInt64(settings.minimumDelayMs * 1_000_000)
+        minimumSamples = UInt64(settings.minimumRequests)
+        share = settings.percent / 100
+        inFlightAtMost = UInt32(clamping: settings.maxInFlight)
+    }
+}
+
 /// One step of a model's degradation.
 struct FallbackStep {
     enum Kind {

@@ -11,6 +11,9 @@ extension Worker {
         let isFirst = exchange.pointee.firstByteAt == 0
         if isFirst { exchange.pointee.firstByteAt = clinux_monotonic_ns() }
         exchange.pointee.httpStatus = head.pointee.status
+        if isFirst, head.pointee.status < 500, let hedging = exchange.pointee.pool?.pointee.hedging {
+            hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.attemptAt)
+        }
         guard isFirst, let balancer = exchange.pointee.pool?.pointee.balancer, let onHead = balancer.onHead,
             let index = presentIndex(exchange)
         else { return }

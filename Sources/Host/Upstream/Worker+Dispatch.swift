@@ -183,7 +183,7 @@ extension Worker {
 
     /// What the endpoint's breaker has let through is given back where no attempt comes of it: the place in the pool
     /// that it is remembered by may be another endpoint's later.
-    private func take(
+    func take(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32, fresh: Bool
     ) -> ExchangeMachine.Action {
         let action = takeConnection(exchange, pool, index, fresh: fresh)
@@ -223,6 +223,7 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         guard let opened = openSocket(pool, endpoint) else {
             metrics.rejected(.memory)
+            if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
             return fail(
                 exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
         }

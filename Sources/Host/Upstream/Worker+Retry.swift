@@ -11,6 +11,7 @@ extension Worker {
     func attemptFailed(
         _ exchange: ExchangePointer, _ failure: ExchangeMachine.Failure
     ) -> ExchangeMachine.Action {
+        if exchange.pointee.rival != nil { return otherGoesOn(exchange, failure) }
         if plan(exchange, failure, retryAfter: 0) { exchange.pointee.machine.grantRetry() }
         let action = exchange.pointee.machine.handle(.attemptFailed(failure))
         if action == .acquireFreshConnection || action == .backOff { rewind(exchange) }
@@ -69,7 +70,9 @@ extension Worker {
     }
 
     func enterBudget(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
-        guard pool.pointee.retry.policy.attempts > 1, !exchange.pointee.isBudgeted else { return }
+        guard pool.pointee.retry.policy.attempts > 1 || pool.pointee.hedging != nil, !exchange.pointee.isBudgeted else {
+            return
+        }
         exchange.pointee.isBudgeted = true
         exchange.pointee.attemptsElsewhere = exchange.pointee.machine.countedAttempts
         pool.pointee.shared.pointee.state.budget.requestBegins()
@@ -94,6 +97,11 @@ extension Worker {
         let status = exchange.pointee.httpStatus
         let failures = pool.pointee.retry.failures
         guard call < 0 ? failures.holds(call: call) : failures.holds(http: status) else { return nil }
+        if exchange.pointee.rival != nil {
+            // Another attempt is under way already.
+            discardAnswer(exchange, upstream, call)
+            return otherGoesOn(exchange, .retryableStatus)
+        }
         guard plan(exchange, .retryableStatus, retryAfter: retryAfter(status)) else {
             return degradeAnswer(exchange, call)
         }

@@ -37,6 +37,7 @@ extension Worker {
             if upstream.pointee.readable, somethingWaits(upstream) { close(upstream) }
             return
         }
+        face(exchange, upstream)
         if wasConnecting {
             connected(upstream, exchange, broken: broken)
             guard upstream.pointee.exchange == exchange, !upstream.pointee.connecting else { return }
@@ -82,6 +83,7 @@ extension Worker {
         if let http2 = upstream.pointee.http2 { return http2UpstreamTimerExpired(http2) }
         if upstream.pointee.connecting {
             guard let exchange = upstream.pointee.exchange else { return close(upstream) }
+            face(exchange, upstream)
             metrics.timedOut(.connect)
             perform(exchange, connectFailed(exchange))
             return
@@ -162,7 +164,9 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
         finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
-        if refused { exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall) }
+        if refused, exchange.pointee.rival == nil {
+            exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall)
+        }
         detachUpstream(exchange)
         // Not a byte of the request went out: any request may be sent again.
         if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
@@ -270,6 +274,8 @@ extension Worker {
         {
             return action
         }
+        // It is the answer: from here on there is but one attempt.
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         if isNoCall { return failHTTPAnswer(exchange, head.pointee.status) }
         let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
         if gather {

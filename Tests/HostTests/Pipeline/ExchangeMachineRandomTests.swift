@@ -10,7 +10,7 @@ import Testing
     private func anyEvent(_ random: inout SeededGenerator) -> Event {
         let flag = Bool.random(using: &random)
         let failures: [ExchangeMachine.Failure] = [.connectFailed, .closedBeforeResponse, .badResponse]
-        switch Int.random(in: 0..<64, using: &random) {
+        switch Int.random(in: 0..<66, using: &random) {
         case 0...2: return .headReceived
         case 3...5: return .decodedHead(payloadNeeded: flag)
         case 6...8: return .bodyGathered
@@ -36,6 +36,8 @@ import Testing
         case 60: return .tunnelEnded
         case 61: return .answerSuspended
         case 62: return .headSuspended
+        case 63: return flag ? .hedgeDue : .otherAttempt
+        case 64: return flag ? .hedgeUnavailable : .hedgeSettled
         default: return .clientGone
         }
     }
@@ -51,11 +53,13 @@ import Testing
         case .route: .routed(payloadNeeded: flag)
         case .runModelFilters: .modelFiltersPassed(payloadNeeded: flag)
         case .dispatch, .acquireConnection, .acquireFreshConnection: .connected(reused: flag)
+        case .acquireHedge: flag ? .connecting : .hedgeUnavailable
         case .backOff: .retryDue
         case .sendRequest:
-            switch Int.random(in: 0..<8, using: &random) {
+            switch Int.random(in: 0..<10, using: &random) {
             case 0...3: .attemptFailed(.closedBeforeResponse)
             case 4: .switched
+            case 5...6: .hedgeDue
             default: .responseHead(gather: flag)
             }
         case .beginTunnel: .tunnelEnded
@@ -76,6 +80,7 @@ import Testing
         var endings = 0
         var retries = 0
         var responses = 0
+        var hedged = 0
         for seed in 1...1_000 as ClosedRange<UInt64> {
             var random = SeededGenerator(seed)
             var machine = ExchangeMachine()
@@ -88,6 +93,7 @@ import Testing
             var retried = 0
             var decoded = 0
             var sent = 0
+            var hedges = 0
             var last = machine.handle(.headReceived)
             for step in 0..<60 {
                 let isUsual = mostlyUsual && UInt8.random(in: 0..<10, using: &random) > 0
@@ -124,12 +130,18 @@ import Testing
                     #expect(before.phase == .awaitingResponse, "\(note): a byte of a response was there")
                 case .sendRequest:
                     sent += 1
-                    #expect(!began && sent <= 1 + retried + again, "\(note)")
+                    #expect(!began && sent <= 1 + retried + again + hedges, "\(note)")
                 case .decodeBody:
                     #expect(!began, "\(note)")
                 case .forwardHead, .gatherResponse, .beginTunnel:
                     #expect(!began, "\(note): a second response")
+                    #expect(machine.rival == .idle, "\(note): another attempt could still be answered")
                     responses += 1
+                case .acquireHedge:
+                    hedges += 1
+                    hedged += 1
+                    #expect(!began && hedges == 1 && machine.repeatable, "\(note)")
+                    #expect(before.phase == .awaitingResponse && before.rival == .idle, "\(note)")
                 case .backOff:
                     again += 1
                     retries += 1
@@ -145,13 +157,19 @@ import Testing
                 began = machine.responseBegan
                 if before.responseBegan { #expect(began, "\(note): a response that began does not un-begin") }
                 #expect((machine.phase == .ended) == ended, "\(note)")
-                #expect(machine.attempts <= attempts + 1, "\(note)")
+                #expect(machine.attempts <= attempts + 2, "\(note)")
+                if machine.rival != .idle {
+                    #expect(!began && !ended || machine.phase == .ended, "\(note): two attempts and an answer")
+                    #expect(
+                        machine.rival == .awaitingResponse || machine.rival == .connecting
+                            || machine.rival == .dispatching, "\(note)")
+                }
             }
             #expect(decoded <= 1, "seed \(seed)")
         }
         // The walks go where the claims are.
         #expect(endings > 500)
         #expect(responses > (mostlyUsual ? 100 : 0))
-        if mostlyUsual { #expect(retries > 20) }
+        if mostlyUsual { #expect(retries > 20 && hedged > 20) }
     }
 }
