@@ -25,7 +25,8 @@ struct PoolHedging {
     mutating func delay(now: UInt64) -> UInt64? {
         if now >= knownUntil {
             known = settings.delay(histogram)
-            knownUntil = now &+ Self.lookUpAfter
+            // While too little is known it costs one read to see that.
+            if known != nil { knownUntil = now &+ Self.lookUpAfter }
         }
         return known
     }
