@@ -108,6 +108,13 @@ extension Worker {
 
     // MARK: Handing on
 
+    /// Another worker says that there is something to hand on.
+    func receiveServe(_ pointer: UnsafeMutableRawPointer) {
+        let shared = pointer.assumingMemoryBound(to: SharedPool.self)
+        shared.pointee.gate.pointee.homeIsAsked()
+        list(shared)
+    }
+
     /// The pool has its turn at the end of this turn of the loop.
     func list(_ shared: UnsafeMutablePointer<SharedPool>) {
         connectionsFreed = true

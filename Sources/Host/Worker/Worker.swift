@@ -271,11 +271,7 @@ final class Worker: @unchecked Sendable {
             if let pointer = message.pointer {
                 removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
             }
-        case .poolServe:
-            if let shared = message.pointer?.assumingMemoryBound(to: SharedPool.self) {
-                shared.pointee.gate.pointee.homeIsAsked()
-                list(shared)
-            }
+        case .poolServe: if let pointer = message.pointer { receiveServe(pointer) }
         case .queueEnter: if let pointer = message.pointer { receivePlace(pointer) }
         case .queueLeave: if let pointer = message.pointer { receiveLeave(pointer) }
         case .queueVerdict:
