@@ -8,17 +8,18 @@ struct ByVersion: Router {
     static let plugin = PluginDescription(
         name: "by-version", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
-    private let models: Models
+    /// Asked for once: they are the same as long as this instance lives.
+    private let models: List<Model>
     private let header: KeptText
     /// For each model by its id: the version that requests which name none get, and the latest.
     private var defaults: [(unnamed: Int, latest: Int)] = []
 
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(["default", "header"])
-        models = context.host.models
+        models = context.host.models.all
         header = KeptText(try context.config.text("header", default: ""))
         let name = KeptText(try context.config.text("default", default: "latest"))
-        for model in models.all {
+        for model in models {
             let latest = model.latestVersion
             var unnamed = latest
             if !(name == Bytes("latest")) {
@@ -47,7 +48,7 @@ struct ByVersion: Router {
             decision.version = defaults[Int(id)].unnamed
             return .decided
         }
-        let model = models.all[Int(id)]
+        let model = models[Int(id)]
         if let version = model.version(named: wanted) {
             decision.version = version
         } else if wanted == "latest" {

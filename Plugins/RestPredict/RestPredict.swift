@@ -13,17 +13,20 @@ struct RestPredict: CodecAdapter, ~Copyable {
         name: "rest-predict", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
     let codec: RestPredictProtocol
+    private let options: PredictOptions
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
         try config.allow(["float", "backend_path", "input_name", "output_name", "inputs"])
-        codec = RestPredictProtocol(
-            PredictOptions(
-                float: try Self.float(config["float"]), backendPath: try Self.backendPath(config["backend_path"]),
-                inputName: try Self.name(config["input_name"], else: "input-0"),
-                outputName: try Self.name(config["output_name"], else: "output-0"),
-                datatypes: try Self.datatypes(config["inputs"])))
+        options = PredictOptions(
+            float: try Self.float(config["float"]), backendPath: try Self.backendPath(config["backend_path"]),
+            inputName: try Self.name(config["input_name"], else: "input-0"),
+            outputName: try Self.name(config["output_name"], else: "output-0"),
+            datatypes: try Self.datatypes(config["inputs"]))
+        codec = RestPredictProtocol(options)
     }
+
+    deinit { options.end() }
 
     private static func float(_ node: Configuration) throws(PluginError) -> Datatype {
         guard !node.isNull else { return .fp64 }

@@ -11,7 +11,8 @@ public enum BackendPath: String, CaseIterable {
     case versioned
 }
 
-/// The configuration of an instance.
+/// The configuration of an instance. Copied with each use, on the way of a request: so it counts no references, and
+/// whoever made it ends it.
 public struct PredictOptions {
     /// The datatype of numbers with a fraction: FP64, which keeps them as they are, or FP32.
     public let float: Datatype
@@ -20,7 +21,7 @@ public struct PredictOptions {
     /// The name of the one tensor of a request, or answer, that does not name it.
     let inputName: sluice_bytes
     let outputName: sluice_bytes
-    private let named: [NamedDatatype]
+    private let named: UnsafeMutableBufferPointer<NamedDatatype>
 
     private struct NamedDatatype: BitwiseCopyable {
         var name: sluice_bytes
@@ -36,8 +37,13 @@ public struct PredictOptions {
         self.backendPath = backendPath
         self.inputName = StaticText.keep(inputName)
         self.outputName = StaticText.keep(outputName)
-        named = datatypes.map { NamedDatatype(name: StaticText.keep($0.name), datatype: $0.datatype) }
+        named = .allocate(capacity: datatypes.count)
+        _ = named.initialize(
+            from: datatypes.map { NamedDatatype(name: StaticText.keep($0.name), datatype: $0.datatype) })
     }
+
+    /// Frees what it holds; no copy of it is used afterwards.
+    public func end() { named.deallocate() }
 
     func datatype(of input: sluice_bytes) -> Datatype? {
         for entry in named where entry.name.equals(input) {

@@ -24,11 +24,11 @@ extension Worker {
     /// A body is on its way at present, so that its progress counts, not the deadline. One that waits for a plugin or a
     /// connection does not flow.
     private func bodyFlows(_ exchange: ExchangePointer) -> Bool {
-        let machine = exchange.pointee.machine
-        if machine.responseBegan { return true }
+        // Read in its place: a copy of the machine costs more than all that is asked of it.
+        if exchange.pointee.machine.responseBegan { return true }
         // While a second attempt is sent all of the body is at hand.
-        if machine.requestBodyEnded || exchange.pointee.rival != nil { return false }
-        switch machine.phase {
+        if exchange.pointee.machine.requestBodyEnded || exchange.pointee.rival != nil { return false }
+        switch exchange.pointee.machine.phase {
         case .gathering: return true
         case .awaitingResponse, .gatheringResponse: return exchange.pointee.passes
         default: return false

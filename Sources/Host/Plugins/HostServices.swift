@@ -89,9 +89,11 @@ enum HostServices {
             return context.declare(kind: kind, name: name.text, description: description.text, labels: pairs)
                 ?? SLUICE_NONE
         },
-        add: { context, metric, amount in InstanceContext.from(context)?.metrics.add(metric: metric, amount: amount) },
+        add: { context, metric, amount in
+            InstanceContext.with(context) { $0.metrics.add(metric: metric, amount: amount) }
+        },
         record: { context, metric, value in
-            InstanceContext.from(context)?.metrics.record(metric: metric, value: value)
+            InstanceContext.with(context) { $0.metrics.record(metric: metric, value: value) }
         })
 
     private static let timer = sluice_timer(
@@ -162,11 +164,15 @@ enum HostServices {
     private static let models = sluice_models(
         struct_size: size(sluice_models.self), reserved: 0,
         all: { context, count in
-            guard let context = InstanceContext.from(context) else { return nil }
-            count?.pointee = context.modelCount
-            return context.models
+            // On the way of a request: without a reference counted up and down.
+            InstanceContext.with(context) { context in
+                count?.pointee = context.modelCount
+                return context.models
+            } ?? nil
         },
-        find: { context, name in InstanceContext.from(context)?.modelNames?.find(name) ?? SLUICE_NONE })
+        find: { context, name in
+            InstanceContext.with(context) { $0.modelNames?.find(name) ?? SLUICE_NONE } ?? SLUICE_NONE
+        })
 
     private static let route = sluice_route_service(
         struct_size: size(sluice_route_service.self), reserved: 0,

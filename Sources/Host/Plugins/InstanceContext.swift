@@ -75,6 +75,14 @@ final class InstanceContext: @unchecked Sendable {
         context.map { Unmanaged<InstanceContext>.fromOpaque($0).takeUnretainedValue() }
     }
 
+    /// The same for the length of a call, in which its owner keeps it: whoever calls holds the instance.
+    @inline(__always) @discardableResult
+    static func with<Result>(
+        _ context: UnsafeMutableRawPointer?, _ body: (InstanceContext) -> Result
+    ) -> Result? {
+        context.map { Unmanaged<InstanceContext>.fromOpaque($0)._withUnsafeGuaranteedRef(body) }
+    }
+
     /// A node that plugins may hold until `create` returns; nil for nothing.
     func node(_ node: Node) -> OpaquePointer? {
         if case .scalar(let text, let quoted, _) = node, !quoted, text.isEmpty || text == "null" || text == "~" {
