@@ -194,6 +194,7 @@ uint32_t balancers_pick(struct balancer_pool *pool, uint32_t worker, sluice_byte
   /* Made once: the gateway has it anyway. */
   static sluice_request request = {.message = &message, .model_id = SLUICE_NONE, .priority = 5};
   request.session = session;
-  const sluice_pick pick = {pool->endpoints, pool->count, 1, pool->eligible, pool->eligible_count, 0};
+  const sluice_pick pick = {pool->endpoints, pool->count, 1, pool->eligible, pool->eligible_count,
+                            (uint32_t)(balancers_now / 1000000)};
   return pool->table->pick(pool->instances[worker], NULL, &request, &pick);
 }

@@ -32,8 +32,9 @@ struct QueueAware: Balancer {
     /// On the first worker; kept for its timer.
     private let housekeeping: Housekeeping?
     private let blindPicks: Counter
-    /// Of each endpoint its id and its place in the table, -1 without one.
-    private var places: [(id: UInt64, slot: Int)] = []
+    /// Of each endpoint its id, and its place in the table, -1 without one.
+    private var ids: [UInt64] = []
+    private var slots: [Int32] = []
     private var start: SearchStart
 
     init(_ context: Context) throws(PluginError) {
@@ -66,15 +67,16 @@ struct QueueAware: Balancer {
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
         let now = Report.time(nanoseconds: host.clock.monotonic)
         for endpoint in endpoints { table.keep(endpoint.id, now: now) }
-        places = endpoints.map { ($0.id, table.place(of: $0.id, now: now) ?? -1) }
-        housekeeping?.endpointsChanged(places.map(\.slot))
+        ids = endpoints.map(\.id)
+        slots = ids.map { Int32(table.place(of: $0, now: now) ?? -1) }
+        housekeeping?.endpointsChanged(slots.map { Int($0) })
         guard let scraper, let scrape = options.scrape else { return }
         scraper.set(
             endpoints.indices.map { index in
                 let address = String(endpoints[index].address)
                 return ScrapeTarget(
-                    id: places[index].id, address: address, slot: max(places[index].slot, 0),
-                    place: places[index].slot < 0
+                    id: ids[index], address: address, slot: max(Int(slots[index]), 0),
+                    place: slots[index] < 0
                         ? .none("there is no room for its report; raise 'max_endpoints'")
                         : ScrapeTarget.place(of: address, port: scrape.port))
             })
@@ -84,52 +86,77 @@ struct QueueAware: Balancer {
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
         if asks { ask(exchange) }
-        let now = Report.time(nanoseconds: host.clock.monotonic)
-        let endpoints = candidates.endpoints
-        let count = endpoints.count
-        var index = start.next(of: count)
-        var looks = min(candidates.eligibleCount, Self.looksAtMost)
-        var known = Lowest()
-        var unknown = Lowest()
-        var told: Float = 0
-        var waiting: Float = 0
-        var cache: Float = 0
-        var best: (queue: Float, cache: Float) = (0, 0)
-        for _ in 0..<count {
-            if candidates.isEligible(index) {
-                let endpoint = endpoints[index]
-                let load = Float(endpoint.load.inFlight &+ 1)
-                let weight = Float(max(endpoint.weight, 1))
-                let report = report(index)
-                if report.isFresh(at: now, limit: options.maxAge) {
-                    let queue = report.queue
-                    let use = report.cache
-                    told += 1
-                    waiting += queue
-                    cache += use
-                    if known.consider(
-                        index, load + options.queueWeight * queue, weight * (1 - options.cacheWeight * use))
-                    {
-                        best = (queue, use)
-                    }
-                } else {
-                    _ = unknown.consider(index, load, weight)
-                }
-                looks &-= 1
-                if looks == 0 { break }
-            }
-            index = index &+ 1 < count ? index &+ 1 : 0
-        }
-        if told == 0 {
+        let now =
+            candidates.milliseconds != 0
+            ? candidates.milliseconds : Report.time(nanoseconds: host.clock.monotonic)
+        let from = start.next(of: candidates.count)
+        let survey = survey(candidates, from: from, now: now)
+        if survey.told == 0 {
             blindPicks.add()
-            return max(unknown.index, 0)
+            return max(survey.unknown.index, 0)
         }
+        let (known, unknown) = (survey.known, survey.unknown)
         guard unknown.index >= 0 else { return known.index }
-        if options.headers == nil { best = (waiting / told, cache / told) }
+        let best = options.headers == nil ? survey.mean : survey.best
         let load = unknown.load + options.queueWeight * best.queue
         let share = unknown.share * (1 - options.cacheWeight * best.cache)
         // Of two alike the one that is to be heard of.
         return known.load * share < load * known.share ? known.index : unknown.index
+    }
+
+    /// What one look at a pool has found.
+    private struct Survey {
+        /// The least of those that tell their load, and of those that do not.
+        var known = Lowest()
+        var unknown = Lowest()
+        /// How many tell it, and the sums of what they tell.
+        var told: Float = 0
+        var waiting: Float = 0
+        var cache: Float = 0
+        /// What `known` tells.
+        var best: (queue: Float, cache: Float) = (0, 0)
+
+        var mean: (queue: Float, cache: Float) { (waiting / told, cache / told) }
+    }
+
+    /// Looks at the eligible endpoints from a place on, going around. What it needs is at hand before it begins: the
+    /// instance's own fields would be read anew for each endpoint.
+    @inline(__always)
+    private func survey(_ candidates: Candidates, from: Int, now: UInt32) -> Survey {
+        let (queueWeight, cacheWeight, maxAge) = (options.queueWeight, options.cacheWeight, options.maxAge)
+        let (words, count, table) = (candidates.words, candidates.count, table)
+        let endpoints = candidates.pointer.pointee.endpoints.unsafelyUnwrapped
+        return slots.withUnsafeBufferPointer { slots in
+            var survey = Survey()
+            var looks = min(candidates.eligibleCount, Self.looksAtMost)
+            var index = from
+            for _ in 0..<count {
+                if words[index &>> 6] &>> UInt64(index & 63) & 1 != 0 {
+                    let endpoint = Endpoint(endpoints + index)
+                    let load = Float(endpoint.load.inFlight &+ 1)
+                    let weight = Float(max(endpoint.weight, 1))
+                    let slot = index < slots.count ? Int(slots[index]) : -1
+                    let report = slot >= 0 ? table.report(at: slot) : Report(word: 0)
+                    if report.isFresh(at: now, limit: maxAge) {
+                        let (queue, use) = (report.queue, report.cache)
+                        survey.told += 1
+                        survey.waiting += queue
+                        survey.cache += use
+                        if survey.known.consider(
+                            index, load + queueWeight * queue, weight * (1 - cacheWeight * use))
+                        {
+                            survey.best = (queue, use)
+                        }
+                    } else {
+                        _ = survey.unknown.consider(index, load, weight)
+                    }
+                    looks &-= 1
+                    if looks == 0 { break }
+                }
+                index = index &+ 1 < count ? index &+ 1 : 0
+            }
+            return survey
+        }
     }
 
     /// Without room for the edit the answer tells nothing, which is no reason to fail.
@@ -158,16 +185,10 @@ struct QueueAware: Balancer {
         }
     }
 
-    @inline(__always)
-    private func report(_ index: Int) -> Report {
-        guard index < places.count, places[index].slot >= 0 else { return Report(word: 0) }
-        return table.report(at: places[index].slot)
-    }
-
     // MARK: What answers tell
 
     mutating func responseBegan(_ head: AnswerHead) {
-        guard let headers = options.headers, head.endpoint < places.count else { return }
+        guard let headers = options.headers, head.endpoint < ids.count else { return }
         var queue: Double?
         var cache: Double?
         if headers.orca, let value = head.field("endpoint-load-metrics") {
@@ -189,11 +210,11 @@ struct QueueAware: Balancer {
         guard queue != nil || cache != nil else { return }
         let now = Report.time(nanoseconds: host.clock.monotonic)
         let report = Report(queue: queue, cache: cache, time: now)
-        let (id, slot) = places[head.endpoint]
+        let (id, slot) = (ids[head.endpoint], Int(slots[head.endpoint]))
         if slot >= 0, table.write(report, at: slot, of: id, now: now) { return }
         // The place has gone to another endpoint, or there was none.
         guard let found = table.place(of: id, now: now) else { return }
-        places[head.endpoint].slot = found
+        slots[head.endpoint] = Int32(found)
         _ = table.write(report, at: found, of: id, now: now)
     }
 }

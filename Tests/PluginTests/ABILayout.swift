@@ -440,14 +440,14 @@ extension ABILayout {
                 ("load", \.load, 32),
             ])
         pin(
-            sluice_pick.self, "sluice_pick", 0xf966f2cfbe146a28, 32, 8,
+            sluice_pick.self, "sluice_pick", 0x34fe142331cebb49, 32, 8,
             [
                 ("endpoints", \.endpoints, 0),
                 ("count", \.count, 8),
                 ("attempt", \.attempt, 12),
                 ("eligible", \.eligible, 16),
                 ("eligible_count", \.eligible_count, 24),
-                ("reserved", \.reserved, 28),
+                ("now_ms", \.now_ms, 28),
             ])
         pin(
             sluice_outcome.self, "sluice_outcome", 0x6813f720b2f6c7f4, 32, 8,

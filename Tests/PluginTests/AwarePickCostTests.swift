@@ -24,7 +24,7 @@ import Testing
         let bits = texts.array([UInt64](repeating: UInt64.max, count: (pool.count + 63) / 64))
         return sluice_pick(
             endpoints: pool.endpoints, count: UInt32(pool.count), attempt: 1, eligible: bits,
-            eligible_count: UInt32(pool.count), reserved: 0)
+            eligible_count: UInt32(pool.count), now_ms: 0)
     }
 
     private func pool(_ count: Int) -> WatchedPool {

@@ -158,7 +158,7 @@ final class FakePool {
         for index in chosen { bits[index / 64] |= 1 << UInt64(index % 64) }
         asked = sluice_pick(
             endpoints: texts.array(list), count: UInt32(list.count), attempt: 1, eligible: texts.array(bits),
-            eligible_count: UInt32(chosen.count), reserved: 0)
+            eligible_count: UInt32(chosen.count), now_ms: 0)
     }
 
     func setInFlight(_ index: Int, _ value: UInt32) { loads[index].in_flight = value }

@@ -59,7 +59,7 @@ final class Watcher {
         return bits.withUnsafeBufferPointer { bits in
             var asked = sluice_pick(
                 endpoints: pool.endpoints, count: UInt32(pool.count), attempt: 1, eligible: bits.baseAddress,
-                eligible_count: UInt32(chosen.count), reserved: 0)
+                eligible_count: UInt32(chosen.count), now_ms: 0)
             return table.pointee.pick(instance, exchange.handle, exchange.request, &asked)
         }
     }

@@ -40,6 +40,7 @@ extension Worker {
             arguments.attempt = UInt32(exchange.pointee.machine.attempts) &+ 1
             arguments.eligible = UnsafePointer(eligible)
             arguments.eligible_count = count
+            arguments.now_ms = UInt32(truncatingIfNeeded: nowMs)
             let start = beginCall(exchange)
             let index = balancer.table.pointee.pick.unsafelyUnwrapped(
                 balancer.instance, exchange.handle, exchange.pointee.request, &arguments)

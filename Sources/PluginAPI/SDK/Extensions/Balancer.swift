@@ -58,6 +58,9 @@ public struct Candidates {
     /// At least 1.
     @inlinable public var eligibleCount: Int { Int(pointer.pointee.eligible_count) }
 
+    /// The low 32 bits of the monotonic time in milliseconds, as of this turn of the worker's loop; 0: not said.
+    @inlinable public var milliseconds: UInt32 { pointer.pointee.now_ms }
+
     /// Whether endpoint `index` is healthy, its breaker lets it, and it was not just tried.
     @inlinable
     public func isEligible(_ index: Int) -> Bool {
