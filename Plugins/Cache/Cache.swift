@@ -70,9 +70,9 @@ struct Cache: Filter, ~Copyable {
         let token = exchange.suspension.token
         let now = host.clock.monotonic
         if !wishes.forbidsReuse, let found = table.find(digest, key, now: now) {
-            let age = found.initialAge + (now - found.stored) / 1_000_000_000
+            let age = found.age(now)
             if age <= wishes.maxAge {
-                try use(found, age: age, answer, exchange)
+                try use(found, age: age, "sluice; hit", answer, exchange)
                 pending.insert(PendingAnswer(token: token, isSettled: true))
                 metrics.hits.add()
                 return .answer
@@ -80,7 +80,10 @@ struct Cache: Filter, ~Copyable {
         }
         if wishes.onlyIfCached { throw Self.notCached }
         metrics.misses.add()
-        pending.insert(PendingAnswer(token: token, digest: digest, key: key, model: model, version: version))
+        pending.insert(
+            PendingAnswer(
+                token: token, digest: digest, key: key, model: model, version: version,
+                ageAtMost: wishes.forbidsReuse ? 0 : wishes.maxAge))
         return .pass
     }
 
@@ -127,7 +130,8 @@ struct Cache: Filter, ~Copyable {
 
     /// Makes `answer` what was kept.
     private func use(
-        _ found: AnswerTable.Found, age: UInt64, _ answer: MutableResponse, _ exchange: Exchange
+        _ found: AnswerTable.Found, age: UInt64, _ status: StaticString, _ answer: MutableResponse,
+        _ exchange: Exchange
     ) throws(PluginError) {
         // The entry may go while the exchange is still being answered.
         let copy = try exchange.copy(found.answer)
@@ -136,7 +140,30 @@ struct Cache: Filter, ~Copyable {
         var writer = exchange.writer(capacity: 32)
         writer.append(decimal: age)
         try exchange.setField(.response, Bytes("age"), try writer.finish())
-        try exchange.addField(.response, Bytes("cache-status"), Bytes("sluice; hit"))
+        try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
+    }
+
+    // MARK: Failures
+
+    static var answersFailures: Bool { true }
+
+    /// An answer that the same request had before, old as it may be, is better than an error (RFC 5861 §4).
+    mutating func onFailure(
+        _ failure: ErrorCode, of request: Request, answer: MutableResponse, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict {
+        let token = exchange.suspension.token
+        let now = host.clock.monotonic
+        guard let waiting = pending.find(token), !waiting.isSettled, waiting.ageAtMost > 0,
+            let found = table.find(waiting.digest, waiting.key, now: now, orStale: true)
+        else { return .pass }
+        let age = found.age(now)
+        guard age <= waiting.ageAtMost else { return .pass }
+        // It may be fresh: another request has asked meanwhile, and was answered.
+        try use(
+            found, age: age, found.isStale ? "sluice; fwd=stale" : "sluice; fwd=miss", answer, exchange)
+        pending.insert(PendingAnswer(token: token, isSettled: true))
+        metrics.rescues.add()
+        return .answer
     }
 
     // MARK: Answers
@@ -165,8 +192,8 @@ struct Cache: Filter, ~Copyable {
     private mutating func outcome(_ response: Response, _ waiting: PendingAnswer, _ exchange: Exchange) -> Outcome {
         // A fallback answers with another model's words.
         guard response.model == waiting.model, response.version == waiting.version,
-            case .fresh(let age, let seconds) = Storability(
-                response, limit: options.ttlNs / 1_000_000_000, vary: options.key.vary)
+            case .fresh(let age, let seconds, let stale) = Storability(
+                response, limit: options.ttlNs / 1_000_000_000, stale: options.staleSeconds, vary: options.key.vary)
         else { return .refused }
         if let message = response.message, message.bodyState == .streaming {
             // A stream stays one: only what says its size, and is small, is read whole.
@@ -184,8 +211,8 @@ struct Cache: Filter, ~Copyable {
         let now = host.clock.monotonic
         let evicted = table.evictions
         let isKept = table.insert(
-            waiting.digest, waiting.key, answerSize: size, now: now, end: now + seconds * 1_000_000_000,
-            initialAge: age
+            waiting.digest, waiting.key, answerSize: size, now: now, staleAt: now + seconds * 1_000_000_000,
+            end: now + (seconds + stale) * 1_000_000_000, initialAge: age
         ) { memory in KeptAnswer.write(response, to: memory, capacity: size) }
         if table.evictions > evicted { metrics.evictions.add(Double(table.evictions - evicted)) }
         share.set(bytes: table.bytes, entries: table.count)

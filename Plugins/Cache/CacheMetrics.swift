@@ -64,6 +64,7 @@ final class TotalsGauge: TimerTarget {
 struct CacheMetrics {
     let hits: Counter
     let misses: Counter
+    let rescues: Counter
     let bypassed: Counter
     let stored: Counter
     let refused: Counter
@@ -74,6 +75,8 @@ struct CacheMetrics {
     init(_ metrics: MetricDeclarations) throws(PluginError) {
         hits = try metrics.counter("hits_total", "Requests that were answered from the cache.")
         misses = try metrics.counter("misses_total", "Requests that had no answer in the cache.")
+        rescues = try metrics.counter(
+            "rescues_total", "Requests that were answered from the cache in place of an error.")
         bypassed = try metrics.counter(
             "bypassed_total", "Requests that the cache was not asked about: by their own wish, kind or size.")
         stored = try metrics.counter("stored_total", "Answers that were kept.")

@@ -4,6 +4,7 @@ import SluicePlugin
 /// What the configuration says.
 struct Options {
     let ttlNs: UInt64
+    let staleSeconds: UInt64
     let entries: Int
     let bytes: Int
     let answerBytes: Int
@@ -13,8 +14,8 @@ struct Options {
     let operations: UInt64
 
     private static let keyNames = [
-        "ttl_seconds", "max_bytes", "max_entries", "max_answer_bytes", "max_request_bytes", "match", "vary",
-        "share_tenants", "operations",
+        "ttl_seconds", "stale_seconds", "max_bytes", "max_entries", "max_answer_bytes", "max_request_bytes", "match",
+        "vary", "share_tenants", "operations",
     ]
     private static let operationNames: [(String, Operation)] = [
         ("infer", .infer), ("embed", .embed), ("chat", .chat), ("completion", .completion), ("other", .other),
@@ -26,6 +27,8 @@ struct Options {
     init(_ config: Configuration, workers: Int) throws(PluginError) {
         try config.allow(Self.keyNames)
         ttlNs = UInt64(try config.integer("ttl_seconds", default: 60, in: 1...604_800)) * 1_000_000_000
+        // Long enough for most outages. An old answer takes room only until another wants it.
+        staleSeconds = UInt64(try config.integer("stale_seconds", default: 3_600, in: 0...604_800))
         let workers = max(workers, 1)
         // Of a gateway of two workers 4,096 answers each, of 8 KiB on average.
         entries = max(1, Int(try config.integer("max_entries", default: 8_192, in: 1...4_194_304)) / workers)

@@ -10,6 +10,8 @@ struct PendingAnswer {
     /// That are to answer, in the generation's memory.
     var model = Bytes()
     var version = Bytes()
+    /// Seconds that an answer may be old which stands in for an error; 0: none may.
+    var ageAtMost: UInt64 = 0
     /// It was answered from the cache, or is none of its business: what is said of it has been said.
     var isSettled = false
 }

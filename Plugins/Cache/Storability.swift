@@ -4,18 +4,19 @@ import SluicePlugin
 /// Whether an answer may be kept, and for how long.
 enum Storability {
     case never
-    /// Seconds that it is old, and that it stays fresh from now on.
-    case fresh(age: UInt64, seconds: UInt64)
+    /// Seconds that it is old, that it stays fresh from now on, and that it may stand in for errors behind that.
+    case fresh(age: UInt64, seconds: UInt64, stale: UInt64)
 
     /// - Parameters:
     ///   - limit: seconds that the operator lets an answer live.
+    ///   - stale: seconds behind that for which it may stand in for an error.
     ///   - vary: fields of requests that are part of the key.
-    init(_ response: Response, limit: UInt64, vary: [KeptText]) {
+    init(_ response: Response, limit: UInt64, stale: UInt64, vary: [KeptText]) {
         self = .never
         guard let message = response.message else {
             // Made in this process, by a backend plugin or out of a batch.
             guard response.httpStatus == 0 || response.httpStatus == 200 else { return }
-            self = .fresh(age: 0, seconds: limit)
+            self = .fresh(age: 0, seconds: limit, stale: stale)
             return
         }
         // A partial answer or a redirection is no answer to the same request (RFC 9111 §3). A message without a status
@@ -41,7 +42,9 @@ enum Storability {
         guard !directives.forbidsStoring else { return }
         var seconds = limit
         if let freshness = directives.freshness { seconds = min(seconds, freshness > age ? freshness - age : 0) }
-        if seconds > 0 { self = .fresh(age: age, seconds: seconds) }
+        // RFC 9111 §4.2.4 says who forbids it.
+        let stale = directives.forbidsStale ? 0 : min(stale, directives.staleIfError ?? .max)
+        if seconds > 0 { self = .fresh(age: age, seconds: seconds, stale: stale) }
     }
 
     /// Whether each field that the answer depends on is part of the key (RFC 9110 §12.5.5).

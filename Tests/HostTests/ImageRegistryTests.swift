@@ -110,11 +110,11 @@ import Testing
         #expect(
             ExtensionKind.known.map(\.id) == [
                 "sluice.adapter/1", "sluice.router/1", "sluice.balancer/1", "sluice.balancer/2", "sluice.batcher/1",
-                "sluice.filter/1", "sluice.backend/1", "sluice.observer/1", "sluice.discovery/1",
-                "sluice.discovery/2",
+                "sluice.filter/1", "sluice.filter/2", "sluice.backend/1", "sluice.observer/1",
+                "sluice.discovery/1", "sluice.discovery/2",
             ])
         // A field whose offset was not found would be a function that nobody checks.
-        #expect(ExtensionKind.known.map(\.mandatory.count) == [8, 3, 3, 3, 4, 4, 4, 3, 4, 4])
+        #expect(ExtensionKind.known.map(\.mandatory.count) == [8, 3, 3, 3, 4, 4, 4, 4, 3, 4, 4])
         for kind in ExtensionKind.known { #expect(Set(kind.mandatory.map(\.offset)).count == kind.mandatory.count) }
     }
 

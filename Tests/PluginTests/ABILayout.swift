@@ -526,6 +526,17 @@ extension ABILayout {
                 ("on_cancel", \.on_cancel, 56),
             ])
         pin(
+            sluice_filter_2.self, "sluice_filter_2", 0x7f7de524caddf0c6, 72, 8,
+            [
+                ("base", \.base, 0),
+                ("needs", \.needs, 24),
+                ("on_request", \.on_request, 32),
+                ("on_response", \.on_response, 40),
+                ("on_chunk", \.on_chunk, 48),
+                ("on_cancel", \.on_cancel, 56),
+                ("on_failure", \.on_failure, 64),
+            ])
+        pin(
             sluice_backend.self, "sluice_backend", 0x23cac462ffbfa395, 40, 8,
             [
                 ("base", \.base, 0),
@@ -741,6 +752,7 @@ extension ABILayout {
         pin("SLUICE_BALANCER_2", SLUICE_BALANCER_2, "sluice.balancer/2")
         pin("SLUICE_BATCHER", SLUICE_BATCHER, "sluice.batcher/1")
         pin("SLUICE_FILTER", SLUICE_FILTER, "sluice.filter/1")
+        pin("SLUICE_FILTER_2", SLUICE_FILTER_2, "sluice.filter/2")
         pin("SLUICE_BACKEND", SLUICE_BACKEND, "sluice.backend/1")
         pin("SLUICE_OBSERVER", SLUICE_OBSERVER, "sluice.observer/1")
         pin("SLUICE_DISCOVERY", SLUICE_DISCOVERY, "sluice.discovery/1")

@@ -139,11 +139,25 @@ import Testing
 final class FilterUnderTest {
     private let plugin: LoadedPlugin
     let table: UnsafePointer<sluice_filter>
+    private let onFailure:
+        (
+            @convention(c) (
+                UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<sluice_request>?, sluice_status,
+                UnsafeMutablePointer<sluice_response>?
+            ) -> sluice_status
+        )?
     let instance: UnsafeMutableRawPointer
 
     init(_ name: String, _ host: FakeHost, config: ConfigTree = .null) throws {
         plugin = try LoadedPlugin(name)
-        table = try plugin.table(SLUICE_FILTER, as: sluice_filter.self)
+        // One of version 2 begins as one of version 1 does.
+        if let second = try? plugin.table(SLUICE_FILTER_2, as: sluice_filter_2.self) {
+            table = UnsafeRawPointer(second).assumingMemoryBound(to: sluice_filter.self)
+            onFailure = second.pointee.on_failure
+        } else {
+            table = try plugin.table(SLUICE_FILTER, as: sluice_filter.self)
+            onFailure = nil
+        }
         let made = host.create(table.pointee.base, config: config)
         guard let instance = made.instance else {
             throw LoadedPlugin.Failure(
@@ -157,6 +171,13 @@ final class FilterUnderTest {
     func onRequest(_ exchange: FakeExchange) -> sluice_status {
         var answer = sluice_response()
         return table.pointee.on_request(instance, exchange.handle, exchange.request, &answer)
+    }
+
+    /// Nil when the filter answers no failures.
+    func onFailure(
+        _ exchange: FakeExchange, _ failure: sluice_status, _ answer: inout sluice_response
+    ) -> sluice_status? {
+        onFailure?(instance, exchange.handle, exchange.request, failure, &answer)
     }
 
     func onResponse(_ exchange: FakeExchange, _ response: inout sluice_response) -> sluice_status {

@@ -4,11 +4,11 @@ import Testing
 /// The filter `cache`, through the C header.
 @Suite struct CacheTests {
     let host = FakeHost()
-    private static let toClient = UInt32(SLUICE_SIDE_RESPONSE)
-    private static let json = [("content-type", "application/json")]
+    static let toClient = UInt32(SLUICE_SIDE_RESPONSE)
+    static let json = [("content-type", "application/json")]
 
     /// A gateway's view of one exchange behind routing: request, answer, and what the backend says.
-    private func exchange(
+    func exchange(
         _ body: String = "{}", token: UInt64, fields: [(String, String)] = json, method: String = "POST",
         target: String = "/v1/chat/completions", operation: Int32 = SLUICE_OPERATION_CHAT
     ) -> FakeExchange {
@@ -23,7 +23,7 @@ import Testing
     }
 
     /// What the filter says of the request; a hit is left in `answer`.
-    private func ask(
+    func ask(
         _ filter: FilterUnderTest, _ exchange: FakeExchange, version: String = "1",
         _ answer: inout sluice_response
     ) -> sluice_status {
@@ -32,14 +32,14 @@ import Testing
         return filter.table.pointee.on_request(filter.instance, exchange.handle, exchange.request, &answer)
     }
 
-    private func ask(_ filter: FilterUnderTest, _ exchange: FakeExchange, version: String = "1") -> sluice_status {
+    func ask(_ filter: FilterUnderTest, _ exchange: FakeExchange, version: String = "1") -> sluice_status {
         var answer = sluice_response()
         return ask(filter, exchange, version: version, &answer)
     }
 
     /// The backend's answer, whole, as it is shown to the filter.
     @discardableResult
-    private func tell(
+    func tell(
         _ filter: FilterUnderTest, _ exchange: FakeExchange, _ text: String, status: UInt32 = 200,
         version: String = "1", fields: [(String, String)] = json, state: Int32 = SLUICE_BODY_WHOLE
     ) -> sluice_status {
@@ -64,7 +64,7 @@ import Testing
         return filter.onResponse(exchange, &response)
     }
 
-    private func status(_ exchange: FakeExchange) -> String? {
+    func status(_ exchange: FakeExchange) -> String? {
         exchange.edits.last { $0.side == Self.toClient && $0.name == "cache-status" }?.value
     }
 

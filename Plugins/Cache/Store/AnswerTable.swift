@@ -13,6 +13,11 @@ public struct AnswerTable: ~Copyable {
         public let stored: UInt64
         /// Seconds that it was old then.
         public let initialAge: UInt64
+        /// It is used only where there is no other.
+        public let isStale: Bool
+
+        /// Seconds that it is old at `now`.
+        public func age(_ now: UInt64) -> UInt64 { initialAge + (now - stored) / 1_000_000_000 }
     }
 
     private struct Entry {
@@ -21,6 +26,7 @@ public struct AnswerTable: ~Copyable {
         var keySize = 0
         var answerSize = 0
         var stored: UInt64 = 0
+        var staleAt: UInt64 = 0
         var end: UInt64 = 0
         var initialAge: UInt64 = 0
 
@@ -53,8 +59,8 @@ public struct AnswerTable: ~Copyable {
         entries.deallocate()
     }
 
-    /// The answer for `key`, when there is one that has not ended.
-    public mutating func find(_ digest: Digest256, _ key: Bytes, now: UInt64) -> Found? {
+    /// The answer for `key`, when there is one that has not ended, and is not stale unless `orStale`.
+    public mutating func find(_ digest: Digest256, _ key: Bytes, now: UInt64, orStale: Bool = false) -> Found? {
         guard let slot = index.find(digest) else { return nil }
         let entry = entries[slot]
         guard let block = entry.block, entry.keySize == key.count, let asked = key.raw.data,
@@ -64,21 +70,26 @@ public struct AnswerTable: ~Copyable {
             remove(slot)
             return nil
         }
+        let isStale = now >= entry.staleAt
+        guard orStale || !isStale else { return nil }
         return Found(
             answer: Bytes(UnsafeRawBufferPointer(start: block + entry.answerOffset, count: entry.answerSize)),
-            stored: entry.stored, initialAge: entry.initialAge)
+            stored: entry.stored, initialAge: entry.initialAge, isStale: isStale)
     }
 
     /// Keeps an answer in place of one with the same key. False when it is larger than the whole bound.
     /// - Parameters:
-    ///   - end: nanoseconds of the monotonic clock; from then on it is not found.
+    ///   - staleAt: nanoseconds of the monotonic clock; from then on it is found only by who takes a stale one.
+    ///   - end: likewise; from then on it is not found at all.
     ///   - write: writes the answer's `answerSize` bytes.
     public mutating func insert(
-        _ digest: Digest256, _ key: Bytes, answerSize: Int, now: UInt64, end: UInt64, initialAge: UInt64,
+        _ digest: Digest256, _ key: Bytes, answerSize: Int, now: UInt64, staleAt: UInt64, end: UInt64,
+        initialAge: UInt64,
         _ write: (UnsafeMutablePointer<UInt8>) -> Void
     ) -> Bool {
         var entry = Entry(
-            block: nil, keySize: key.count, answerSize: answerSize, stored: now, end: end, initialAge: initialAge)
+            block: nil, keySize: key.count, answerSize: answerSize, stored: now, staleAt: staleAt, end: end,
+            initialAge: initialAge)
         let needed = entry.size + Self.overhead
         guard needed <= bytesAtMost else { return false }
         if let slot = index.find(digest) { remove(slot) }

@@ -37,6 +37,10 @@ public struct AnswerDirectives: Equatable, Sendable {
     /// Seconds that the answer is fresh, by `max-age`; and by `s-maxage`, which goes before it.
     public var maxAge: UInt64?
     public var sharedMaxAge: UInt64?
+    /// Not used any more when it is stale, whatever else fails.
+    public var forbidsStale = false
+    /// Seconds for which it may be used in place of an error when it is stale (RFC 5861 §4).
+    public var staleIfError: UInt64?
 
     public init() {}
 
@@ -54,6 +58,12 @@ public struct AnswerDirectives: Equatable, Sendable {
                 maxAge = min(maxAge ?? .max, DirectiveReader.seconds(argument) ?? 0)
             } else if name.equalsIgnoringCase("s-maxage") {
                 sharedMaxAge = min(sharedMaxAge ?? .max, DirectiveReader.seconds(argument) ?? 0)
+                // RFC 9111 §5.2.2.10: it says `proxy-revalidate`, too.
+                forbidsStale = true
+            } else if name.equalsIgnoringCase("must-revalidate") || name.equalsIgnoringCase("proxy-revalidate") {
+                forbidsStale = true
+            } else if name.equalsIgnoringCase("stale-if-error") {
+                staleIfError = min(staleIfError ?? .max, DirectiveReader.seconds(argument) ?? 0)
             }
         }
     }

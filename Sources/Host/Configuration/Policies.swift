@@ -130,6 +130,8 @@ extension Settings {
         case version(String)
         /// Another model; a version of it, or the one that requests get which name none.
         case model(String, version: String?, Position)
+        /// What a filter has kept of an answer to the same request.
+        case kept(Position)
         case response(FixedResponse)
     }
 

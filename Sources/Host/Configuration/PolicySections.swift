@@ -137,7 +137,7 @@ extension Settings.ModelSettings {
         section.oneOrMore(
             "fallback", initially: "none",
             "What answers in place of an error, one step or a list of them, each tried when the one before fails: "
-                + "another version, another model, or a fixed response."
+                + "another version, another model, what a filter has kept, or a fixed response."
         ) { inner in
             let ownName = section.name
             let version = inner.take("version", .text(.modelName), "Another version, of this model or of `model`.")
@@ -148,14 +148,20 @@ extension Settings.ModelSettings {
                 section.readFixed(fixed, &value)
                 response = value
             }
+            var cached = false
+            inner.boolean(
+                "cached", into: &cached,
+                "The answer that a filter has kept for the same request, as `cache` does, though it be old.")
             guard !inner.isDescribing else { return }
-            if inner.has("response"), inner.has("model") || inner.has("version") {
+            switch [inner.has("response"), inner.has("model") || inner.has("version"), cached].count(where: \.self) {
+            case 0:
                 inner.reading.error(
-                    inner.position, "a step is a model or version, or a response; make two steps of it, in a list")
-            }
-            if !inner.has("response"), !inner.has("model"), !inner.has("version") {
+                    inner.position, "a step of `fallback` needs `model`, `version`, `cached` or `response`; add one")
+            case 1: break
+            default:
                 inner.reading.error(
-                    inner.position, "a step of `fallback` needs `model`, `version` or `response`; add one")
+                    inner.position,
+                    "a step is a model or version, a kept answer, or a response; make two steps of it, in a list")
             }
             if let model, let name = model.text {
                 if name == ownName {
@@ -171,6 +177,8 @@ extension Settings.ModelSettings {
                         version.position,
                         "the model has no version \(inner.reading.shown(version)); list it under `versions`")
                 }
+            } else if cached {
+                steps.append(.kept(inner.position))
             } else if let response {
                 steps.append(.response(response))
             }

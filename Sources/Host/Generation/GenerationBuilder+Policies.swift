@@ -12,7 +12,7 @@ extension GenerationBuilder {
         if let hedge = model.hedge ?? settings.routing.hedge, version.backend == nil {
             pool.hedging = memory.place([PoolHedging(HedgeSettings(hedge), description.shared.pointee.state)])
         }
-        pool.fallback = fallbackChain(model, description)
+        pool.fallback = fallbackChain(model, version, description)
         let breaker = model.circuitBreaker ?? settings.circuitBreaker
         let outlier = model.outlierDetection ?? settings.outlierDetection
         // The home worker keeps a list of duties even when there are none: those of the generation before may have left
@@ -144,13 +144,20 @@ extension GenerationBuilder {
     // MARK: Degradation
 
     private func fallbackChain(
-        _ model: Settings.ModelSettings, _ description: PoolDescription
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ description: PoolDescription
     ) -> UnsafePointer<FallbackChain>? {
-        guard !model.fallbacks.isEmpty else { return nil }
+        guard !model.fallbacks.isEmpty, let pool = poolIndex(model.name, version.version) else { return nil }
         let steps = model.fallbacks.compactMap { step -> FallbackStep? in
             switch step {
             case .version(let name): return poolStep(model.name, name)
             case .model(let name, let version, _): return poolStep(name, version)
+            case .kept(let position):
+                if !keepsAnswers(model) {
+                    error(
+                        position,
+                        "no filter of the model keeps answers; add one that does to its `filters`, as `cache` is")
+                }
+                return FallbackStep(kind: .kept, name: memory.bytes("cached"))
             case .response(let response):
                 return FallbackStep(
                     kind: .response(UInt16(clamping: response.status)),
@@ -159,23 +166,34 @@ extension GenerationBuilder {
             }
         }
         let chain = FallbackChain(
-            steps: UnsafePointer(memory.place(steps)), count: steps.count,
+            steps: UnsafePointer(memory.place(steps)), count: steps.count, pool: pool,
             metrics: description.shared.pointee.metrics)
         return UnsafePointer(memory.place([chain]))
     }
 
-    /// Of a model with one version that one is meant.
+    /// Whether a filter on the way to the model may answer when nobody else does.
+    private func keepsAnswers(_ model: Settings.ModelSettings) -> Bool {
+        (settings.pipeline.filters + (model.filters ?? [])).contains { reference in
+            plugins[reference.name]?.image.table(SLUICE_FILTER_2, as: sluice_filter_2.self)?.pointee.on_failure != nil
+        }
+    }
+
     private func poolStep(_ model: String, _ version: String?) -> FallbackStep? {
+        guard let index = poolIndex(model, version) else { return nil }
+        let version = version ?? settings.models.first { $0.name == model }?.versions.first?.version ?? ""
+        // In a field only what fits there: names may have any letters.
+        let name = "\(model)/\(version)".unicodeScalars.map { scalar in
+            (0x21...0x7E).contains(scalar.value) ? String(scalar) : "?"
+        }
+        return FallbackStep(kind: .pool(index), name: memory.bytes(name.joined()))
+    }
+
+    /// Of a model with one version that one is meant.
+    private func poolIndex(_ model: String, _ version: String?) -> UInt32? {
         var index: UInt32 = 0
         for candidate in settings.models {
             for each in candidate.versions {
-                if candidate.name == model, version == nil || each.version == version {
-                    // In a field only what fits there: names may have any letters.
-                    let name = "\(candidate.name)/\(each.version)".unicodeScalars.map { scalar in
-                        (0x21...0x7E).contains(scalar.value) ? String(scalar) : "?"
-                    }
-                    return FallbackStep(kind: .pool(index), name: memory.bytes(name.joined()))
-                }
+                if candidate.name == model, version == nil || each.version == version { return index }
                 index += 1
             }
         }

@@ -175,13 +175,29 @@ extension GenerationBuilder {
     private func filterChain(_ references: [Settings.PluginReference], _ worker: Int) -> FilterChain {
         var links: [FilterLink] = []
         for reference in references {
-            guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { continue }
-            let needs = made.table.pointee.needs.unsafelyUnwrapped(made.instance)
-            links.append(
-                FilterLink(
-                    table: made.table, instance: made.instance, plugin: metricsID(reference.name), needs: needs))
+            guard let link = filter(reference, worker) else { continue }
+            links.append(link)
         }
         return FilterChain(links: memory.place(links), count: links.count, needs: links.reduce(0) { $0 | $1.needs })
+    }
+
+    private func filter(_ reference: Settings.PluginReference, _ worker: Int) -> FilterLink? {
+        let plugin = metricsID(reference.name)
+        // A table of version 2 begins as one of version 1 does, and is used as one but for what it has beyond.
+        if plugins[reference.name]?.image.table(SLUICE_FILTER_2, as: sluice_filter_2.self) != nil {
+            guard let made = make(reference, "sluice.filter/2", "filter", sluice_filter_2.self, worker) else {
+                return nil
+            }
+            return FilterLink(
+                table: UnsafeRawPointer(made.table).assumingMemoryBound(to: sluice_filter.self),
+                instance: made.instance, plugin: plugin,
+                needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance),
+                onFailure: made.table.pointee.on_failure)
+        }
+        guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { return nil }
+        return FilterLink(
+            table: made.table, instance: made.instance, plugin: plugin,
+            needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance), onFailure: nil)
     }
 
     private func routerChain(_ references: [Settings.PluginReference], _ worker: Int) -> RouterChain {

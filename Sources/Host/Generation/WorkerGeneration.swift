@@ -97,6 +97,14 @@ struct FilterLink {
     var instance: UnsafeMutableRawPointer?
     var plugin: Int32
     var needs: UInt32
+    /// What "sluice.filter/2" has beyond the first.
+    var onFailure:
+        (
+            @convention(c) (
+                UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<sluice_request>?, sluice_status,
+                UnsafeMutablePointer<sluice_response>?
+            ) -> sluice_status
+        )?
 }
 
 struct FilterChain {

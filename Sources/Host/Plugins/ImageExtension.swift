@@ -41,6 +41,8 @@ struct ExtensionKind: Sendable {
         ExtensionKind(
             SLUICE_FILTER, sluice_filter.self, \.base, [("needs", \.needs), ("on_request", \.on_request)]),
         ExtensionKind(
+            SLUICE_FILTER_2, sluice_filter_2.self, \.base, [("needs", \.needs), ("on_request", \.on_request)]),
+        ExtensionKind(
             SLUICE_BACKEND, sluice_backend.self, \.base, [("infer", \.infer), ("describe", \.describe)]),
         ExtensionKind(SLUICE_OBSERVER, sluice_observer.self, \.base, [("on_finish", \.on_finish)]),
         ExtensionKind(

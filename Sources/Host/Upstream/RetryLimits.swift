@@ -48,6 +48,8 @@ struct FallbackStep {
     enum Kind {
         /// Index of the pool in its generation.
         case pool(UInt32)
+        /// What a filter has kept of an answer to the same request.
+        case kept
         /// Status, content type and body, which the generation keeps.
         case response(UInt16)
     }
@@ -62,6 +64,8 @@ struct FallbackStep {
 struct FallbackChain {
     let steps: UnsafePointer<FallbackStep>
     let count: Int
-    /// Index for metrics, of the pool that could not answer.
+    /// Index in the generation of the pool that could not answer.
+    let pool: UInt32
+    /// Its index for metrics.
     let metrics: Int32
 }

@@ -15,28 +15,34 @@ extension Worker {
         // What is wrong with the request is wrong with it everywhere.
         default: return nil
         }
-        return take(fallback, exchange, status)
+        guard let step = nextStep(fallback, exchange, status) else { return nil }
+        return take(step, fallback, exchange)
     }
 
     /// A response came whose status is a failure, and no attempt is left.
     func degradeAnswer(
         _ exchange: ExchangePointer, _ call: sluice_status
     ) -> ExchangeMachine.Action? {
-        guard let upstream = exchange.pointee.upstream, let fallback = exchange.pointee.fallback else { return nil }
-        guard canTakeStep(fallback, exchange, SLUICE_UNAVAILABLE) else { return nil }
+        guard let upstream = exchange.pointee.upstream, let fallback = exchange.pointee.fallback,
+            let step = nextStep(fallback, exchange, SLUICE_UNAVAILABLE)
+        else { return nil }
         discardAnswer(exchange, upstream, call)
-        return take(fallback, exchange, SLUICE_UNAVAILABLE)
+        return take(step, fallback, exchange)
     }
 
-    private func canTakeStep(
+    /// The next step that can be taken, with the chain behind it. That of a kept answer can be when there is one, which is
+    /// in the exchange's response then.
+    private func nextStep(
         _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
-    ) -> Bool {
-        var step = Int(exchange.pointee.fallbackStep)
-        while step < fallback.pointee.count {
-            if canTake(fallback.pointee.steps[step], exchange, status) { return true }
-            step &+= 1
+    ) -> FallbackStep? {
+        while Int(exchange.pointee.fallbackStep) < fallback.pointee.count {
+            let step = fallback.pointee.steps[Int(exchange.pointee.fallbackStep)]
+            exchange.pointee.fallbackStep &+= 1
+            guard canTake(step, exchange, status) else { continue }
+            if case .kept = step.kind, !findKept(fallback, exchange, status) { continue }
+            return step
         }
-        return false
+        return nil
     }
 
     private func canTake(_ step: FallbackStep, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
@@ -44,6 +50,7 @@ extension Worker {
             return false
         }
         switch step.kind {
+        case .kept: return true
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
         case .response: return !exchange.pointee.isGRPC && exchange.pointee.client?.pointee.isRaw != true
         // With the deadline gone nobody else can answer in time either.
@@ -54,20 +61,15 @@ extension Worker {
     }
 
     private func take(
-        _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
+        _ step: FallbackStep, _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer
     ) -> ExchangeMachine.Action? {
-        while Int(exchange.pointee.fallbackStep) < fallback.pointee.count {
-            let step = fallback.pointee.steps[Int(exchange.pointee.fallbackStep)]
-            exchange.pointee.fallbackStep &+= 1
-            guard canTake(step, exchange, status) else { continue }
-            metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
-            _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
-            switch step.kind {
-            case .pool(let index): return divert(exchange, index)
-            case .response(let status): return answer(exchange, step, status)
-            }
+        metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
+        _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
+        switch step.kind {
+        case .pool(let index): return divert(exchange, index)
+        case .kept: return answerKept(exchange, fallback)
+        case .response(let status): return answer(exchange, step, status)
         }
-        return nil
     }
 
     /// On with another pool, as if it had been routed there. The model's filters are not run again: the request has
@@ -76,20 +78,24 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.machine.divert() else { return nil }
         rewind(exchange)
-        leavePool(exchange)
-        forgetAnswer(exchange)
-        let pool = tables.pointee.pools + Int(index)
-        let request = exchange.pointee.request.unsafelyUnwrapped
-        exchange.pointee.pool = pool
+        enter(exchange, tables.pointee.pools + Int(index))
         exchange.pointee.passes = false
         exchange.pointee.outgoing = nil
         exchange.pointee.avoided = nil
+        return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
+    }
+
+    /// Leaves the pool that could not answer, and what was read of its answer, for another.
+    private func enter(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
+        leavePool(exchange)
+        forgetAnswer(exchange)
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        exchange.pointee.pool = pool
         exchange.pointee.status = SLUICE_OK
         exchange.pointee.httpStatus = 0
         request.pointee.model_id = pool.pointee.model
         // Who asked for a version by name gets an answer of another; who did not is not told one now.
         if !request.pointee.version.isEmpty { request.pointee.version = pool.pointee.versionName }
-        return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
     }
 
     private func answer(
@@ -108,6 +114,47 @@ extension Worker {
         out.body_count = 1
         exchange.pointee.status = SLUICE_OK
         return send(exchange, out)
+    }
+
+    // MARK: Kept answers
+
+    /// Asks the filters that the request has been through, the gateway's and then its model's, for an answer that one of
+    /// them has kept.
+    private func findKept(
+        _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
+    ) -> Bool {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        // The answer is to be of the model that was asked, also when another one could not answer meanwhile. What the
+        // exchange holds of its present pool it holds until the answer is taken.
+        let present = exchange.pointee.pool
+        let pool = tables.pointee.pools + Int(fallback.pointee.pool)
+        exchange.pointee.pool = pool
+        defer { exchange.pointee.pool = present }
+        return askForKept(tables.pointee.filters, exchange, status)
+            || askForKept(tables.pointee.models[Int(pool.pointee.model)].filters, exchange, status)
+    }
+
+    private func askForKept(_ chain: FilterChain, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        for position in 0..<chain.count {
+            let filter = chain.links + position
+            guard let function = filter.pointee.onFailure else { continue }
+            guard let answer = freshResponse(exchange) else { return false }
+            let start = beginCall(exchange)
+            let verdict = function(filter.pointee.instance, exchange.handle, request, status, answer)
+            endCall(exchange, filter.pointee.plugin, start)
+            if verdict == SLUICE_ANSWER { return true }
+            // The error that is answered is the one that was there before.
+            if verdict != SLUICE_OK { metrics.pluginFailed(plugin: PluginMetricsID(index: filter.pointee.plugin)) }
+        }
+        return false
+    }
+
+    private func answerKept(
+        _ exchange: ExchangePointer, _ fallback: UnsafePointer<FallbackChain>
+    ) -> ExchangeMachine.Action {
+        enter(exchange, exchange.pointee.generation.unsafelyUnwrapped.pointee.pools + Int(fallback.pointee.pool))
+        return answerUnified(exchange)
     }
 
     /// The error that follows is nobody's fault whom another pool could stand in for: a filter has refused the answer,

@@ -36,6 +36,7 @@ extension EndToEnd {
         private final class Counter: @unchecked Sendable {
             private let lock = NSLock()
             private var value = 0
+            var now: Int { lock.withLock { value } }
             func next() -> Int {
                 lock.withLock {
                     value += 1
@@ -135,6 +136,97 @@ extension EndToEnd {
             #expect(second.field("cache-status") == "sluice; hit")
             let other = try gateway.post("/v1/models/iris:predict", "{\"instances\": [[5.1, 3.5, 1.4, 0.3]]}")
             #expect(other.field("cache-status") == "sluice; fwd=miss; stored")
+        }
+
+        // MARK: In place of errors
+
+        private static func fallingBack(
+            _ backend: ScriptedBackend, _ fallback: String, other: String = "http://127.0.0.1:9"
+        ) -> GatewayConfiguration {
+            var configuration = configuration(backend, "operations: [ other ], ttl_seconds: 1")
+            configuration.models += [
+                "    fallback: \(fallback)",
+                "  other:", "    versions:", "      \"7\": { endpoints: [ \"\(other)\" ], protocol: passthrough }",
+            ]
+            return configuration
+        }
+
+        /// The last good answer, when nobody gives another.
+        @Test(arguments: ["{ cached: true }", "[ { model: other }, { cached: true }, { response: { status: 500 } } ]"])
+        func anOldAnswerStandsInForADeadBackend(fallback: String) throws {
+            let backend = try Self.counting()
+            let dead = try Clients.freePort()
+            let gateway = try Gateway(Self.fallingBack(backend, fallback, other: "http://127.0.0.1:\(dead)"))
+            #expect(try gateway.post("/a", "question").bodyText == "answer 1")
+            backend.stop()
+            try waitUntil("the answer is old") {
+                let answer = try gateway.post("/a", "question")
+                #expect(answer.status == 200 && answer.bodyText == "answer 1" && answer.field("x-own") == "kept")
+                #expect(answer.fields.filter { $0.name.lowercased() == "cache-status" }.count == 1)
+                if answer.field("cache-status") == "sluice; hit" { return false }
+                #expect(answer.field("cache-status") == "sluice; fwd=stale")
+                #expect((answer.field("age").flatMap { Int($0) } ?? 0) >= 1)
+                #expect(answer.field("x-sluice-fallback")?.hasSuffix("cached") == true)
+                return true
+            }
+            #expect(try gateway.metric("sluice_plugin_cache_rescues_total") == 1)
+            #expect(try gateway.metric("sluice_fallbacks_total", ["model=\"web\""]) >= 1)
+            // To another question there is no answer.
+            let none = try gateway.post("/a", "another")
+            #expect(none.status == (fallback.hasPrefix("[") ? 500 : 503))
+        }
+
+        /// A failure that is an answer itself is passed on where there is nothing better.
+        @Test func aFailedAnswerIsReplacedByAnOldOneIfThereIsOne() throws {
+            let failures = Counter()
+            let backend = try ScriptedBackend { connection, _ in
+                if failures.now > 0 { connection.answer(503, "ill") } else { connection.answer(200, "well") }
+            }
+            let gateway = try Gateway(Self.fallingBack(backend, "{ cached: true }"))
+            #expect(try gateway.post("/a", "question").bodyText == "well")
+            _ = failures.next()
+            try waitUntil("the answer is old") {
+                let answer = try gateway.post("/a", "question")
+                #expect(answer.status == 200 && answer.bodyText == "well")
+                return answer.field("x-sluice-fallback") == "cached"
+            }
+            let none = try gateway.post("/a", "another")
+            #expect(none.status == 503 && none.bodyText == "ill")
+            #expect(none.field("x-sluice-fallback") == nil)
+            #expect(none.field("cache-status") == "sluice; fwd=miss")
+        }
+
+        /// There is no time for another endpoint any more, but for this.
+        @Test func anOldAnswerStandsInForOneThatIsLate() throws {
+            let (gate, count) = (Gate(), Counter())
+            let backend = try ScriptedBackend { connection, request in
+                let number = count.next()
+                if number > 1 { gate.wait() }
+                connection.answer(200, "answer \(number)")
+            }
+            var configuration = Self.fallingBack(backend, "{ cached: true }")
+            let place = try #require(configuration.models.firstIndex { $0.hasPrefix("    filters:") })
+            configuration.models.insert("    timeout_ms: 200", at: place)
+            let gateway = try Gateway(configuration)
+            defer { gate.open() }
+            #expect(try gateway.post("/a", "question").bodyText == "answer 1")
+            try waitUntil("the answer is old") {
+                let answer = try gateway.post("/a", "question")
+                #expect(answer.status == 200 && answer.bodyText == "answer 1")
+                return answer.field("x-sluice-fallback") == "cached"
+            }
+            #expect(try gateway.post("/a", "another").status == 504)
+        }
+
+        @Test func aStepOfKeptAnswersNeedsAFilterThatKeepsThem() throws {
+            let backend = try Self.counting()
+            var configuration = Self.fallingBack(backend, "{ cached: true }")
+            configuration.models.removeAll { $0.hasPrefix("    filters:") }
+            let directory = try TemporaryDirectory()
+            try directory.write("plugins.yaml", configuration.text(in: directory))
+            let checked = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])
+            #expect(checked.status != 0)
+            #expect(checked.errors.contains("error: no filter of the model keeps answers; add one"), "\(checked)")
         }
 
         /// Backends that fail while their answer is gathered, and clients that leave.

@@ -78,6 +78,76 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_fallbacks_total") == 0)
         }
 
+        /// A filter in C that answers failures, also wrongly: then the error stays what it was.
+        @Test func aFilterAnswersFailures() throws {
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.keeping, "keeping.so", in: directory)
+            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            var configuration = configuration(dead, dead, "[ { model: other }, { cached: true } ]")
+            configuration.plugins = ["  - { name: keeping, library: \(library) }"]
+            configuration.filters = ["keeping"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/kept")
+            // The model and version that were asked, not those of the step before.
+            #expect(answer.status == 203 && answer.bodyText == "web/1")
+            #expect(answer.field("x-sluice-fallback")?.hasSuffix("cached") == true)
+            for path in ["/none", "/fails", "/waits"] {
+                let answer = try gateway.get(path)
+                #expect(answer.status == 503, "\(path)")
+                #expect(answer.field("x-sluice-fallback") == "other/7", "\(path)")
+            }
+            #expect(try gateway.metric("sluice_call_errors_total", ["keeping"]) == 2)
+        }
+
+        private static let keeping = """
+            #include "sluice/plugin.h"
+            #include <string.h>
+
+            static char name[64];
+            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+              (void)host; (void)arguments;
+              *instance = NULL;
+              return SLUICE_OK;
+            }
+            static void destroy(void *instance) { (void)instance; }
+            static uint32_t needs(void *instance) { (void)instance; return 0; }
+            static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
+                                            sluice_response *answer) {
+              (void)instance; (void)exchange; (void)request; (void)answer;
+              return SLUICE_OK;
+            }
+            static sluice_status on_failure(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                            sluice_status failure, sluice_response *answer) {
+              (void)instance; (void)exchange;
+              const sluice_bytes path = request->message->path;
+              if (path.size == 6 && memcmp(path.data, "/fails", 6) == 0) return SLUICE_INTERNAL;
+              if (path.size == 6 && memcmp(path.data, "/waits", 6) == 0) return SLUICE_PENDING;
+              if (path.size != 5 || memcmp(path.data, "/kept", 5) != 0 || failure != SLUICE_UNAVAILABLE)
+                return SLUICE_OK;
+              static const sluice_message message = {.transport = SLUICE_TRANSPORT_HTTP, .status = 203};
+              size_t size = 0;
+              memcpy(name, answer->model.data, answer->model.size);
+              size = answer->model.size;
+              name[size++] = '/';
+              memcpy(name + size, answer->version.data, answer->version.size);
+              size += answer->version.size;
+              answer->message = &message;
+              answer->http_status = 203;
+              answer->payload.kind = SLUICE_PAYLOAD_RAW;
+              answer->payload.raw = (sluice_bytes){(const uint8_t *)name, size};
+              return SLUICE_ANSWER;
+            }
+            static const sluice_filter_2 filter = {
+                .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_PER_WORKER, create, destroy},
+                .needs = needs, .on_request = on_request, .on_failure = on_failure};
+            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_FILTER_2), &filter}};
+            static const sluice_plugin plugin = {
+                .struct_size = sizeof(sluice_plugin), .abi_version = SLUICE_ABI_VERSION,
+                .name = SLUICE_TEXT("keeping"), .version = SLUICE_TEXT("1"), .vendor = SLUICE_TEXT("tests"),
+                .licence = SLUICE_TEXT("Apache-2.0"), .extensions = extensions, .extension_count = 1};
+            const sluice_plugin *sluice_plugin_entry(uint32_t version) { (void)version; return &plugin; }
+            """
+
         private static let refusing = """
             #include "sluice/plugin.h"
             #include <string.h>

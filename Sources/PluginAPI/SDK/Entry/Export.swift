@@ -65,6 +65,9 @@ public struct Offer {
 
     public static func filter<Extension: Filter & ~Copyable>(_ type: Extension.Type) -> Offer {
         FilterTable.type = type
+        if Extension.answersFailures {
+            return Offer(id: "sluice.filter/2") { keep(FilterTable.makeWithFailures()) }
+        }
         return Offer(id: "sluice.filter/1") { keep(FilterTable.make()) }
     }
 

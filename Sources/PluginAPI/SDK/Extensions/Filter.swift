@@ -42,6 +42,14 @@ public protocol Filter: PluginExtension, ~Copyable {
     /// The exchange ended before its response was complete, or an error is answered in place of a call that had
     /// suspended it: forget what you remember of it. At most once; also to filters that have not seen the request.
     mutating func onCancel(exchange: Exchange)
+    /// Whether `onFailure` is called. False unless said; then no call is made, and nothing is spent on it.
+    static var answersFailures: Bool { get }
+    /// Where the model's `fallback` has the step `cached`: the request, which this filter let pass, is about to be
+    /// answered with an error, and nothing of an answer has gone to the client. `answer` is empty but for the model and
+    /// version that the request was for; fill it in to return `answer`, or `pass` when there is none. On the worker.
+    mutating func onFailure(
+        _ failure: ErrorCode, of request: Request, answer: MutableResponse, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict
 }
 
 extension Filter where Self: ~Copyable {
@@ -51,6 +59,10 @@ extension Filter where Self: ~Copyable {
     ) throws(PluginError) -> FilterVerdict { .pass }
     public mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError) {}
     public mutating func onCancel(exchange: Exchange) {}
+    public static var answersFailures: Bool { false }
+    public mutating func onFailure(
+        _ failure: ErrorCode, of request: Request, answer: MutableResponse, exchange: Exchange
+    ) throws(PluginError) -> FilterVerdict { .pass }
 }
 
 /// The C functions of a filter's table.
@@ -88,6 +100,25 @@ enum FilterTable {
         table.on_cancel = { instance, exchange in
             let box = Box.at(instance)
             FilterTable.onCancel(box.pointee.type, box.pointee.state, box.pointee.services, exchange)
+        }
+        return table
+    }
+
+    /// The table of "sluice.filter/2", for types that answer failures.
+    static func makeWithFailures() -> sluice_filter_2 {
+        let first = make()
+        var table = sluice_filter_2()
+        table.base = first.base
+        table.base.struct_size = UInt32(MemoryLayout<sluice_filter_2>.size)
+        table.needs = first.needs
+        table.on_request = first.on_request
+        table.on_response = first.on_response
+        table.on_chunk = first.on_chunk
+        table.on_cancel = first.on_cancel
+        table.on_failure = { instance, exchange, request, failure, answer in
+            let box = Box.at(instance)
+            return FilterTable.onFailure(
+                box.pointee.type, box.pointee.state, box.pointee.services, exchange, request, failure, answer)
         }
         return table
     }
@@ -145,5 +176,19 @@ enum FilterTable {
         _ exchange: OpaquePointer?
     ) {
         state.assumingMemoryBound(to: Extension.self).pointee.onCancel(exchange: Exchange(exchange, services))
+    }
+
+    @inline(__always)
+    static func onFailure<Extension: Filter & ~Copyable>(
+        _ type: Extension.Type, _ state: UnsafeMutableRawPointer, _ services: UnsafePointer<HostServices>,
+        _ exchange: OpaquePointer?, _ request: UnsafePointer<sluice_request>?, _ failure: sluice_status,
+        _ answer: UnsafeMutablePointer<sluice_response>?
+    ) -> sluice_status {
+        do throws(PluginError) {
+            return try state.assumingMemoryBound(to: Extension.self).pointee.onFailure(
+                ErrorCode(status: failure), of: Request(request.unsafelyUnwrapped),
+                answer: MutableResponse(answer.unsafelyUnwrapped), exchange: Exchange(exchange, services)
+            ).rawValue
+        } catch { return error.report(services) }
     }
 }

@@ -891,6 +891,28 @@ typedef struct sluice_filter_1 {
 } sluice_filter;
 #define SLUICE_FILTER "sluice.filter/1"
 
+/*
+ * "sluice.filter/2": begins with the functions of "sluice.filter/1", which mean the same. Of a plugin that offers both
+ * the host takes this one.
+ */
+typedef struct sluice_filter_2 {
+  sluice_instance base;
+  uint32_t (*needs)(void *instance);
+  sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
+                              sluice_response *answer);
+  sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                               sluice_response *response);
+  sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
+  void (*on_cancel)(void *instance, sluice_exchange *exchange);
+  /* Optional, where the model's `fallback` has the step `cached`: the request, which this filter let pass, is about to be
+   * answered with the error `failure`, and nothing of an answer has gone to the client. SLUICE_ANSWER: `answer`, which
+   * comes as in `on_request`, goes in its place, through `on_response` like every answer. SLUICE_OK: there is none, the
+   * next filter is asked. `answer` names model and version that the request was for, whoever else was tried. [worker] */
+  sluice_status (*on_failure)(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                              sluice_status failure, sluice_response *answer);
+} sluice_filter_2;
+#define SLUICE_FILTER_2 "sluice.filter/2"
+
 /* ---- backend ---- */
 
 /* "sluice.backend/1": serves one version of a model in this process. */
