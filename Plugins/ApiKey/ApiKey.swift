@@ -32,7 +32,7 @@ struct ApiKey: Filter {
         bearer = try config.boolean("bearer", default: true)
         forward = try config.boolean("forward", default: false)
         if header.isEmpty { throw config["header"].error("a header's name is not empty") }
-        refused = try context.metrics.counter("api_key_refused_total", "Requests without a known API key.")
+        refused = try context.metrics.counter("refused_total", "Requests without a known API key.")
         var tenants: [String: KeptText] = [:]
         func kept(_ tenant: String) -> KeptText {
             let text = tenants[tenant] ?? KeptText(tenant)

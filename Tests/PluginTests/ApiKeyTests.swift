@@ -85,7 +85,7 @@ import Testing
         #expect(filter.onRequest(exchange) == SLUICE_UNAUTHENTICATED)
         #expect(host.failure == "the API key is not known")
         #expect(exchange.request.pointee.tenant.size == 0)
-        #expect(host.metric("api_key_refused_total")?.value == 1)
+        #expect(host.metric("refused_total")?.value == 1)
         let challenge = FakeExchange.Edit(
             side: UInt32(SLUICE_SIDE_RESPONSE), name: "www-authenticate", value: "Bearer")
         #expect(exchange.edits == [challenge])
@@ -148,8 +148,8 @@ final class FilterUnderTest {
         )?
     let instance: UnsafeMutableRawPointer
 
-    init(_ name: String, _ host: FakeHost, config: ConfigTree = .null) throws {
-        plugin = try LoadedPlugin(name)
+    init(_ library: String, _ host: FakeHost, config: ConfigTree = .null, name: String = "plugin") throws {
+        plugin = try LoadedPlugin(library)
         // One of version 2 begins as one of version 1 does.
         if let second = try? plugin.table(SLUICE_FILTER_2, as: sluice_filter_2.self) {
             table = UnsafeRawPointer(second).assumingMemoryBound(to: sluice_filter.self)
@@ -158,7 +158,7 @@ final class FilterUnderTest {
             table = try plugin.table(SLUICE_FILTER, as: sluice_filter.self)
             onFailure = nil
         }
-        let made = host.create(table.pointee.base, config: config)
+        let made = host.create(table.pointee.base, config: config, name: name)
         guard let instance = made.instance else {
             throw LoadedPlugin.Failure(
                 description: "no instance: status \(made.status), \(host.failure), \(host.configurationErrors)")
