@@ -235,7 +235,11 @@ extension Worker {
         guard keepResponseHead(exchange), let response = freshResponse(exchange),
             let message = exchange.pointee.responseMessage
         else { return failWithoutMemory(exchange) }
-        if !exchange.pointee.toClient.sourceEnded { message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING) }
+        if !exchange.pointee.toClient.sourceEnded {
+            message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING)
+            message.pointee.body_size =
+                exchange.pointee.toClient.source == .length ? exchange.pointee.toClient.remaining : .max
+        }
         response.pointee.message = UnsafePointer(message)
         response.pointee.http_status = message.pointee.status
         exchange.pointee.mayGatherAnswer = mayGather
