@@ -69,7 +69,8 @@ import Testing
     }
 
     @Test func anAnswerIsGivenAgain() throws {
-        let filter = try FilterUnderTest("Cache", host)
+        // Under a name of its own: the gauges are of all instances of one name, and other tests have some.
+        let filter = try FilterUnderTest("Cache", host, name: "of-its-own")
         let first = exchange("{\"a\":1}", token: 1)
         #expect(ask(filter, first) == SLUICE_OK)
         #expect(first.edits.isEmpty)

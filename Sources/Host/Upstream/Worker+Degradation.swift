@@ -30,8 +30,8 @@ extension Worker {
         return take(step, fallback, exchange)
     }
 
-    /// The next step that can be taken, with the chain behind it. That of a kept answer can be when there is one, which is
-    /// in the exchange's response then.
+    /// The next step that can be taken, with the chain behind it. That of a kept answer can be when there is one, which
+    /// is in the exchange's response then.
     private func nextStep(
         _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
     ) -> FallbackStep? {
@@ -118,8 +118,8 @@ extension Worker {
 
     // MARK: Kept answers
 
-    /// Asks the filters that the request has been through, the gateway's and then its model's, for an answer that one of
-    /// them has kept.
+    /// Asks the filters that the request has been through, the gateway's and then its model's, for an answer that one
+    /// of them has kept.
     private func findKept(
         _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer, _ status: sluice_status
     ) -> Bool {

@@ -904,10 +904,11 @@ typedef struct sluice_filter_2 {
                                sluice_response *response);
   sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
   void (*on_cancel)(void *instance, sluice_exchange *exchange);
-  /* Optional, where the model's `fallback` has the step `cached`: the request, which this filter let pass, is about to be
-   * answered with the error `failure`, and nothing of an answer has gone to the client. SLUICE_ANSWER: `answer`, which
-   * comes as in `on_request`, goes in its place, through `on_response` like every answer. SLUICE_OK: there is none, the
-   * next filter is asked. `answer` names model and version that the request was for, whoever else was tried. [worker] */
+  /* Optional, where the model's `fallback` has the step `cached`: the request, which this filter let pass, is about to
+   * be answered with the error `failure`, and nothing of an answer has gone to the client. SLUICE_ANSWER: `answer`,
+   * which comes as in `on_request`, goes in its place, through `on_response` like every answer. SLUICE_OK: there is
+   * none, the next filter is asked. `answer` names model and version that the request was for, whoever else was tried.
+   * [worker] */
   sluice_status (*on_failure)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                               sluice_status failure, sluice_response *answer);
 } sluice_filter_2;
