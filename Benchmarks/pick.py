@@ -16,7 +16,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 BALANCERS = [
-    "RoundRobin", "WeightedRoundRobin", "LeastRequest", "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad"
+    "RoundRobin", "WeightedRoundRobin", "LeastRequest", "PowerOfTwo", "PeakEWMA", "RingHash", "Maglev", "BoundedLoad",
+    "QueueAware", "PrefixAware",
 ]
 TARGETS = {16: 100.0, 1000: 1000.0}  # ns a pick
 # Requests a second: the slow endpoint can take its tenth; the pool is at 60% of what it can.

@@ -31,30 +31,52 @@ static uint64_t now(void *context) {
   return balancers_now;
 }
 
-static uint32_t config_kind(void *context, const sluice_config_node *node) {
+/*
+ * `config: { headers: { queue: x-load } }` for balancers that read the heads of answers, which must be told what to
+ * read there; others get none. Nodes are told apart by their addresses alone.
+ */
+static const char root[1], headers[1], queue[1];
+static const sluice_config_node *node(const char *which) { return (const sluice_config_node *)which; }
+static uint32_t config_kind(void *context, const sluice_config_node *asked) {
   (void)context;
-  (void)node;
-  return SLUICE_CONFIG_NULL;
+  if (asked == NULL) return SLUICE_CONFIG_NULL;
+  return asked == node(queue) ? SLUICE_CONFIG_SCALAR : SLUICE_CONFIG_MAPPING;
 }
-static size_t config_count(void *context, const sluice_config_node *node) {
+static size_t config_count(void *context, const sluice_config_node *asked) {
+  return config_kind(context, asked) == SLUICE_CONFIG_MAPPING ? 1 : 0;
+}
+static const sluice_config_node *config_at(void *context, const sluice_config_node *asked, size_t index,
+                                           sluice_bytes *key) {
+  if (index >= config_count(context, asked)) return NULL;
+  const bool outer = asked == node(root);
+  if (key != NULL) *key = outer ? (sluice_bytes)SLUICE_TEXT("headers") : (sluice_bytes)SLUICE_TEXT("queue");
+  return outer ? node(headers) : node(queue);
+}
+static const sluice_config_node *config_find(void *context, const sluice_config_node *asked, sluice_bytes key) {
+  sluice_bytes only;
+  const sluice_config_node *found = config_at(context, asked, 0, &only);
+  return found != NULL && key.size == only.size && memcmp(key.data, only.data, key.size) == 0 ? found : NULL;
+}
+static bool config_text(void *context, const sluice_config_node *asked, sluice_bytes *out) {
   (void)context;
-  (void)node;
+  if (asked != node(queue)) return false;
+  *out = (sluice_bytes)SLUICE_TEXT("x-load");
+  return true;
+}
+
+static uint32_t metric_declare(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
+                               const sluice_field *labels, uint32_t label_count) {
+  (void)context, (void)kind, (void)name, (void)description, (void)labels, (void)label_count;
   return 0;
 }
-static const sluice_config_node *config_at(void *context, const sluice_config_node *node, size_t index,
-                                           sluice_bytes *key) {
-  (void)context;
-  (void)node;
-  (void)index;
-  (void)key;
-  return NULL;
+static void metric_take(void *context, uint32_t metric, double value) { (void)context, (void)metric, (void)value; }
+
+/* Nobody waits for a timer here. */
+static uint64_t timer_start(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user) {
+  (void)context, (void)delay_ns, (void)fire, (void)user;
+  return 1;
 }
-static const sluice_config_node *config_find(void *context, const sluice_config_node *node, sluice_bytes key) {
-  (void)context;
-  (void)node;
-  (void)key;
-  return NULL;
-}
+static void timer_cancel(void *context, uint64_t timer) { (void)context, (void)timer; }
 
 /* Blocks by name; a pool under test has few. */
 static struct {
@@ -100,9 +122,10 @@ static const sluice_config config_table = {
     .count = config_count,
     .at = config_at,
     .find = config_find,
+    .text = config_text,
 };
-static const sluice_metrics metrics_table = {.struct_size = sizeof metrics_table};
-static const sluice_timer timer_table = {.struct_size = sizeof timer_table};
+static const sluice_metrics metrics_table = {sizeof metrics_table, 0, metric_declare, metric_take, metric_take};
+static const sluice_timer timer_table = {sizeof timer_table, 0, timer_start, timer_cancel};
 static const sluice_offload offload_table = {.struct_size = sizeof offload_table};
 static const sluice_exchange_service exchange_table = {.struct_size = sizeof exchange_table, .header = no_header};
 static const sluice_state state_table = {sizeof state_table, 0, state_block};
@@ -125,7 +148,8 @@ static const void *service(void *context, sluice_bytes id) {
 
 static const sluice_host host = {sizeof host, SLUICE_ABI_VERSION, NULL, service};
 
-static const sluice_balancer *balancer_of(const char *library) {
+/* A table of version 2, which begins as one of version 1 does, is left in `second`, too. */
+static const sluice_balancer *balancer_of(const char *library, const sluice_balancer_2 **second) {
   void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (handle == NULL) {
     fprintf(stderr, "%s\n", dlerror());
@@ -134,6 +158,10 @@ static const sluice_balancer *balancer_of(const char *library) {
   const sluice_plugin *(*entry)(uint32_t) = (const sluice_plugin *(*)(uint32_t))dlsym(handle, "sluice_plugin_entry");
   const sluice_plugin *plugin = entry == NULL ? NULL : entry(SLUICE_ABI_VERSION);
   for (uint32_t i = 0; plugin != NULL && i < plugin->extension_count; i++) {
+    if (is(plugin->extensions[i].id, SLUICE_BALANCER_2)) {
+      *second = plugin->extensions[i].table;
+      return plugin->extensions[i].table;
+    }
     if (is(plugin->extensions[i].id, SLUICE_BALANCER)) return plugin->extensions[i].table;
   }
   return NULL;
@@ -143,7 +171,7 @@ const char *balancers_open(struct balancer_pool *pool, const char *library, uint
   memset(pool, 0, sizeof *pool);
   forget_blocks();
   balancers_now = 1000000000;
-  pool->table = balancer_of(library);
+  pool->table = balancer_of(library, &pool->second);
   if (pool->table == NULL) return "the library offers no balancer";
   pool->count = endpoints;
   pool->workers = workers;
@@ -164,6 +192,7 @@ const char *balancers_open(struct balancer_pool *pool, const char *library, uint
   }
   for (uint32_t i = 0; i < workers; i++) {
     sluice_create arguments = {.struct_size = sizeof arguments, .worker = i, .worker_count = workers};
+    if (pool->second != NULL) arguments.config = node(root);
     if (pool->table->base.create(&host, &arguments, &pool->instances[i]) != SLUICE_OK) return "create failed";
     if (pool->table->on_endpoints) pool->table->on_endpoints(pool->instances[i], pool->endpoints, endpoints);
   }

@@ -72,6 +72,13 @@ static int measure(const char *library, uint32_t endpoints, uint32_t gone) {
     pool.loads[2 * i].in_flight = 1 + i * 7919u % 9;
     const sluice_outcome outcome = {i, SLUICE_OK, 200, 1, 1000000 + i * 104729u % 9000000, 20000000};
     if (pool.table->on_result != NULL) pool.table->on_result(pool.instances[0], &outcome);
+    if (pool.second != NULL && pool.second->on_head != NULL) {
+      const uint8_t load = (uint8_t)('0' + i * 31u % 10);
+      const sluice_field field = {SLUICE_TEXT("x-load"), {&load, 1}};
+      const sluice_answer_head head = {
+          .endpoint = i, .http_status = 200, .attempt = 1, .field_count = 1, .fields = &field, .first_byte_ns = 1000};
+      pool.second->on_head(pool.instances[0], &head);
+    }
     if (i * 61 % 100 < gone) balancers_allow(&pool, i, false);
   }
   double rounds[ROUNDS];

@@ -32,9 +32,9 @@ struct QueueAware: Balancer {
     /// On the first worker; kept for its timer.
     private let housekeeping: Housekeeping?
     private let blindPicks: Counter
-    /// Of each endpoint its id, and its place in the table, -1 without one.
+    /// Of each endpoint its id, and what was read of its report last.
     private var ids: [UInt64] = []
-    private var slots: [Int32] = []
+    private var readings = Readings([])
     private var start: SearchStart
 
     init(_ context: Context) throws(PluginError) {
@@ -68,14 +68,16 @@ struct QueueAware: Balancer {
         let now = Report.time(nanoseconds: host.clock.monotonic)
         for endpoint in endpoints { table.keep(endpoint.id, now: now) }
         ids = endpoints.map(\.id)
-        slots = ids.map { Int32(table.place(of: $0, now: now) ?? -1) }
-        housekeeping?.endpointsChanged(slots.map { Int($0) })
+        let slots = ids.map { table.place(of: $0, now: now) ?? -1 }
+        readings = Readings(
+            endpoints.indices.map { Reading(slot: slots[$0], weight: endpoints[$0].weight) })
+        housekeeping?.endpointsChanged(slots)
         guard let scraper, let scrape = options.scrape else { return }
         scraper.set(
             endpoints.indices.map { index in
                 let address = String(endpoints[index].address)
                 return ScrapeTarget(
-                    id: ids[index], address: address, slot: max(Int(slots[index]), 0),
+                    id: ids[index], address: address, slot: max(slots[index], 0),
                     place: slots[index] < 0
                         ? .none("there is no room for its report; raise 'max_endpoints'")
                         : ScrapeTarget.place(of: address, port: scrape.port))
@@ -90,72 +92,82 @@ struct QueueAware: Balancer {
             candidates.milliseconds != 0
             ? candidates.milliseconds : Report.time(nanoseconds: host.clock.monotonic)
         let from = start.next(of: candidates.count)
-        let survey = survey(candidates, from: from, now: now)
-        if survey.told == 0 {
+        let found = survey(candidates, from: from, now: now)
+        guard found.known >= 0 else {
             blindPicks.add()
-            return max(survey.unknown.index, 0)
+            return max(found.silent, 0)
         }
-        let (known, unknown) = (survey.known, survey.unknown)
-        guard unknown.index >= 0 else { return known.index }
-        let best = options.headers == nil ? survey.mean : survey.best
-        let load = unknown.load + options.queueWeight * best.queue
-        let share = unknown.share * (1 - options.cacheWeight * best.cache)
+        guard found.silent >= 0 else { return found.known }
+        let best = Report(word: readings[found.known].word)
+        let (queue, cache) =
+            options.headers == nil ? mean(candidates, from: from, now: now) : (best.queue, best.cache)
+        let cost = found.silentCost + options.queueWeight * queue * readings[found.silent].perWeight
         // Of two alike the one that is to be heard of.
-        return known.load * share < load * known.share ? known.index : unknown.index
+        return found.cost * (1 - options.cacheWeight * cache) < cost ? found.known : found.silent
     }
 
-    /// What one look at a pool has found.
+    /// What one look at a pool has found: the least of those that tell their load, and of those that do not.
     private struct Survey {
-        /// The least of those that tell their load, and of those that do not.
-        var known = Lowest()
-        var unknown = Lowest()
-        /// How many tell it, and the sums of what they tell.
-        var told: Float = 0
-        var waiting: Float = 0
-        var cache: Float = 0
-        /// What `known` tells.
-        var best: (queue: Float, cache: Float) = (0, 0)
-
-        var mean: (queue: Float, cache: Float) { (waiting / told, cache / told) }
+        var known = -1
+        var cost = Float.infinity
+        var silent = -1
+        var silentCost = Float.infinity
     }
 
-    /// Looks at the eligible endpoints from a place on, going around. What it needs is at hand before it begins: the
-    /// instance's own fields would be read anew for each endpoint.
     @inline(__always)
     private func survey(_ candidates: Candidates, from: Int, now: UInt32) -> Survey {
-        let (queueWeight, cacheWeight, maxAge) = (options.queueWeight, options.cacheWeight, options.maxAge)
-        let (words, count, table) = (candidates.words, candidates.count, table)
-        let endpoints = candidates.pointer.pointee.endpoints.unsafelyUnwrapped
-        return slots.withUnsafeBufferPointer { slots in
-            var survey = Survey()
-            var looks = min(candidates.eligibleCount, Self.looksAtMost)
-            var index = from
-            for _ in 0..<count {
-                if words[index &>> 6] &>> UInt64(index & 63) & 1 != 0 {
-                    let endpoint = Endpoint(endpoints + index)
-                    let load = Float(endpoint.load.inFlight &+ 1)
-                    let weight = Float(max(endpoint.weight, 1))
-                    let slot = index < slots.count ? Int(slots[index]) : -1
-                    let report = slot >= 0 ? table.report(at: slot) : Report(word: 0)
-                    if report.isFresh(at: now, limit: maxAge) {
-                        let (queue, use) = (report.queue, report.cache)
-                        survey.told += 1
-                        survey.waiting += queue
-                        survey.cache += use
-                        if survey.known.consider(
-                            index, load + queueWeight * queue, weight * (1 - cacheWeight * use))
-                        {
-                            survey.best = (queue, use)
-                        }
-                    } else {
-                        _ = survey.unknown.consider(index, load, weight)
-                    }
-                    looks &-= 1
-                    if looks == 0 { break }
-                }
-                index = index &+ 1 < count ? index &+ 1 : 0
+        var found = Survey()
+        look(candidates, from: from, now: now) { index, reading, load, isFresh in
+            if isFresh {
+                let cost = (load + reading.waiting) * reading.scale
+                if cost < found.cost { (found.known, found.cost) = (index, cost) }
+            } else {
+                let cost = load * reading.perWeight
+                if cost < found.silentCost { (found.silent, found.silentCost) = (index, cost) }
             }
-            return survey
+        }
+        return found
+    }
+
+    /// What those that tell their load tell on average. Only asked for where some do not, and nobody is heard of by
+    /// being asked something.
+    @inline(never)
+    private func mean(_ candidates: Candidates, from: Int, now: UInt32) -> (queue: Float, cache: Float) {
+        var (told, queue, cache): (Float, Float, Float) = (0, 0, 0)
+        look(candidates, from: from, now: now) { _, reading, _, isFresh in
+            guard isFresh else { return }
+            let report = Report(word: reading.word)
+            told += 1
+            queue += report.queue
+            cache += report.cache
+        }
+        return told == 0 ? (0, 0) : (queue / told, cache / told)
+    }
+
+    /// Shows as many eligible endpoints as one pick looks at, with the load that each has from here.
+    @inline(__always)
+    private func look(
+        _ candidates: Candidates, from: Int, now: UInt32, _ show: (Int, Reading, Float, Bool) -> Void
+    ) {
+        let (words, table, readings, maxAge) = (candidates.words, table, readings.base, options.maxAge)
+        let endpoints = candidates.pointer.pointee.endpoints.unsafelyUnwrapped
+        let count = min(candidates.count, self.readings.count)
+        var looks = min(candidates.eligibleCount, Self.looksAtMost)
+        var index = from
+        for _ in 0..<count {
+            if words[index &>> 6] &>> UInt64(index & 63) & 1 != 0 {
+                let reading = readings + index
+                let slot = Int(reading.pointee.slot)
+                let word = slot >= 0 ? table.report(at: slot).word : 0
+                if word != reading.pointee.word { reading.pointee.read(word, options) }
+                // Attempts are below 2^31; from a signed number a float is made in one instruction.
+                let load = Float(Int32(truncatingIfNeeded: Endpoint(endpoints + index).load.inFlight &+ 1))
+                let isFresh = reading.pointee.scale > 0 && Report(word: word).isInTime(at: now, limit: maxAge)
+                show(index, reading.pointee, load, isFresh)
+                looks &-= 1
+                if looks == 0 { break }
+            }
+            index = index &+ 1 < count ? index &+ 1 : 0
         }
     }
 
@@ -165,23 +177,6 @@ struct QueueAware: Balancer {
         guard let format = options.headers?.ask else { return }
         try? format.withBytes { format throws(PluginError) in
             try exchange.setField(.request, Bytes("endpoint-load-metrics-format"), format)
-        }
-    }
-
-    /// The lowest load for its share so far.
-    private struct Lowest {
-        var index = -1
-        var load: Float = 0
-        var share: Float = 1
-
-        @inline(__always)
-        mutating func consider(_ index: Int, _ load: Float, _ share: Float) -> Bool {
-            // load / share < self.load / self.share, without a division.
-            guard self.index < 0 || load * self.share < self.load * share else { return false }
-            self.index = index
-            self.load = load
-            self.share = share
-            return true
         }
     }
 
@@ -210,11 +205,11 @@ struct QueueAware: Balancer {
         guard queue != nil || cache != nil else { return }
         let now = Report.time(nanoseconds: host.clock.monotonic)
         let report = Report(queue: queue, cache: cache, time: now)
-        let (id, slot) = (ids[head.endpoint], Int(slots[head.endpoint]))
+        let (id, slot) = (ids[head.endpoint], Int(readings[head.endpoint].slot))
         if slot >= 0, table.write(report, at: slot, of: id, now: now) { return }
         // The place has gone to another endpoint, or there was none.
         guard let found = table.place(of: id, now: now) else { return }
-        slots[head.endpoint] = Int32(found)
+        readings.move(head.endpoint, to: found)
         _ = table.write(report, at: found, of: id, now: now)
     }
 }

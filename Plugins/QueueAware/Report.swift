@@ -41,14 +41,20 @@ struct Report {
         return milliseconds == 0 ? 1 : milliseconds
     }
 
-    /// Whether it says anything that is not older than `limit` milliseconds at `now`. One from a moment ahead, which
-    /// another worker wrote meanwhile, is fresh.
+    /// Whether it says anything.
     @inline(__always)
-    func isFresh(at now: UInt32, limit: UInt32) -> Bool {
-        let time = UInt32(truncatingIfNeeded: word >> 32)
-        guard time != 0, word & 0xFFFF_FFFF != Self.noQueue << 12 | Self.noCache else { return false }
-        return Self.age(of: time, at: now) <= limit
+    var tells: Bool { word >> 32 != 0 && word & 0xFFFF_FFFF != Self.noQueue << 12 | Self.noCache }
+
+    /// Whether it is not older than `limit` milliseconds at `now`. One from a moment ahead, which another worker wrote
+    /// meanwhile, is not.
+    @inline(__always)
+    func isInTime(at now: UInt32, limit: UInt32) -> Bool {
+        // One comparison for both ends: a time from ahead wraps to less than `aheadAtMost` here.
+        (now &- UInt32(truncatingIfNeeded: word >> 32)) &+ Self.aheadAtMost <= limit &+ Self.aheadAtMost
     }
+
+    /// Both.
+    func isFresh(at now: UInt32, limit: UInt32) -> Bool { tells && isInTime(at: now, limit: limit) }
 
     /// Milliseconds since it was written, or since its place was taken; `UInt32.max` when nobody has.
     func age(at now: UInt32) -> UInt32 {
@@ -66,14 +72,15 @@ struct Report {
     @inline(__always)
     var queue: Float {
         let depth = word >> 12 & Self.noQueue
-        return depth == Self.noQueue ? 0 : Float(depth)
+        // From a signed number: that is one instruction.
+        return depth == Self.noQueue ? 0 : Float(Int32(truncatingIfNeeded: depth))
     }
 
     /// Share of the cache in use, 0...1; 0 when it was not said.
     @inline(__always)
     var cache: Float {
         let use = word & Self.noCache
-        return use == Self.noCache ? 0 : Float(use) * Float(1 / Self.steps)
+        return use == Self.noCache ? 0 : Float(Int32(truncatingIfNeeded: use)) * Float(1 / Self.steps)
     }
 
     /// This report, with what it does not say from `older`.

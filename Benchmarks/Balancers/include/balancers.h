@@ -13,6 +13,7 @@
 /* A pool of endpoints with their loads, and instances of one balancer over it, one a worker. */
 struct balancer_pool {
   const sluice_balancer *table;
+  const sluice_balancer_2 *second; /* NULL where the balancer reads no heads of answers */
   void **instances;
   uint32_t workers;
   uint32_t count;
