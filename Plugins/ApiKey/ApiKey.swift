@@ -99,9 +99,21 @@ struct ApiKey: Filter {
                 try exchange.removeField(.request, Bytes("authorization"))
             } else {
                 try header.withBytes { name throws(PluginError) in try exchange.removeField(.request, name) }
+                // Clients that show one in each place mean the same: neither is for the endpoint.
+                if bearer, showsKnownKey(exchange) {
+                    try exchange.removeField(.request, Bytes("authorization"))
+                }
             }
         }
         return .pass
+    }
+
+    private func showsKnownKey(_ exchange: Exchange) -> Bool {
+        guard let authorization = exchange.header("authorization")?.trimmed,
+            authorization.hasPrefixIgnoringCase("bearer ")
+        else { return false }
+        let shown = authorization.dropFirst(7).trimmed
+        return shown.count <= GivenKey.bytesAtMost && keys.owner(of: shown.withUnsafeBytes { SHA256(of: $0) }) != nil
     }
 
     private func refuse(_ exchange: Exchange, _ message: StaticString) throws(PluginError) -> PluginError {

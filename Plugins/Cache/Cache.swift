@@ -90,8 +90,14 @@ struct Cache: Filter, ~Copyable {
     private static var notCached: PluginError { PluginError(.deadlineExceeded, "the answer is not in the cache") }
 
     private mutating func isCandidate(_ request: Request, _ version: Bytes, _ exchange: Exchange) -> Bool {
-        guard options.caches(request.operation), request.message.method != "HEAD", request.message.field("range") == nil
+        guard options.caches(request.operation), request.message.method != "HEAD",
+            request.message.field("range") == nil, !dropsFields(request.message)
         else { return false }
+        // What changes something is to reach the endpoint each time (RFC 9111 §4). Of operations that are known, asking
+        // a model changes nothing.
+        if request.operation == .other, request.message.method != "GET", request.message.method != "POST" {
+            return false
+        }
         // Before routing nobody knows which version will answer: what stands there is what was asked for.
         guard version.raw.data != request.version.raw.data else {
             if !warned {
@@ -106,6 +112,23 @@ struct Cache: Filter, ~Copyable {
             return false
         }
         return request.payload.kind != .stream
+    }
+
+    /// Whether the client has had fields taken out on the way to the endpoint (RFC 9110 §7.6.1), which the key would
+    /// count though the endpoint does not see them.
+    private func dropsFields(_ message: Message) -> Bool {
+        for field in message.fields where field.name.equalsIgnoringCase("connection") {
+            var rest = field.value
+            while !rest.isEmpty {
+                let end = rest.firstIndex(of: UInt8(ascii: ",")) ?? rest.count
+                let option = rest.prefix(end).trimmed
+                rest = rest.dropFirst(end + 1)
+                if !option.isEmpty, !option.equalsIgnoringCase("close"), !option.equalsIgnoringCase("keep-alive") {
+                    return true
+                }
+            }
+        }
+        return false
     }
 
     /// What the client asks of caches; `Pragma: no-cache` is the same from before (RFC 9111 §5.4).
@@ -124,6 +147,8 @@ struct Cache: Filter, ~Copyable {
         _ status: StaticString, _ exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
         metrics.bypassed.add()
+        // Of an exchange that had the same token once and ended with an error.
+        pending.remove(exchange.suspension.token)
         try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
         return .pass
     }
@@ -220,6 +245,9 @@ struct Cache: Filter, ~Copyable {
     }
 
     mutating func onCancel(exchange: Exchange) { pending.remove(exchange.suspension.token) }
+
+    static var hearsErrors: Bool { true }
+    mutating func onError(_ error: ErrorCode, exchange: Exchange) { pending.remove(exchange.suspension.token) }
 }
 
 @c(sluice_plugin_entry) public func entry(host: UInt32) -> PluginEntry { export(host, Cache.self) }

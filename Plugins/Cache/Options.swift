@@ -22,7 +22,10 @@ struct Options {
     ]
     /// Values of these make another answer, or show that it is somebody's own. Where the gateway's filters know the
     /// tenant and endpoints never look at credentials, an operator leaves `authorization` and `cookie` out.
-    private static let varyByDefault = ["accept", "accept-encoding", "accept-language", "authorization", "cookie"]
+    private static let varyByDefault = [
+        "accept", "accept-encoding", "accept-language", "authorization", "cookie", "proxy-authorization", "x-api-key",
+        "api-key",
+    ]
 
     init(_ config: Configuration, workers: Int) throws(PluginError) {
         try config.allow(Self.keyNames)

@@ -16,7 +16,11 @@ enum Storability {
         guard let message = response.message else {
             // Made in this process, by a backend plugin or out of a batch.
             guard response.httpStatus == 0 || response.httpStatus == 200 else { return }
-            self = .fresh(age: 0, seconds: limit, stale: stale)
+            var directives = AnswerDirectives()
+            for field in response.fields where field.name.equalsIgnoringCase("cache-control") {
+                directives.read(field.value)
+            }
+            keep(directives, age: 0, limit: limit, stale: stale)
             return
         }
         // A partial answer or a redirection is no answer to the same request (RFC 9111 §3). A message without a status
@@ -24,6 +28,7 @@ enum Storability {
         guard message.status == 200 || message.status == 0 else { return }
         var directives = AnswerDirectives()
         var age: UInt64 = 0
+        var expires = false
         for field in message.fields {
             let name = field.name
             if name.equalsIgnoringCase("cache-control") {
@@ -35,10 +40,19 @@ enum Storability {
                 guard Self.covers(field.value, vary) else { return }
             } else if name.equalsIgnoringCase("content-type") {
                 guard !Self.isStream(field.value) else { return }
+            } else if name.equalsIgnoringCase("expires") {
+                expires = true
             } else if name.equalsIgnoringCase("age") {
                 age = max(age, Self.seconds(field.value))
             }
         }
+        // Clocks differ, and `max-age` goes before it (RFC 9111 §5.3): alone it says that the answer ends some time,
+        // which may be before it has come.
+        guard !expires || directives.freshness != nil else { return }
+        keep(directives, age: age, limit: limit, stale: stale)
+    }
+
+    private mutating func keep(_ directives: AnswerDirectives, age: UInt64, limit: UInt64, stale: UInt64) {
         guard !directives.forbidsStoring else { return }
         var seconds = limit
         if let freshness = directives.freshness { seconds = min(seconds, freshness > age ? freshness - age : 0) }

@@ -260,6 +260,15 @@ struct RateLimit: Filter, ~Copyable {
         if settle(spending, chunk, isWhole: false) { spendings.remove(token) }
     }
 
+    static var hearsErrors: Bool { true }
+
+    /// Nobody has answered, so nothing was used.
+    mutating func onError(_ error: ErrorCode, exchange: Exchange) {
+        guard countsTokens, let spending = spendings.find(exchange.suspension.token) else { return }
+        if spending.pointee.giveBack(limits, ledger, now: host.clock.monotonic).isUntold { untold?.add() }
+        spendings.remove(exchange.suspension.token)
+    }
+
     mutating func onCancel(exchange: Exchange) {
         if countsTokens { spendings.remove(exchange.suspension.token) }
     }

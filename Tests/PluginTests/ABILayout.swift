@@ -526,7 +526,7 @@ extension ABILayout {
                 ("on_cancel", \.on_cancel, 56),
             ])
         pin(
-            sluice_filter_2.self, "sluice_filter_2", 0x7f7de524caddf0c6, 72, 8,
+            sluice_filter_2.self, "sluice_filter_2", 0xbac7005fbab54eea, 80, 8,
             [
                 ("base", \.base, 0),
                 ("needs", \.needs, 24),
@@ -535,6 +535,7 @@ extension ABILayout {
                 ("on_chunk", \.on_chunk, 48),
                 ("on_cancel", \.on_cancel, 56),
                 ("on_failure", \.on_failure, 64),
+                ("on_error", \.on_error, 72),
             ])
         pin(
             sluice_backend.self, "sluice_backend", 0x23cac462ffbfa395, 40, 8,

@@ -98,6 +98,16 @@ import Testing
         #expect(host.failure == "an API key is needed")
     }
 
+    /// Clients that show the key in both places mean the same by it; what is no key of ours is the endpoint's.
+    @Test(arguments: [("Bearer s3cret", true), ("Bearer other!", true), ("Bearer of-the-endpoint", false)])
+    func noKeyReachesTheEndpoint(authorization: String, removed: Bool) throws {
+        let filter = try FilterUnderTest("ApiKey", host, config: ["keys": Self.keys])
+        let exchange = FakeExchange(fields: [("x-api-key", "s3cret"), ("authorization", authorization)])
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        let taken = exchange.edits.filter { $0.value == nil }.map(\.name)
+        #expect(taken == (removed ? ["x-api-key", "authorization"] : ["x-api-key"]))
+    }
+
     @Test func theHeaderIsConfigurable() throws {
         let filter = try FilterUnderTest(
             "ApiKey", host, config: ["header": "X-Acme", "bearer": false, "forward": true, "keys": Self.keys])
@@ -146,6 +156,7 @@ final class FilterUnderTest {
                 UnsafeMutablePointer<sluice_response>?
             ) -> sluice_status
         )?
+    private let onError: (@convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, sluice_status) -> Void)?
     let instance: UnsafeMutableRawPointer
 
     init(_ library: String, _ host: FakeHost, config: ConfigTree = .null, name: String = "plugin") throws {
@@ -154,9 +165,11 @@ final class FilterUnderTest {
         if let second = try? plugin.table(SLUICE_FILTER_2, as: sluice_filter_2.self) {
             table = UnsafeRawPointer(second).assumingMemoryBound(to: sluice_filter.self)
             onFailure = second.pointee.on_failure
+            onError = second.pointee.on_error
         } else {
             table = try plugin.table(SLUICE_FILTER, as: sluice_filter.self)
             onFailure = nil
+            onError = nil
         }
         let made = host.create(table.pointee.base, config: config, name: name)
         guard let instance = made.instance else {
@@ -179,6 +192,8 @@ final class FilterUnderTest {
     ) -> sluice_status? {
         onFailure?(instance, exchange.handle, exchange.request, failure, &answer)
     }
+
+    func onError(_ exchange: FakeExchange, _ error: sluice_status) { onError?(instance, exchange.handle, error) }
 
     func onResponse(_ exchange: FakeExchange, _ response: inout sluice_response) -> sluice_status {
         table.pointee.on_response(instance, exchange.handle, exchange.request, &response)

@@ -256,6 +256,17 @@ import Testing
         #expect(left(filter) == 95 - 40 - 40, "who leaves has his work done nevertheless")
     }
 
+    @Test func whatTheGatewayRefusesCostsNothing() throws {
+        let limits: ConfigTree = [["tokens": 100, "per": "hour", "reserve": 40]]
+        let filter = try filter(limits, ("headers", "always"))
+        for token in 1...5 {
+            let refused = exchange(operation: SLUICE_OPERATION_CHAT, token: UInt64(token))
+            #expect(filter.onRequest(refused) == SLUICE_OK)
+            filter.onError(refused, SLUICE_UNAVAILABLE)
+        }
+        #expect(left(filter) == 100 - 40)
+    }
+
     @Test func aStreamCostsItsEventsUntilItSaysBetter() throws {
         let filter = try filter([["tokens": 100, "per": "hour", "reserve": 4]], ("headers", "always"))
         let told = exchange(operation: SLUICE_OPERATION_CHAT, token: 1)
@@ -317,7 +328,7 @@ import Testing
             (["limits": [["requests": 1, "per": "hour"]], "headers": "yes"], "headers"),
         ] as [(ConfigTree, String)])
     func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree, path: String) throws {
-        let table = try LoadedPlugin("RateLimit").table(SLUICE_FILTER, as: sluice_filter.self)
+        let table = try LoadedPlugin("RateLimit").table(SLUICE_FILTER_2, as: sluice_filter_2.self)
         let (status, instance) = host.create(table.pointee.base, config: config)
         #expect(status == SLUICE_INVALID_ARGUMENT)
         #expect(instance == nil)

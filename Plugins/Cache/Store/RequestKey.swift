@@ -51,12 +51,20 @@ public struct RequestKey {
             writer.number(UInt64(message.pointer.pointee.transport))
             writer.bytes(message.method.raw)
             writer.bytes(message.target.raw)
+            // Endpoints get it as it came, and may serve several.
+            writer.bytes(message.authority.raw)
             field("content-type", message, to: &writer)
             field("content-encoding", message, to: &writer)
             // Says where the binary part of a body of the Open Inference Protocol begins.
             field("inference-header-content-length", message, to: &writer)
         } else {
             writer.bytes(raw.rest)
+            if raw.payload.kind == UInt32(SLUICE_PAYLOAD_RAW) || raw.operation == UInt32(SLUICE_OPERATION_OTHER) {
+                // What nobody has understood is the endpoint's to tell by the rest of the message.
+                writer.bytes(message.method.raw)
+                writer.bytes(message.path.raw)
+                writer.bytes(message.authority.raw)
+            }
         }
         for name in vary { name.withBytes { values($0, message, to: &writer) } }
         let body = match == .message ? message.body : Bytes()

@@ -54,6 +54,7 @@ struct BatchReply {
     var httpStatus: UInt32
     var rows: UInt32
     var block: TensorBlock?
+    /// What went wrong; of an answer what its `Cache-Control` says.
     var message: [UInt8]
 }
 

@@ -192,12 +192,12 @@ extension GenerationBuilder {
                 table: UnsafeRawPointer(made.table).assumingMemoryBound(to: sluice_filter.self),
                 instance: made.instance, plugin: plugin,
                 needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance),
-                onFailure: made.table.pointee.on_failure)
+                onFailure: made.table.pointee.on_failure, onError: made.table.pointee.on_error)
         }
         guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { return nil }
         return FilterLink(
             table: made.table, instance: made.instance, plugin: plugin,
-            needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance), onFailure: nil)
+            needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance))
     }
 
     private func routerChain(_ references: [Settings.PluginReference], _ worker: Int) -> RouterChain {

@@ -105,6 +105,7 @@ struct FilterLink {
                 UnsafeMutablePointer<sluice_response>?
             ) -> sluice_status
         )?
+    var onError: (@convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, sluice_status) -> Void)?
 }
 
 struct FilterChain {

@@ -85,6 +85,22 @@ extension Worker {
         }
     }
 
+    /// An error is answered, which no `on_response` shows.
+    func tellFilters(_ exchange: ExchangePointer, _ error: sluice_status) {
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        tell(exchange, tables.pointee.filters, error)
+        if let pool = exchange.pointee.pool {
+            tell(exchange, tables.pointee.models[Int(pool.pointee.model)].filters, error)
+        }
+    }
+
+    private func tell(_ exchange: ExchangePointer, _ chain: FilterChain, _ error: sluice_status) {
+        for position in 0..<chain.count {
+            let filter = chain.links + position
+            filter.pointee.onError?(filter.pointee.instance, exchange.handle, error)
+        }
+    }
+
     /// Tells metrics and observers.
     func report(_ exchange: ExchangePointer) {
         let tables = exchange.pointee.generation.unsafelyUnwrapped

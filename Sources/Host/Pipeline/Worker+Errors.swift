@@ -31,6 +31,7 @@ extension Worker {
         }
         if let action = degrade(exchange, status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
+        tellFilters(exchange, status)
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()
         error.status = status

@@ -15,7 +15,8 @@ extension EndToEnd {
                     200,
                     "{\"model_name\":\"m\",\"outputs\":[{\"name\":\"y\",\"datatype\":\"INT64\",\"shape\":"
                         + "[\(data.count)],"
-                        + "\"data\":[\(answer)]}]}", fields: ["Content-Type: application/json"])
+                        + "\"data\":[\(answer)]}]}",
+                    fields: ["Content-Type: application/json", "Cache-Control: max-age=7"])
             }
         }
 
@@ -54,6 +55,8 @@ extension EndToEnd {
                 #expect(answer["outputs"][0]["data"].integers == [index * 10])
                 #expect(answer["outputs"][0]["shape"].integers == [1])
                 #expect(answer["id"].text == "\(index)")
+                // What the endpoint says to caches is about each member.
+                #expect(response.field("cache-control") == "max-age=7")
             }
             let sizes = try backend.requests.map { try Self.rows(of: $0) }
             #expect(sizes.reduce(0, +) == 32)

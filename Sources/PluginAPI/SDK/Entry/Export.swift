@@ -65,8 +65,12 @@ public struct Offer {
 
     public static func filter<Extension: Filter & ~Copyable>(_ type: Extension.Type) -> Offer {
         FilterTable.type = type
-        if Extension.answersFailures {
-            return Offer(id: "sluice.filter/2") { keep(FilterTable.makeWithFailures()) }
+        if Extension.answersFailures || Extension.hearsErrors {
+            return Offer(id: "sluice.filter/2") {
+                keep(
+                    FilterTable.makeSecond(
+                        answersFailures: Extension.answersFailures, hearsErrors: Extension.hearsErrors))
+            }
         }
         return Offer(id: "sluice.filter/1") { keep(FilterTable.make()) }
     }

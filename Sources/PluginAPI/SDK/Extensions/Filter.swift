@@ -50,6 +50,11 @@ public protocol Filter: PluginExtension, ~Copyable {
     mutating func onFailure(
         _ failure: ErrorCode, of request: Request, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
+    /// Whether `onError` is called. False unless said.
+    static var hearsErrors: Bool { get }
+    /// The gateway, or another plugin, answers the request with an error, and no `onResponse` follows: forget what you
+    /// remember of it. Also to filters that have not seen the request. On the worker.
+    mutating func onError(_ error: ErrorCode, exchange: Exchange)
 }
 
 extension Filter where Self: ~Copyable {
@@ -63,6 +68,8 @@ extension Filter where Self: ~Copyable {
     public mutating func onFailure(
         _ failure: ErrorCode, of request: Request, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict { .pass }
+    public static var hearsErrors: Bool { false }
+    public mutating func onError(_ error: ErrorCode, exchange: Exchange) {}
 }
 
 /// The C functions of a filter's table.
@@ -104,8 +111,8 @@ enum FilterTable {
         return table
     }
 
-    /// The table of "sluice.filter/2", for types that answer failures.
-    static func makeWithFailures() -> sluice_filter_2 {
+    /// The table of "sluice.filter/2", for types that answer failures or hear of errors.
+    static func makeSecond(answersFailures: Bool, hearsErrors: Bool) -> sluice_filter_2 {
         let first = make()
         var table = sluice_filter_2()
         table.base = first.base
@@ -115,10 +122,18 @@ enum FilterTable {
         table.on_response = first.on_response
         table.on_chunk = first.on_chunk
         table.on_cancel = first.on_cancel
-        table.on_failure = { instance, exchange, request, failure, answer in
-            let box = Box.at(instance)
-            return FilterTable.onFailure(
-                box.pointee.type, box.pointee.state, box.pointee.services, exchange, request, failure, answer)
+        if answersFailures {
+            table.on_failure = { instance, exchange, request, failure, answer in
+                let box = Box.at(instance)
+                return FilterTable.onFailure(
+                    box.pointee.type, box.pointee.state, box.pointee.services, exchange, request, failure, answer)
+            }
+        }
+        if hearsErrors {
+            table.on_error = { instance, exchange, error in
+                let box = Box.at(instance)
+                FilterTable.onError(box.pointee.type, box.pointee.state, box.pointee.services, exchange, error)
+            }
         }
         return table
     }
@@ -190,5 +205,13 @@ enum FilterTable {
                 answer: MutableResponse(answer.unsafelyUnwrapped), exchange: Exchange(exchange, services)
             ).rawValue
         } catch { return error.report(services) }
+    }
+
+    static func onError<Extension: Filter & ~Copyable>(
+        _ type: Extension.Type, _ state: UnsafeMutableRawPointer, _ services: UnsafePointer<HostServices>,
+        _ exchange: OpaquePointer?, _ error: sluice_status
+    ) {
+        state.assumingMemoryBound(to: Extension.self).pointee.onError(
+            ErrorCode(status: error), exchange: Exchange(exchange, services))
     }
 }
