@@ -90,7 +90,7 @@ struct OutlierTests {
 
     @Test(
         "No more are out than may be, one of two and more may, and never all",
-        arguments: [(1, 0.5, 0), (2, 0.1, 1), (3, 1.0, 2), (10, 0.3, 3), (10, 0.0, 1)])
+        arguments: [(1, 0.5, 0), (2, 0.1, 1), (3, 1.0, 2), (10, 0.3, 3), (10, 0.0, 1), (100, 0.29, 29)])
     func cap(hosts: Int, share: Double, expected: Int) {
         var pool = Pool(hosts) { $0.maximumEjectedShare = share }
         var out = 0

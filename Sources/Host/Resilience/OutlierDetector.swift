@@ -66,7 +66,8 @@ public struct OutlierDetector: Sendable {
 
     /// How many may be out at once.
     public var cap: Int {
-        let share = Int(settings.maximumEjectedShare * Double(hosts.count))
+        // 29 percent of 100 are 28.999…, as doubles have them.
+        let share = Int(settings.maximumEjectedShare * Double(hosts.count) + 1e-9)
         return min(max(share, 1), max(hosts.count - 1, 0))
     }
 
