@@ -140,6 +140,81 @@ import Testing
         }
     }
 
+    /// A resolver that tells something to the feed while it is asked for a name, and knows those that begin with "a".
+    final class Telling: Sendable {
+        private let feed = Mutex<DiscoveryFeed?>(nil)
+        private let asked = Mutex<[String]>([])
+        private let tells: @Sendable (DiscoveryFeed, String) -> Void
+
+        init(_ tells: @escaping @Sendable (DiscoveryFeed, String) -> Void) { self.tells = tells }
+
+        var names: [String] { asked.withLock { $0 } }
+
+        func feed(_ inbox: ControlInbox) -> DiscoveryFeed {
+            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, offload: OffloadPool(), inbox: inbox) {
+                [self] host, port in
+                asked.withLock { $0.append(host) }
+                if let feed = self.feed.withLock({ $0 }) { tells(feed, host) }
+                return host.hasPrefix("a") ? SocketAddress.numeric(host: "127.0.0.1", port: port) : nil
+            }
+            self.feed.withLock { $0 = feed }
+            return feed
+        }
+
+        func end() { feed.withLock { $0 = nil } }
+    }
+
+    static func hosts(_ names: some Sequence<String>) -> [ToldEndpoint] {
+        names.map { ToldEndpoint(address: "\($0).example:80") }
+    }
+
+    @Test func aCorrectedSetDoesNotWaitForTheNamesOfTheOld() {
+        let telling = Telling { feed, host in
+            if host == "b1.example" { feed.tell(Self.hosts(["a0", "a1"])) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(["a0"] + (1...50).map { "b\($0)" }))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        let news = feed.look()
+        #expect(news.set?.members.map(\.settings.text) == ["http://a0.example:80", "http://a1.example:80"])
+        // What was found for the old set is not asked for again.
+        #expect(telling.names == ["a0.example", "b1.example", "a1.example"])
+    }
+
+    @Test func theSameSetOnceMoreChangesNothing() {
+        let hosts = ["b1", "a1", "b2"]
+        let telling = Telling { feed, host in
+            if host == "b1.example" { feed.tell(Self.hosts(hosts)) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(hosts))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        #expect(feed.look().set?.members.map(\.settings.text) == ["http://a1.example:80"])
+    }
+
+    /// Each look-up takes longer than the source needs to say something else.
+    @Test func aSourceThatNeverSaysTheSameTwiceIsHeard() {
+        let turn = Mutex(0)
+        let looked = DispatchSemaphore(value: 0)
+        let telling = Telling { feed, _ in
+            let turn = turn.withLock { turn in
+                turn += 1
+                return turn
+            }
+            // By then a set must have come.
+            if turn == 50 { looked.wait() }
+            if turn < 50 { feed.tell(Self.hosts(["b1", "b2", "b3", "a\(turn % 2)"])) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(["b1", "b2", "b3", "a2"]))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        #expect(feed.look().set?.members.isEmpty == false)
+        looked.signal()
+    }
+
     // MARK: What is noted of it
 
     /// What is in the way after a look at what a source said.
