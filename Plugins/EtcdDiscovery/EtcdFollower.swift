@@ -123,9 +123,11 @@ final class EtcdFollower: @unchecked Sendable {
 
     /// What is known, also when it is as before: that says that it still holds.
     private func tell() {
-        sink.set(
-            set.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone) })
-        if !set.complaint.isEmpty { sink.failed(set.complaint) }
+        let endpoints = set.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone) }
+        let complaint = set.complaint
+        // A set ends a complaint: its own follows at once, or whoever looks in between sees a source that is well.
+        sink.set(endpoints)
+        if !complaint.isEmpty { sink.failed(complaint) }
     }
 
     /// Whether there was any.
