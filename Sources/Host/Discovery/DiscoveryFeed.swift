@@ -23,10 +23,12 @@ final class DiscoveryFeed: @unchecked Sendable {
 
     typealias Resolver = @Sendable (_ host: String, _ port: UInt16) -> SocketAddress?
 
+    static let systemResolver: Resolver = { SocketAddress.resolve(host: $0, port: $1) }
+
     private let scheme: Settings.EndpointSettings.Scheme
     private let whenEmpty: Settings.Discovery.WhenEmpty
     private let resolver: Resolver
-    private let offload: OffloadPool
+    private let resolvers: OffloadPool
     private let inbox: ControlInbox
     private var mutex = pthread_mutex_t()
     private var condition = pthread_cond_t()
@@ -47,13 +49,13 @@ final class DiscoveryFeed: @unchecked Sendable {
     private let sink2Place = UnsafeMutablePointer<sluice_endpoint_sink_2>.allocate(capacity: 1)
 
     init(
-        scheme: Settings.EndpointSettings.Scheme, whenEmpty: Settings.Discovery.WhenEmpty, offload: OffloadPool,
-        inbox: ControlInbox, resolver: @escaping Resolver = { SocketAddress.resolve(host: $0, port: $1) }
+        scheme: Settings.EndpointSettings.Scheme, whenEmpty: Settings.Discovery.WhenEmpty, resolvers: OffloadPool,
+        inbox: ControlInbox, resolver: @escaping Resolver
     ) {
         self.scheme = scheme
         self.whenEmpty = whenEmpty
         self.resolver = resolver
-        self.offload = offload
+        self.resolvers = resolvers
         self.inbox = inbox
         pthread_mutex_init(&mutex, nil)
         pthread_cond_init(&condition, nil)
@@ -131,7 +133,7 @@ final class DiscoveryFeed: @unchecked Sendable {
         }
         if begins, !resolveSoon() {
             locked { resolving = false }
-            fail("the gateway has too much blocking work queued to resolve the names of endpoints")
+            fail("too many pools wait for the names of their endpoints to be resolved")
         }
         if announces { inbox.send(.discovered) }
     }
@@ -175,7 +177,7 @@ final class DiscoveryFeed: @unchecked Sendable {
     /// Names are resolved on a thread that may block, and not by who tells them: that may be anybody.
     private func resolveSoon() -> Bool {
         let job = Unmanaged.passRetained(self)
-        let isQueued = offload.run(
+        let isQueued = resolvers.run(
             { Unmanaged<DiscoveryFeed>.fromOpaque($0.unsafelyUnwrapped).takeRetainedValue().resolve() },
             job.toOpaque())
         if !isQueued { job.release() }

@@ -31,7 +31,7 @@ import Testing
 
     func feed(_ whenEmpty: Settings.Discovery.WhenEmpty = .keepLast) -> DiscoveryFeed {
         let names = names
-        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, offload: OffloadPool(), inbox: inbox) {
+        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, resolvers: OffloadPool(), inbox: inbox) {
             names.resolve($0, $1)
         }
     }
@@ -113,6 +113,37 @@ import Testing
         #expect(closing.asked.withLock { $0 } == 1)
     }
 
+    /// Whatever the resolver does, work of plugins goes on: a token is verified by it.
+    @Test func aResolverThatDoesNotAnswerHoldsNoPluginUp() throws {
+        let release = DispatchSemaphore(value: 0)
+        let begun = DispatchSemaphore(value: 0)
+        let environment = HostEnvironment(
+            registry: try #require(MetricRegistry(workerCount: 1)), state: StateRegistry(), inbox: inbox)
+        let reference = Settings.PluginReference(name: "p", position: Position(file: "f", line: 1, column: 1))
+        let settings = Settings.Discovery(plugin: reference, config: .scalar("", quoted: false, reference.position))
+        let feeds = (0..<8).map { index in
+            let feed = environment.feed(settings) { _, _ in
+                begun.signal()
+                release.wait()
+                return nil
+            }
+            feed.tell(Self.hosts(["b\(index)"]))
+            return feed
+        }
+        // As many as plugins have threads are stuck.
+        for _ in 0..<2 { begun.wait() }
+        let done = Done()
+        let isQueued = environment.offload.run(
+            { Unmanaged<Done>.fromOpaque($0.unsafelyUnwrapped).takeUnretainedValue().signal.signal() },
+            Unmanaged.passUnretained(done).toOpaque())
+        #expect(isQueued)
+        #expect(done.signal.wait(timeout: .now() + 60) == .success)
+        for _ in feeds { release.signal() }
+        for feed in feeds { feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000) }
+    }
+
+    final class Done: Sendable { let signal = DispatchSemaphore(value: 0) }
+
     /// The feed until the first question.
     final class Closing: Sendable {
         let feed = Mutex<DiscoveryFeed?>(nil)
@@ -127,7 +158,7 @@ import Testing
     }
 
     static func closedByItsResolver(_ closing: Closing, _ end: OnEnd, _ inbox: ControlInbox) -> DiscoveryFeed {
-        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, offload: OffloadPool(), inbox: inbox) { _, _ in
+        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) { _, _ in
             withExtendedLifetime(end) {
                 closing.asked.withLock { $0 += 1 }
                 let feed = closing.feed.withLock { feed in
@@ -151,7 +182,7 @@ import Testing
         var names: [String] { asked.withLock { $0 } }
 
         func feed(_ inbox: ControlInbox) -> DiscoveryFeed {
-            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, offload: OffloadPool(), inbox: inbox) {
+            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) {
                 [self] host, port in
                 asked.withLock { $0.append(host) }
                 if let feed = self.feed.withLock({ $0 }) { tells(feed, host) }
