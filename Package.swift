@@ -198,7 +198,9 @@ let package = Package(
             name: "resilience-simulator", dependencies: ["ResilienceSimulation"], path: "Tests/ResilienceSimulator"),
         .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "ResilienceSimulation"]),
         .testTarget(name: "RulesTests", dependencies: ["Rules", "SluiceABI"]),
-        .testTarget(name: "HostTests", dependencies: ["Host", "HTTP1", "ELF", "SluiceABI", "CLinux"]),
+        .testTarget(
+            name: "HostTests",
+            dependencies: ["Host", "HTTP1", "ELF", "Configuration", "Resilience", "SluiceABI", "CLinux"]),
         .testTarget(
             name: "PluginTests",
             dependencies: [

@@ -197,14 +197,16 @@ struct DNSClient {
 
     private func wait(_ socket: Int32, _ events: Int32, _ deadline: UInt64) throws(Failure) {
         let now = StopSignal.now
-        let left = now >= deadline ? 0 : Int((deadline - now + 999_999) / 1_000_000)
-        switch signal.wait(for: socket, events: events, milliseconds: left) {
-        case .ready: return
-        case .timedOut:
-            counters.timeouts.add()
-            throw .text("did not answer within \(settings.timeoutMs) ms")
-        case .stopped: throw .stopped
+        // Also where there is something to read: it may be junk without an end.
+        if now < deadline {
+            switch signal.wait(for: socket, events: events, milliseconds: Int((deadline - now + 999_999) / 1_000_000)) {
+            case .ready: return
+            case .timedOut: break
+            case .stopped: throw .stopped
+            }
         }
+        counters.timeouts.add()
+        throw .text("did not answer within \(settings.timeoutMs) ms")
     }
 
     private static func reason() -> String { String(cString: strerror(errno)) }

@@ -160,18 +160,23 @@ final class NameFollower: @unchecked Sendable {
         let isPartial = !found.trouble.isEmpty
         // An empty set is told once: what follows says why, and is not to alternate with it in the log. And not at all
         // while something could not be asked: that nobody knows an endpoint does not say that there is none.
-        if !found.endpoints.isEmpty || !isPartial && !toldNothing {
-            sink.set(found.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight) })
-            toldNothing = found.endpoints.isEmpty
-        }
+        let tellsSet = !found.endpoints.isEmpty || !isPartial && !toldNothing
+        let endpoints = found.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight) }
+        var complaint: String?
         if isPartial {
-            sink.failed("some of it is as it was: \(found.trouble)")
-            return schedule.failed(random: .random(in: 0...1))
+            complaint = "some of it is as it was: \(found.trouble)"
+        } else if found.endpoints.isEmpty {
+            // The set says as much, but not why.
+            complaint = found.exists ? "`\(name)` has no such records" : "`\(name)` does not exist (NXDOMAIN)"
         }
-        // The set says as much, but not why.
-        if found.endpoints.isEmpty {
-            sink.failed(found.exists ? "`\(name)` has no such records" : "`\(name)` does not exist (NXDOMAIN)")
+        // A set ends a complaint: what is wrong with it follows at once, and not when it has been put into words, or
+        // whoever looks in between sees a source that is well.
+        if tellsSet {
+            sink.set(endpoints)
+            toldNothing = endpoints.isEmpty
         }
+        if let complaint { sink.failed(complaint) }
+        if isPartial { return schedule.failed(random: .random(in: 0...1)) }
         return schedule.succeeded(ttl: found.ttl)
     }
 }

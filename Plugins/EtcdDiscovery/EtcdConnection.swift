@@ -25,7 +25,7 @@ struct EtcdConnection: ~Copyable {
 
     /// - Parameter deadline: of the monotonic clock, in nanoseconds.
     init(
-        _ member: EtcdMember, _ places: [SocketPlace], _ tls: EtcdTLS?, _ signal: StopSignal, deadline: UInt64
+        _ member: EtcdMember, _ places: [ResolvedAddress], _ tls: EtcdTLS?, _ signal: StopSignal, deadline: UInt64
     ) throws(EtcdTrouble) {
         self.signal = signal
         guard !places.isEmpty else { throw .text("its name is not known") }
@@ -61,12 +61,12 @@ struct EtcdConnection: ~Copyable {
     }
 
     private static func connected(
-        to place: SocketPlace, _ signal: StopSignal, _ deadline: UInt64
+        to place: ResolvedAddress, _ signal: StopSignal, _ deadline: UInt64
     ) throws(EtcdTrouble) -> Int32 {
         let kind = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
         let socket = Glibc.socket(place.family, Int32(kind), 0)
         guard socket >= 0 else { throw .text("no socket: \(reason(errno))") }
-        if place.connect(socket) { return socket }
+        if place.withPointer({ connect(socket, $0, $1) }) == 0 { return socket }
         var status = errno
         if status == EINPROGRESS {
             let outcome = signal.wait(for: socket, events: POLLOUT, milliseconds: left(deadline))

@@ -31,7 +31,6 @@ struct EtcdCounters: Sendable {
 final class EtcdFollower: @unchecked Sendable {
     private let settings: EtcdSettings
     private let counters: EtcdCounters
-    private let offload: Offload
     private let log: Log
     private let sink: EndpointSink
     private var turns: EtcdTurns
@@ -39,13 +38,13 @@ final class EtcdFollower: @unchecked Sendable {
     private var token = ""
     /// The member that is asked, and its addresses.
     private var member: EtcdMember
-    private var places: [SocketPlace] = []
+    private var places: [ResolvedAddress] = []
+    private let names = NameLookups()
     private var signal = StopSignal(descriptor: -1)
 
     init(_ settings: EtcdSettings, _ counters: EtcdCounters, _ host: Host, _ sink: EndpointSink) {
         self.settings = settings
         self.counters = counters
-        offload = host.offload
         log = host.log
         self.sink = sink
         turns = EtcdTurns(
@@ -80,7 +79,7 @@ final class EtcdFollower: @unchecked Sendable {
     /// Reads and watches with one member, until that fails.
     private func follow() throws(EtcdTrouble) -> Never {
         member = settings.members[turns.index]
-        places = AddressLookup.places(of: member, offload, signal, milliseconds: settings.timeoutMs)
+        places = names.wait(for: member.host, port: member.port, signal, milliseconds: settings.timeoutMs)
         if signal.wait(milliseconds: 0) == .stopped { throw .stopped }
         // Another member may not know it: simple tokens are of one cluster, but that may have been made anew.
         token = ""
@@ -123,9 +122,11 @@ final class EtcdFollower: @unchecked Sendable {
 
     /// What is known, also when it is as before: that says that it still holds.
     private func tell() {
-        sink.set(
-            set.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone) })
-        if !set.complaint.isEmpty { sink.failed(set.complaint) }
+        let endpoints = set.endpoints.map { DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone) }
+        let complaint = set.complaint
+        // A set ends a complaint: its own follows at once, or whoever looks in between sees a source that is well.
+        sink.set(endpoints)
+        if !complaint.isEmpty { sink.failed(complaint) }
     }
 
     /// Whether there was any.

@@ -7,20 +7,26 @@ import SluicePlugin
 /// Finagle's (com.twitter.finagle.loadbalancer.PeakEwma). In the host's memory, so that all workers see what one has
 /// learned, and a reload forgets nothing.
 ///
-/// A cost is one word: the natural logarithm of nanoseconds as a binary32 in the upper half, milliseconds (of 2^20 ns)
-/// of the monotonic clock in the lower one; 0 when nothing was seen. So a reader never meets the halves of two costs.
+/// A cost is one word: the natural logarithm of nanoseconds as a binary32 in the upper half, 0 when nothing was seen;
+/// milliseconds (of 2^20 ns) of the monotonic clock in the lower one. So a reader never meets the halves of two costs.
 /// Of logarithms, since then a pick needs no exponential: the cost falls by 1 in each time of decay.
+///
+/// A slot whose cost nobody has touched for `abandonedAfter` goes to whoever finds no free one. A book that still holds
+/// it finds another key there, knows nothing of its endpoint, and takes a slot anew with the next sample.
 struct LatencyBook: ~Copyable {
-    /// A key and a cost each. 16,384 addresses are as many as a gateway keeps in its life; the rest leaves the table
-    /// half empty. A block of the host's has room for 131,072 words.
+    /// A key and a cost each, for endpoints of all pools: half of them would be as many as a gateway keeps at one time.
+    /// A block of the host's has room for 131,072 words.
     private static var slots: Int { 32_768 }
     /// Slots that are tried for a key. In a table half full fewer than one key in 10^9 finds none.
     private static var triesAtMost: Int { 64 }
+    /// In ticks of 2^20 ns, an hour: six times the longest decay, after which a cost says nothing any more.
+    private static var abandonedAfter: UInt32 { 3_433_228 }
 
     private let shared: SharedCounters
     /// 1 over the nanoseconds of decay.
     private let perDecay: Double
-    /// Of each endpoint: its word in the shared memory, or -1 for one of `own`.
+    /// Of each endpoint: its key, and its word in the shared memory behind the one of the key, or -1 for one of `own`.
+    private let keys: UnsafeMutablePointer<UInt64>
     private let words: UnsafeMutablePointer<Int32>
     private let own: UnsafeMutablePointer<UInt64>
     let count: Int
@@ -33,71 +39,116 @@ struct LatencyBook: ~Copyable {
     /// - Parameters:
     ///   - purpose: tells apart costs of one endpoint for different models.
     ///   - decay: nanoseconds after which a cost has fallen to 1/e of what it was.
-    init(_ pool: borrowing EndpointTable, of purpose: UInt64, in shared: SharedCounters, decay: Double) {
+    ///   - now: of the monotonic clock, in nanoseconds.
+    init(_ pool: borrowing EndpointTable, of purpose: UInt64, in shared: SharedCounters, decay: Double, now: UInt64) {
         self.shared = shared
         perDecay = 1 / decay
         count = pool.count
+        keys = .allocate(capacity: max(count, 1))
         words = .allocate(capacity: max(count, 1))
         own = .allocate(capacity: max(count, 1))
         own.initialize(repeating: 0, count: max(count, 1))
         for index in 0..<count {
             // 0 is a slot that is free.
             let key = XXHash64.hash(pool.identities[index], seed: purpose) | 1
-            (words + index).initialize(to: Self.claim(key, shared))
+            (keys + index).initialize(to: key)
+            (words + index).initialize(to: Self.claim(key, shared, now))
         }
     }
 
     deinit {
+        keys.deallocate()
         words.deallocate()
         own.deallocate()
     }
 
-    private static func claim(_ key: UInt64, _ shared: SharedCounters) -> Int32 {
+    /// The word of a key's cost: where it is, else a slot that was never taken, else one that is abandoned.
+    private static func claim(_ key: UInt64, _ shared: SharedCounters, _ now: UInt64) -> Int32 {
         var slot = Int(key >> 32) & (slots - 1)
+        var abandoned: (slot: Int, key: UInt64)?
         for _ in 0..<triesAtMost {
-            let found = shared.exchange(slot * 2, expected: 0, desired: key)
-            if found == 0 || found == key { return Int32(slot * 2 + 1) }
+            let found = shared.load(slot * 2)
+            if found == key { return Int32(slot * 2 + 1) }
+            if found == 0 {
+                if take(slot, of: 0, for: key, shared, now) { return Int32(slot * 2 + 1) }
+            } else if abandoned == nil, isAbandoned(shared.load(slot * 2 + 1), now) {
+                abandoned = (slot, found)
+            }
             slot = (slot + 1) & (slots - 1)
         }
-        return -1
+        guard let abandoned, take(abandoned.slot, of: abandoned.key, for: key, shared, now) else { return -1 }
+        return Int32(abandoned.slot * 2 + 1)
     }
 
+    /// False when another worker was faster, with another key; or has just heard of the endpoint whose slot it was.
+    private static func take(
+        _ slot: Int, of old: UInt64, for key: UInt64, _ shared: SharedCounters, _ now: UInt64
+    ) -> Bool {
+        // A young cost of nothing first: who reads the new key must find neither the old cost nor an abandoned slot.
+        let cost = shared.load(slot * 2 + 1)
+        if old != 0 {
+            guard isAbandoned(cost, now), shared.exchange(slot * 2 + 1, expected: cost, desired: ticks(now)) == cost
+            else { return false }
+        } else if cost == 0 {
+            _ = shared.exchange(slot * 2 + 1, expected: 0, desired: ticks(now))
+        }
+        let met = shared.exchange(slot * 2, expected: old, desired: key)
+        return met == old || met == key
+    }
+
+    private static func isAbandoned(_ word: UInt64, _ now: UInt64) -> Bool {
+        let age = UInt32(truncatingIfNeeded: now >> 20) &- UInt32(truncatingIfNeeded: word)
+        // Another worker's clock may be a moment ahead.
+        return age > abandonedAfter && age <= UInt32.max - 1_000
+    }
+
+    /// The lower half of a word.
+    private static func ticks(_ now: UInt64) -> UInt64 { now >> 20 & 0xFFFF_FFFF }
+
+    /// The word of its cost, which may be that of nothing.
     private func word(_ index: Int) -> UInt64 {
         let place = Int(words[index])
-        return place >= 0 ? shared.load(place) : own[index]
+        guard place >= 0 else { return own[index] }
+        return shared.load(place - 1) == keys[index] ? shared.load(place) : 0
     }
+
+    private static func isNothing(_ word: UInt64) -> Bool { word >> 32 == 0 }
 
     /// The logarithm of the cost of endpoint `index` at the time `now`; nil when nothing was seen. It falls while
     /// nothing is heard, so that an endpoint that was slow is tried again.
     func logarithm(_ index: Int, now: UInt64) -> Double? {
         let word = word(index)
-        if word == 0 { return nil }
+        if Self.isNothing(word) { return nil }
         return Self.logarithm(word) - Self.age(word, now) * perDecay
     }
 
     /// Nanoseconds, as they were at the last sample; 0 when nothing was seen.
     func last(_ index: Int) -> Double {
         let word = word(index)
-        return word == 0 ? 0 : exp(Self.logarithm(word))
+        return Self.isNothing(word) ? 0 : exp(Self.logarithm(word))
     }
 
     /// Adds a sample: nanoseconds, above 0. A greater one than the average takes its place, a smaller one weighs as
     /// much as time has passed since the last.
     func add(_ sample: Double, to index: Int, now: UInt64) {
+        if words[index] >= 0, shared.load(Int(words[index]) - 1) != keys[index] {
+            // It was not heard of for so long that its slot has gone to another.
+            words[index] = Self.claim(keys[index], shared, now)
+        }
         let place = Int(words[index])
         // Who loses against other workers this often may lose its sample.
         for _ in 0..<4 {
             let old = word(index)
             var cost = sample
-            if old != 0 {
+            if !Self.isNothing(old) {
                 let before = exp(Self.logarithm(old))
                 if sample < before {
                     let kept = exp(-Self.age(old, now) * perDecay)
                     cost = before * kept + sample * (1 - kept)
                 }
             }
-            // Above 1, or its logarithm would be 0, and the word might read as nothing seen.
-            let bits = UInt64(Float(log(max(cost, 2))).bitPattern) << 32 | now >> 20 & 0xFFFF_FFFF
+            // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
+            let bits = UInt64(Float(log(max(cost, 2))).bitPattern) << 32 | Self.ticks(now)
             guard place >= 0 else {
                 own[index] = bits
                 return

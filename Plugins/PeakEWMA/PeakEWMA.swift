@@ -49,13 +49,13 @@ struct PeakEWMA: Balancer, ~Copyable {
         numbers = SplitMix64(seed: context.seed)
         pool = EndpointTable()
         pairs = PairDraw(EndpointTable())
-        book = LatencyBook(EndpointTable(), of: purpose, in: costs, decay: decay)
+        book = LatencyBook(EndpointTable(), of: purpose, in: costs, decay: decay, now: clock.monotonic)
     }
 
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
         pool = EndpointTable(endpoints)
         pairs = PairDraw(pool)
-        book = LatencyBook(pool, of: purpose, in: costs, decay: decay)
+        book = LatencyBook(pool, of: purpose, in: costs, decay: decay, now: clock.monotonic)
     }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {

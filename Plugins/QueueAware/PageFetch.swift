@@ -21,7 +21,7 @@ struct PageFetch {
     /// A page is rarely less; more is doubled until it fits.
     private static let firstBytes = 65_536
 
-    init(_ target: ScrapeTarget, to address: SocketPlace, path: String, maxBytes: Int) {
+    init(_ target: ScrapeTarget, to address: ResolvedAddress, path: String, maxBytes: Int) {
         // HTTP/1.0: the end of the connection ends the answer, and no chunk stands in it.
         request = Array(
             "GET \(path) HTTP/1.0\r\nHost: \(target.authority)\r\nAccept: text/plain\r\nConnection: close\r\n\r\n".utf8)
@@ -103,44 +103,6 @@ struct PageFetch {
             } else if errno != EINTR {
                 return fail("cannot read: \(Self.lastError)")
             }
-        }
-    }
-}
-
-/// A socket's address, resolved.
-struct SocketPlace: Sendable {
-    let family: Int32
-    private let bytes: [UInt8]
-
-    /// Nil when the path is too long, or the name has no address. May block for as long as the resolver does.
-    init?(_ place: ScrapeTarget.Place) {
-        switch place {
-        case .none: return nil
-        case .unix(let path):
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            let room = MemoryLayout.size(ofValue: address.sun_path)
-            guard path.utf8.count < room else { return nil }
-            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
-            family = AF_UNIX
-            bytes = withUnsafeBytes(of: &address) { Array($0) }
-        case .tcp(let host, let port):
-            var hints = addrinfo()
-            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-            var list: UnsafeMutablePointer<addrinfo>?
-            guard getaddrinfo(host, "\(port)", &hints, &list) == 0, let first = list else { return nil }
-            defer { freeaddrinfo(list) }
-            family = first.pointee.ai_family
-            bytes = Array(UnsafeRawBufferPointer(start: first.pointee.ai_addr, count: Int(first.pointee.ai_addrlen)))
-        }
-    }
-
-    func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-        var storage = sockaddr_storage()
-        return withUnsafeMutableBytes(of: &storage) { memory in
-            memory.copyBytes(from: bytes)
-            let start = memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self)
-            return body(start, socklen_t(bytes.count))
         }
     }
 }

@@ -19,8 +19,7 @@ final class Scraper: OffloadTarget, @unchecked Sendable {
     private let isRunning = Atomic<Bool>(false)
     /// Milliseconds of the host's clock when the round began: what a page says is at least as new.
     private let startedAt = Atomic<UInt32>(0)
-    /// Names that were resolved. Of the round's thread alone: there is one round at a time.
-    private var resolved: [String: SocketPlace] = [:]
+    private let names = NameLookups()
 
     /// Since the worker last looked.
     let pages = Atomic<Int>(0)
@@ -93,21 +92,19 @@ final class Scraper: OffloadTarget, @unchecked Sendable {
         return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
     }
 
-    private func address(of target: ScrapeTarget) -> SocketPlace? {
-        if case .none(let why) = target.place {
-            note(target, why)
-            return nil
-        }
-        let key = target.authority + target.address
-        if let known = resolved[key] { return known }
-        guard let found = SocketPlace(target.place) else {
+    /// Nil: there is none, or it is not known yet. No round waits for a resolver: it runs on a thread that others need.
+    private func address(of target: ScrapeTarget) -> ResolvedAddress? {
+        switch target.place {
+        case .none(let why): note(target, why)
+        case .unix(let path):
+            if let address = ResolvedAddress(unixPath: path) { return address }
+            note(target, "its path is too long")
+        case .tcp(let host, let port):
+            guard let found = names.addresses(of: host, port: port) else { return nil }
+            if let address = found.first { return address }
             note(target, "its name has no address")
-            return nil
         }
-        // Of a fleet whose members come and go the names of those that are gone are forgotten.
-        if resolved.count >= 4_096 { resolved = [:] }
-        resolved[key] = found
-        return found
+        return nil
     }
 
     private func settle(_ target: ScrapeTarget, _ fetch: PageFetch) {
@@ -127,7 +124,7 @@ final class Scraper: OffloadTarget, @unchecked Sendable {
             pages.wrappingAdd(1, ordering: .relaxed)
         case .failed(let why):
             // It may have moved.
-            resolved[target.authority + target.address] = nil
+            if case .tcp(let host, let port) = target.place { names.forget(host, port: port) }
             note(target, why)
         case .connecting, .reading: note(target, "nothing came")
         }

@@ -250,6 +250,23 @@ import Testing
         #expect(balancer.pick() == 0)
     }
 
+    /// A resolver may take half a minute, and the round's thread is one of two that all plugins share.
+    @Test func noRoundWaitsForAName() throws {
+        let pool = WatchedPool(["http://nobody.invalid:1"], inFlight: [0])
+        let balancer = try Watcher(host, ["scrape": ["interval_ms": 50]], pool)
+        var rounds = 0
+        let end = ContinuousClock.now + .seconds(60)
+        while host.metric("page_failures_total")?.value != 1, ContinuousClock.now < end {
+            host.advance(by: 50_000_000)
+            host.runOffloaded()
+            rounds += 1
+        }
+        // The first round has only asked, and its end is seen in the second: then nothing has failed yet.
+        #expect(rounds > 2)
+        #expect(host.log.map(\.text) == ["metrics of http://nobody.invalid:1: its name has no address"])
+        #expect(balancer.pick() == 0)
+    }
+
     private static let wrong: [(config: ConfigTree, path: String)] = [
         ([:], ""), (["preset": "vlm", "headers": [:]], "preset"), (["header": [:]], "header"),
         (["headers": ["orca": false]], "headers"), (["headers": ["ask": "binary"]], "headers.ask"),

@@ -53,7 +53,7 @@ public final class Simulation {
             let latency = random.of(millisecond...4 * millisecond)
             endpoints.append(EndpointModel(latency: latency, health: scenario.health))
         }
-        _ = detector.setHosts(endpoints.indices.map { (UInt64($0), OutlierTotals()) })
+        _ = detector.setHosts(endpoints.indices.map { (UInt64($0), OutlierTotals(), 0) })
     }
 
     deinit {

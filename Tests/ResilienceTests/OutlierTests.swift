@@ -17,7 +17,7 @@ struct OutlierTests {
             change(&settings)
             detector = OutlierDetector(settings)
             totals = Array(repeating: (0, 0, 0), count: count)
-            _ = detector.setHosts((0..<count).map { (UInt64($0), OutlierTotals()) })
+            _ = detector.setHosts((0..<count).map { (UInt64($0), OutlierTotals(), 0) })
         }
 
         mutating func add(_ host: Int, successes: UInt32, failures: UInt32 = 0, latency: UInt64 = millisecond) {
@@ -90,7 +90,7 @@ struct OutlierTests {
 
     @Test(
         "No more are out than may be, one of two and more may, and never all",
-        arguments: [(1, 0.5, 0), (2, 0.1, 1), (3, 1.0, 2), (10, 0.3, 3), (10, 0.0, 1)])
+        arguments: [(1, 0.5, 0), (2, 0.1, 1), (3, 1.0, 2), (10, 0.3, 3), (10, 0.0, 1), (100, 0.29, 29)])
     func cap(hosts: Int, share: Double, expected: Int) {
         var pool = Pool(hosts) { $0.maximumEjectedShare = share }
         var out = 0
@@ -105,10 +105,38 @@ struct OutlierTests {
         for host in [7, 8, 9] {
             #expect(pool.detector.failedInARow(host, now: pool.now + UInt64(host), random: 0) != nil)
         }
-        let changes = pool.detector.setHosts([9, 8, 7, 1].map { (UInt64($0), OutlierTotals()) })
+        let changes = pool.detector.setHosts([9, 8, 7, 1].map { (UInt64($0), OutlierTotals(), 0) })
         #expect(changes == [.returned(host: 2), .returned(host: 1)])
         #expect(pool.detector.hosts.map(\.isEjected) == [true, false, false, false])
         #expect(pool.detector.hosts.map(\.ejections) == [1, 1, 1, 0])
+    }
+
+    @Test("Who leaves while it is ejected and comes back is still out, and counts among those that are")
+    func comingBack() {
+        var pool = Pool(10) { $0.maximumEjectedShare = 0.25 }
+        let list = (0..<10).map { (id: UInt64($0), totals: OutlierTotals(), ejectedUntil: UInt64(0)) }
+        let until = pool.now + 30 * second
+        #expect(
+            pool.detector.failedInARow(3, now: pool.now, random: 0)
+                == .ejected(host: 3, .consecutiveFailures, until: until))
+        #expect(pool.detector.setHosts(list.filter { $0.id != 3 }).isEmpty)
+        #expect(pool.detector.ejected == 0)
+        var again = list
+        again[3].ejectedUntil = until
+        #expect(pool.detector.setHosts(again).isEmpty)
+        #expect(pool.detector.ejected == 1)
+        #expect(pool.detector.failedInARow(5, now: pool.now, random: 0) != nil)
+        #expect(pool.detector.failedInARow(6, now: pool.now, random: 0) == nil)
+        #expect(pool.detector.giveBack(now: until).contains(.returned(host: 3)))
+        // Its next ejection is the second.
+        #expect(
+            pool.detector.failedInARow(3, now: until, random: 0)
+                == .ejected(host: 3, .consecutiveFailures, until: until + 60 * second))
+        // Others were ejected meanwhile: whose time is over first returns at once.
+        #expect(pool.detector.setHosts(list.filter { $0.id != 3 }).isEmpty)
+        for host in [0, 1] { #expect(pool.detector.failedInARow(host, now: until, random: 0) != nil) }
+        again[3].ejectedUntil = until + second
+        #expect(pool.detector.setHosts(again) == [.returned(host: 3)])
     }
 
     @Test("Who fails far more often than the others is ejected", arguments: [5, 6, 20])

@@ -15,7 +15,8 @@ struct DiscoveryControl {
             link.start()
         }
         let begun = clinux_monotonic_ns()
-        for link in generation.discoveries where workshop.discoveries.state(of: link.key).set == nil {
+        for link in generation.discoveries
+        where !workshop.discoveries.state(of: link.key).isKnown(of: link.settings.scheme) {
             link.feed.waitForNews(until: begun + UInt64(link.settings.firstSetMs) * 1_000_000)
         }
         look(generation, isPublished: false)

@@ -23,10 +23,12 @@ final class DiscoveryFeed: @unchecked Sendable {
 
     typealias Resolver = @Sendable (_ host: String, _ port: UInt16) -> SocketAddress?
 
+    static let systemResolver: Resolver = { SocketAddress.resolve(host: $0, port: $1) }
+
     private let scheme: Settings.EndpointSettings.Scheme
     private let whenEmpty: Settings.Discovery.WhenEmpty
     private let resolver: Resolver
-    private let offload: OffloadPool
+    private let resolvers: OffloadPool
     private let inbox: ControlInbox
     private var mutex = pthread_mutex_t()
     private var condition = pthread_cond_t()
@@ -47,13 +49,13 @@ final class DiscoveryFeed: @unchecked Sendable {
     private let sink2Place = UnsafeMutablePointer<sluice_endpoint_sink_2>.allocate(capacity: 1)
 
     init(
-        scheme: Settings.EndpointSettings.Scheme, whenEmpty: Settings.Discovery.WhenEmpty, offload: OffloadPool,
-        inbox: ControlInbox, resolver: @escaping Resolver = { SocketAddress.resolve(host: $0, port: $1) }
+        scheme: Settings.EndpointSettings.Scheme, whenEmpty: Settings.Discovery.WhenEmpty, resolvers: OffloadPool,
+        inbox: ControlInbox, resolver: @escaping Resolver
     ) {
         self.scheme = scheme
         self.whenEmpty = whenEmpty
         self.resolver = resolver
-        self.offload = offload
+        self.resolvers = resolvers
         self.inbox = inbox
         pthread_mutex_init(&mutex, nil)
         pthread_cond_init(&condition, nil)
@@ -131,7 +133,7 @@ final class DiscoveryFeed: @unchecked Sendable {
         }
         if begins, !resolveSoon() {
             locked { resolving = false }
-            fail("the gateway has too much blocking work queued to resolve the names of endpoints")
+            fail("too many pools wait for the names of their endpoints to be resolved")
         }
         if announces { inbox.send(.discovered) }
     }
@@ -175,7 +177,7 @@ final class DiscoveryFeed: @unchecked Sendable {
     /// Names are resolved on a thread that may block, and not by who tells them: that may be anybody.
     private func resolveSoon() -> Bool {
         let job = Unmanaged.passRetained(self)
-        let isQueued = offload.run(
+        let isQueued = resolvers.run(
             { Unmanaged<DiscoveryFeed>.fromOpaque($0.unsafelyUnwrapped).takeRetainedValue().resolve() },
             job.toOpaque())
         if !isQueued { job.release() }
@@ -183,6 +185,8 @@ final class DiscoveryFeed: @unchecked Sendable {
     }
 
     private func resolve() {
+        // Names that were asked for since this began and have no address.
+        var failed: Set<String> = []
         while true {
             let next = locked { () -> (set: EndpointSet, number: UInt64)? in
                 defer { unresolved = nil }
@@ -193,16 +197,9 @@ final class DiscoveryFeed: @unchecked Sendable {
             var set = next.set
             let names = set.names
             var found: [String: SocketAddress] = [:]
-            var unknown: Set<String> = []
-            for name in locked({ names.filter { known[$0.text] == nil } }) {
-                guard case .tcp(let host, let port) = name.target else { continue }
-                // Each may take the resolver seconds, on a thread that others wait for.
-                if locked({ isClosed }) { break }
-                if let address = resolver(host, port) {
-                    found[name.text] = address
-                } else {
-                    unknown.insert(name.text)
-                }
+            guard let unknown = lookUp(names, of: set, &found, &failed) else {
+                locked { known.merge(found) { $1 } }
+                continue
             }
             set.drop(unknown)
             let announces = locked { () -> Bool in
@@ -212,6 +209,38 @@ final class DiscoveryFeed: @unchecked Sendable {
             }
             if announces { inbox.send(.discovered) }
         }
+    }
+
+    /// Asks for the names that are not known: each may take the resolver seconds. The texts of those that have no
+    /// address; nil: another set has come meanwhile, which is not to wait for the names of this one.
+    private func lookUp(
+        _ names: [Settings.EndpointSettings], of set: EndpointSet, _ found: inout [String: SocketAddress],
+        _ failed: inout Set<String>
+    ) -> Set<String>? {
+        var missing = locked { names.filter { known[$0.text] == nil } }
+        // Those that have just failed come last: with each set that is left, one name more has been asked for, so that
+        // also a source that says something else again and again comes to a set that is taken.
+        let again = missing.filter { failed.contains($0.text) }
+        missing = missing.filter { !failed.contains($0.text) } + again
+        var unknown: Set<String> = []
+        for (position, name) in missing.enumerated() {
+            guard case .tcp(let host, let port) = name.target else { continue }
+            let (isOver, isOld) = locked { (isClosed, unresolved.map { $0.set != set } ?? false) }
+            if isOver { break }
+            if isOld, position > 0 {
+                guard failed.contains(name.text) else { return nil }
+                unknown.formUnion(missing[position...].map(\.text))
+                break
+            }
+            if let address = resolver(host, port) {
+                found[name.text] = address
+                failed.remove(name.text)
+            } else {
+                unknown.insert(name.text)
+                failed.insert(name.text)
+            }
+        }
+        return unknown
     }
 
     // MARK: The control thread's side

@@ -138,6 +138,18 @@ extension DiscoveryStore.State {
         return max(troubledSince, toldAt) + UInt64(seconds) * 1_000_000_000
     }
 
+    /// The members of the last set that speak what the pool speaks now. A reload may have changed that: the others are
+    /// the source's to tell anew.
+    func members(of scheme: Settings.EndpointSettings.Scheme) -> [PoolEndpoint] {
+        zip(set?.members ?? [], members).filter { $0.0.settings.scheme == scheme }.map(\.1)
+    }
+
+    /// Whether a pool that begins has anything to begin with: some endpoint, or the word that there is none.
+    func isKnown(of scheme: Settings.EndpointSettings.Scheme) -> Bool {
+        guard let set else { return false }
+        return set.members.isEmpty || set.members.contains { $0.settings.scheme == scheme }
+    }
+
     /// Addresses of the names in force, by the text of the endpoint.
     var addresses: [String: SocketAddress] {
         var addresses: [String: SocketAddress] = [:]

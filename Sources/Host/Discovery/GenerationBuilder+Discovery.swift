@@ -56,9 +56,6 @@ extension GenerationBuilder {
         discoveries.append(
             DiscoveryLink(
                 pool: pool, key: ModelVersionKey(model: model, version: version), settings: settings,
-                feed: DiscoveryFeed(
-                    scheme: settings.scheme, whenEmpty: settings.whenEmpty, offload: workshop.environment.offload,
-                    inbox: workshop.environment.inbox),
-                instance: instance, table: table))
+                feed: workshop.environment.feed(settings), instance: instance, table: table))
     }
 }

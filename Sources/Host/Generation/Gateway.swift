@@ -32,8 +32,7 @@ final class Gateway: ControlPlane {
         self.registry = registry
         self.inbox = inbox
         initial = settings
-        let environment = HostEnvironment(
-            registry: registry, state: StateRegistry(), offload: OffloadPool(), inbox: inbox)
+        let environment = HostEnvironment(registry: registry, state: StateRegistry(), inbox: inbox)
         workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: workerCount,
             programDirectory: Program.directory)

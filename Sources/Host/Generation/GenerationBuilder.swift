@@ -205,7 +205,8 @@ final class GenerationBuilder {
             for version in model.versions {
                 let key = ModelVersionKey(model: model.name, version: version.version)
                 // Those of a discovery begin with its last known set.
-                var members = version.discovery == nil ? [] : workshop.discoveries.state(of: key).members
+                var members =
+                    version.discovery.map { workshop.discoveries.state(of: key).members(of: $0.scheme) } ?? []
                 for endpoint in version.endpoints {
                     switch workshop.endpoints.endpoint(for: endpoint) {
                     case .success(let found):

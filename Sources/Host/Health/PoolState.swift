@@ -96,6 +96,31 @@ struct PoolMember {
     }
 }
 
+extension PoolMember {
+    /// Whether the endpoint may be picked. That holds until the pool's epoch changes, and until `until`, which is later
+    /// than `now`: it is not asked for with each request. [worker]
+    /// - Parameters:
+    ///   - breaker: nil: none guards the endpoint.
+    ///   - panics: checks and the detector are not believed.
+    func outlook(
+        now: UInt64, breaker settings: UnsafePointer<CircuitBreakerSettings>?, panics: Bool
+    ) -> (mayBePicked: Bool, until: UInt64) {
+        let ejectedUntil = ejectedUntil
+        let until = ejectedUntil > now ? ejectedUntil : .max
+        // Who is out anyway is not picked, whatever its breaker says, and nobody would end that breaker's time.
+        guard panics || !isDown && ejectedUntil <= now else { return (false, until) }
+        guard let settings else { return (true, until) }
+        let breaker = CircuitBreaker(breaker, settings)
+        // The worker's clock stands for a turn: a nanosecond is until the next one.
+        switch breaker.state(now: now) {
+        case .closed: return (true, until)
+        case .open(let remaining): return (remaining == 0, min(until, now &+ max(remaining, 1)))
+        // Other workers take its places for probes, and those run out, without a word.
+        case .halfOpen: return (breaker.wouldAdmit(now: now), min(until, now &+ 1))
+        }
+    }
+}
+
 extension UnsafeMutablePointer where Pointee: ~Copyable {
     /// Memory for a value on cache lines of its own.
     static func alignedCell() -> UnsafeMutablePointer<Pointee> {

@@ -62,23 +62,10 @@ extension Worker {
         for word in 0..<(total + 63) >> 6 { policy.pointee.mask[word] = 0 }
         for index in 0..<total {
             let member = policy.pointee.members[index].pointee
-            let ejectedUntil = member.ejectedUntil
-            if ejectedUntil > now { until = min(until, ejectedUntil) }
-            var isFine = panics || !member.isDown && ejectedUntil <= now
-            if let settings = policy.pointee.breaker, policy.pointee.breaksEndpoints {
-                let breaker = CircuitBreaker(member.breaker, settings)
-                switch breaker.state(now: now) {
-                case .closed: break
-                case .open(let remaining):
-                    until = min(until, now &+ remaining)
-                    if remaining > 0 { isFine = false }
-                // Its places for probes come and go without a word.
-                case .halfOpen:
-                    until = now
-                    if !breaker.wouldAdmit(now: now) { isFine = false }
-                }
-            }
-            guard isFine else { continue }
+            let outlook = member.outlook(
+                now: now, breaker: policy.pointee.breaksEndpoints ? policy.pointee.breaker : nil, panics: panics)
+            until = min(until, outlook.until)
+            guard outlook.mayBePicked else { continue }
             policy.pointee.mask[index >> 6] |= 1 << UInt64(index & 63)
             count &+= 1
         }
@@ -107,12 +94,20 @@ extension Worker {
 
     /// The attempt that was let through is not made.
     func withdraw(_ exchange: ExchangePointer) {
-        guard exchange.pointee.ticket != .none, let policy = exchange.pointee.pool?.pointee.policy,
+        guard exchange.pointee.ticket != .none, let pool = exchange.pointee.pool, let policy = pool.pointee.policy,
             let settings = policy.pointee.breaker
         else { return }
         let member = policy.pointee.members[Int(exchange.pointee.ticketIndex)]
-        CircuitBreaker(member.pointee.breaker, settings).cancel(exchange.pointee.ticket)
+        cancel(CircuitBreaker(member.pointee.breaker, settings), exchange.pointee.ticket, pool)
         exchange.pointee.ticket = .none
+    }
+
+    /// A probe's place that is given back is told: who comes in the same turn finds it.
+    private func cancel(
+        _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) {
+        breaker.cancel(ticket)
+        if ticket.isProbe { pool.pointee.shared.pointee.state.changed() }
     }
 
     /// The breaker of the model as a whole. Nil: the exchange may go on.
@@ -192,7 +187,7 @@ extension Worker {
         _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32?
     ) {
         guard ticket != .none else { return }
-        guard let failed else { return breaker.cancel(ticket) }
+        guard let failed else { return cancel(breaker, ticket, pool) }
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
         pool.pointee.shared.pointee.state.changed()

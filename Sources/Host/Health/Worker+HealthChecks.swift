@@ -35,7 +35,7 @@ extension Worker {
         let count = pool.pointee.endpointCount
         guard let plan = duties.pointee.check else {
             // No check has anything to say any more.
-            for member in 0..<count { revive(pool, policy.pointee.members[member]) }
+            for index in 0..<count { revive(pool, policy.pointee.members[index], pool.pointee.targets[index]) }
             return
         }
         var positions: [UnsafeMutablePointer<Endpoint>: Int] = [:]
@@ -85,9 +85,14 @@ extension Worker {
         for probe in probes { probe.deallocate() }
     }
 
-    private func revive(_ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>) {
+    private func revive(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>,
+        _ endpoint: UnsafeMutablePointer<Endpoint>
+    ) {
         guard member.pointee.isDown else { return }
         member.pointee.isDown = false
+        // Where another pool still checks it, its next check that says something else will be told.
+        endpoint.pointee.setHealthy(true)
         member.pointee.health.pointee = HealthState(HealthSettings())
         pool.pointee.shared.pointee.state.changed()
     }

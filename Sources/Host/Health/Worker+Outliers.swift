@@ -32,10 +32,12 @@ extension Worker {
     }
 
     private func setHosts(_ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>) {
-        let hosts = (0..<pool.pointee.endpointCount).map { index in
-            (
+        let hosts = (0..<pool.pointee.endpointCount).map {
+            index -> (id: UInt64, totals: OutlierTotals, ejectedUntil: UInt64) in
+            let member = policy.pointee.members[index].pointee
+            return (
                 id: UInt64(pool.pointee.targets[index].pointee.index),
-                totals: OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
+                totals: OutlierCounter(member.outlier).totals, ejectedUntil: member.ejectedUntil
             )
         }
         let detector = pool.pointee.shared.pointee.state.detector

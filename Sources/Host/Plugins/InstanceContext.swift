@@ -143,16 +143,29 @@ final class InstanceContext: @unchecked Sendable {
 final class HostEnvironment: @unchecked Sendable {
     let registry: MetricRegistry
     let state: StateRegistry
-    let offload: OffloadPool
+    /// For work of plugins.
+    let offload = OffloadPool()
+    /// For names of endpoints that discoveries bring. Apart, since the system's resolver may take half a minute for a
+    /// name whose servers are away, and nothing breaks that off: nobody's token is to wait behind it. Four threads, so
+    /// that one pool with dead names does not hold up the others; each pool asks for one name at a time.
+    let resolvers = OffloadPool(name: "sluice-resolve", threads: 4)
     let inbox: ControlInbox
     /// Set once, before the first generation is published; empty for a check.
     var workers: [Worker] = []
 
-    init(registry: MetricRegistry, state: StateRegistry, offload: OffloadPool, inbox: ControlInbox) {
+    init(registry: MetricRegistry, state: StateRegistry, inbox: ControlInbox) {
         self.registry = registry
         self.state = state
-        self.offload = offload
         self.inbox = inbox
+    }
+
+    /// Where a discovery brings its sets.
+    func feed(
+        _ settings: Settings.Discovery, resolver: @escaping DiscoveryFeed.Resolver = DiscoveryFeed.systemResolver
+    ) -> DiscoveryFeed {
+        DiscoveryFeed(
+            scheme: settings.scheme, whenEmpty: settings.whenEmpty, resolvers: resolvers, inbox: inbox,
+            resolver: resolver)
     }
 }
 

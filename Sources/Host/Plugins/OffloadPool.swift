@@ -1,21 +1,27 @@
 import CLinux
 import Glibc
 
-/// Threads for work of plugins that blocks. Started with the first job; they end with the process.
+/// Threads for work that blocks. Started with the first job; they end with the process.
 final class OffloadPool: @unchecked Sendable {
     typealias Work = @convention(c) (UnsafeMutableRawPointer?) -> Void
 
-    /// Two: work that blocks waits, it does not compute.
-    private static let threads = 2
-    /// As the header promises.
+    /// As the header promises plugins. The gateway's own pool of resolvers holds one job for each pool of a model at
+    /// most, which generations have not many more of.
     private static let queueAtMost = 1_024
 
+    private let name: String
+    private let threads: Int
     private var mutex = pthread_mutex_t()
     private var condition = pthread_cond_t()
     private var queue: [(work: Work, user: UnsafeMutableRawPointer?)] = []
     private var isStarted = false
 
-    init() {
+    /// - Parameters:
+    ///   - name: of its threads, at most 15 bytes.
+    ///   - threads: two for plugins: work that blocks waits, it does not compute.
+    init(name: String = "sluice-offload", threads: Int = 2) {
+        self.name = name
+        self.threads = threads
         pthread_mutex_init(&mutex, nil)
         pthread_cond_init(&condition, nil)
     }
@@ -27,7 +33,7 @@ final class OffloadPool: @unchecked Sendable {
         guard queue.count < Self.queueAtMost else { return false }
         if !isStarted {
             isStarted = true
-            for _ in 0..<Self.threads { startThread(name: "sluice-offload") { [self] in serve() } }
+            for _ in 0..<threads { startThread(name: name) { [self] in serve() } }
         }
         queue.append((work, user))
         pthread_cond_signal(&condition)

@@ -66,16 +66,26 @@ public struct OutlierDetector: Sendable {
 
     /// How many may be out at once.
     public var cap: Int {
-        let share = Int(settings.maximumEjectedShare * Double(hosts.count))
+        // 29 percent of 100 are 28.999…, as doubles have them.
+        let share = Int(settings.maximumEjectedShare * Double(hosts.count) + 1e-9)
         return min(max(share, 1), max(hosts.count - 1, 0))
     }
 
-    /// Those who stay keep their state, found by id; `totals` are what the cells hold now. When the pool has shrunk so
-    /// far that more are out than may be, those whose time is over first return now.
-    public mutating func setHosts(_ list: [(id: UInt64, totals: OutlierTotals)]) -> [OutlierChange] {
+    /// Those who stay keep their state, found by id; `totals` are what the cells hold now. When more are out than may
+    /// be, since the pool has shrunk or somebody came back to it, those whose time is over first return now.
+    /// - Parameter list: `ejectedUntil` of one who comes, other than 0, says that it was ejected when it left: it stays
+    ///   out for its time, and counts among those that are.
+    public mutating func setHosts(
+        _ list: [(id: UInt64, totals: OutlierTotals, ejectedUntil: UInt64)]
+    ) -> [OutlierChange] {
         var known: [UInt64: Host] = [:]
         for host in hosts { known[host.id] = host }
-        hosts = list.map { known[$0.id] ?? Host(id: $0.id, totals: $0.totals) }
+        hosts = list.map {
+            known[$0.id]
+                ?? Host(
+                    id: $0.id, ejectedUntil: $0.ejectedUntil, ejections: $0.ejectedUntil == 0 ? 0 : 1,
+                    totals: $0.totals)
+        }
         ejected = hosts.count { $0.isEjected }
         var changes: [OutlierChange] = []
         let out = hosts.indices.filter { hosts[$0].isEjected }

@@ -357,23 +357,6 @@ final class Worker: @unchecked Sendable {
         stopped = true
     }
 
-    /// An old generation has had its time: what still runs on it ends now.
-    private func expire(generation number: UInt64) {
-        for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
-            answersErrors(exchange)
-            if exchange.pointee.isTunnel {
-                exchange.pointee.status = SLUICE_UNAVAILABLE
-                perform(exchange, .endTunnel)
-            } else if exchange.pointee.client == nil {
-                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
-            } else if exchange.pointee.machine.responseBegan {
-                perform(exchange, .cut)
-            } else {
-                perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
-            }
-        }
-    }
-
     private func leaveIfDrained() {
         guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
         // A client of another worker may have a request in a batch that is gathered here. Who sees the last one off

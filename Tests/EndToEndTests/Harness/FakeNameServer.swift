@@ -50,6 +50,7 @@ final class FakeNameServer: @unchecked Sendable {
     private let lock = NSLock()
     private var script: Script
     private var questions: [Question] = []
+    private var goesOn: (@Sendable () -> Bool)?
 
     init(_ script: @escaping Script) throws {
         self.script = script
@@ -92,6 +93,9 @@ final class FakeNameServer: @unchecked Sendable {
     /// Another answer from now on.
     func say(_ script: @escaping Script) { lock.withLock { self.script = script } }
 
+    /// Behind what it says to a question over UDP it sends garbage, for as long as it is told to.
+    func flood(while goesOn: @escaping @Sendable () -> Bool) { lock.withLock { self.goesOn = goesOn } }
+
     /// Answers each question with the records that are of its name and type.
     func hold(_ records: [Record]) { say { [.answer(records.of($0))] } }
 
@@ -110,12 +114,17 @@ final class FakeNameServer: @unchecked Sendable {
             }
             // A socket that was shut down reads as empty.
             guard count > 0, let server = owner() else { return }
-            for reply in server.replies(Array(buffer[..<count]), isOverTCP: false) {
+            func send(_ reply: [UInt8]) {
                 withUnsafePointer(to: peer) {
                     $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                         _ = sendto(datagrams, reply, reply.count, 0, $0, size)
                     }
                 }
+            }
+            for reply in server.replies(Array(buffer[..<count]), isOverTCP: false) { send(reply) }
+            guard let goesOn = server.lock.withLock({ server.goesOn }) else { continue }
+            while goesOn() {
+                for _ in 0..<100 { send([0xC0]) }
             }
         }
     }

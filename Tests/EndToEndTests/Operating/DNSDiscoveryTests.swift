@@ -124,6 +124,19 @@ extension EndToEnd {
             #expect(silent.asked.count == asked)
         }
 
+        @Test func whoSendsJunkWithoutAnEndHoldsALookNoLonger() throws {
+            let backend = try Discovery.named("it")
+            let records: [Record] = [.address("web.test")]
+            let good = try Server { [.answer(records.of($0))] }
+            let babbling = try Server { _ in [] }
+            let end = Deadline.after(seconds: 30)
+            babbling.flood { good.asked.isEmpty && !end.isPast }
+            let gateway = try Self.gateway(
+                babbling, good, config: Self.address(backend.port) + ", timeout_ms: 50, rounds: 1",
+                more: "first_set_ms: 10000")
+            #expect(try gateway.get("/").bodyText == "it")
+        }
+
         @Test func aServerWithoutEDNSIsAskedWithoutIt() throws {
             let backend = try Discovery.named("it")
             let records: [Record] = [.address("web.test")]

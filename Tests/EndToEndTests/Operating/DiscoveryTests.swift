@@ -107,6 +107,26 @@ extension EndToEnd {
             }
         }
 
+        /// The old endpoints speak plain HTTP, and would be sent the beginning of TLS.
+        @Test func anotherSchemeBeginsWithoutTheEndpointsOfTheOld() throws {
+            let backend = try Self.named("it")
+            let address = backend.endpoint.replacingOccurrences(of: "http://", with: "")
+            let gateway = try Self.gateway(["- \(address)"])
+            #expect(try gateway.get("/").bodyText == "it")
+            let connections = backend.connectionCount
+            // The source says nothing of use meanwhile.
+            try Self.tell(gateway, ["{ \"endpoints\": ["])
+            let list = gateway.directory.file("endpoints.yaml")
+            try gateway.write(Self.configuration(list, more: "scheme: https"))
+            #expect(try gateway.reload().status == 0)
+            #expect(try gateway.get("/").status == 503)
+            #expect(backend.connectionCount == connections)
+            // What it says from now on is of the new scheme; and the old one goes on where it was.
+            try gateway.write(Self.configuration(list))
+            #expect(try gateway.reload().status == 0)
+            #expect(try gateway.get("/").bodyText == "it")
+        }
+
         @Test func badAddressesAreRefusedAndTheRestIsTaken() throws {
             let backend = try Self.named("it")
             let address = backend.endpoint.replacingOccurrences(of: "http://", with: "")

@@ -31,7 +31,7 @@ import Testing
 
     func feed(_ whenEmpty: Settings.Discovery.WhenEmpty = .keepLast) -> DiscoveryFeed {
         let names = names
-        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, offload: OffloadPool(), inbox: inbox) {
+        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, resolvers: OffloadPool(), inbox: inbox) {
             names.resolve($0, $1)
         }
     }
@@ -113,6 +113,37 @@ import Testing
         #expect(closing.asked.withLock { $0 } == 1)
     }
 
+    /// Whatever the resolver does, work of plugins goes on: a token is verified by it.
+    @Test func aResolverThatDoesNotAnswerHoldsNoPluginUp() throws {
+        let release = DispatchSemaphore(value: 0)
+        let begun = DispatchSemaphore(value: 0)
+        let environment = HostEnvironment(
+            registry: try #require(MetricRegistry(workerCount: 1)), state: StateRegistry(), inbox: inbox)
+        let reference = Settings.PluginReference(name: "p", position: Position(file: "f", line: 1, column: 1))
+        let settings = Settings.Discovery(plugin: reference, config: .scalar("", quoted: false, reference.position))
+        let feeds = (0..<8).map { index in
+            let feed = environment.feed(settings) { _, _ in
+                begun.signal()
+                release.wait()
+                return nil
+            }
+            feed.tell(Self.hosts(["b\(index)"]))
+            return feed
+        }
+        // As many as plugins have threads are stuck.
+        for _ in 0..<2 { begun.wait() }
+        let done = Done()
+        let isQueued = environment.offload.run(
+            { Unmanaged<Done>.fromOpaque($0.unsafelyUnwrapped).takeUnretainedValue().signal.signal() },
+            Unmanaged.passUnretained(done).toOpaque())
+        #expect(isQueued)
+        #expect(done.signal.wait(timeout: .now() + 60) == .success)
+        for _ in feeds { release.signal() }
+        for feed in feeds { feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000) }
+    }
+
+    final class Done: Sendable { let signal = DispatchSemaphore(value: 0) }
+
     /// The feed until the first question.
     final class Closing: Sendable {
         let feed = Mutex<DiscoveryFeed?>(nil)
@@ -127,7 +158,7 @@ import Testing
     }
 
     static func closedByItsResolver(_ closing: Closing, _ end: OnEnd, _ inbox: ControlInbox) -> DiscoveryFeed {
-        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, offload: OffloadPool(), inbox: inbox) { _, _ in
+        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) { _, _ in
             withExtendedLifetime(end) {
                 closing.asked.withLock { $0 += 1 }
                 let feed = closing.feed.withLock { feed in
@@ -138,6 +169,81 @@ import Testing
                 return nil
             }
         }
+    }
+
+    /// A resolver that tells something to the feed while it is asked for a name, and knows those that begin with "a".
+    final class Telling: Sendable {
+        private let feed = Mutex<DiscoveryFeed?>(nil)
+        private let asked = Mutex<[String]>([])
+        private let tells: @Sendable (DiscoveryFeed, String) -> Void
+
+        init(_ tells: @escaping @Sendable (DiscoveryFeed, String) -> Void) { self.tells = tells }
+
+        var names: [String] { asked.withLock { $0 } }
+
+        func feed(_ inbox: ControlInbox) -> DiscoveryFeed {
+            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) {
+                [self] host, port in
+                asked.withLock { $0.append(host) }
+                if let feed = self.feed.withLock({ $0 }) { tells(feed, host) }
+                return host.hasPrefix("a") ? SocketAddress.numeric(host: "127.0.0.1", port: port) : nil
+            }
+            self.feed.withLock { $0 = feed }
+            return feed
+        }
+
+        func end() { feed.withLock { $0 = nil } }
+    }
+
+    static func hosts(_ names: some Sequence<String>) -> [ToldEndpoint] {
+        names.map { ToldEndpoint(address: "\($0).example:80") }
+    }
+
+    @Test func aCorrectedSetDoesNotWaitForTheNamesOfTheOld() {
+        let telling = Telling { feed, host in
+            if host == "b1.example" { feed.tell(Self.hosts(["a0", "a1"])) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(["a0"] + (1...50).map { "b\($0)" }))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        let news = feed.look()
+        #expect(news.set?.members.map(\.settings.text) == ["http://a0.example:80", "http://a1.example:80"])
+        // What was found for the old set is not asked for again.
+        #expect(telling.names == ["a0.example", "b1.example", "a1.example"])
+    }
+
+    @Test func theSameSetOnceMoreChangesNothing() {
+        let hosts = ["b1", "a1", "b2"]
+        let telling = Telling { feed, host in
+            if host == "b1.example" { feed.tell(Self.hosts(hosts)) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(hosts))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        #expect(feed.look().set?.members.map(\.settings.text) == ["http://a1.example:80"])
+    }
+
+    /// Each look-up takes longer than the source needs to say something else.
+    @Test func aSourceThatNeverSaysTheSameTwiceIsHeard() {
+        let turn = Mutex(0)
+        let looked = DispatchSemaphore(value: 0)
+        let telling = Telling { feed, _ in
+            let turn = turn.withLock { turn in
+                turn += 1
+                return turn
+            }
+            // By then a set must have come.
+            if turn == 50 { looked.wait() }
+            if turn < 50 { feed.tell(Self.hosts(["b1", "b2", "b3", "a\(turn % 2)"])) }
+        }
+        let feed = telling.feed(inbox)
+        defer { telling.end() }
+        feed.tell(Self.hosts(["b1", "b2", "b3", "a2"]))
+        feed.waitForNews(until: clinux_monotonic_ns() + 60_000_000_000)
+        #expect(feed.look().set?.members.isEmpty == false)
+        looked.signal()
     }
 
     // MARK: What is noted of it

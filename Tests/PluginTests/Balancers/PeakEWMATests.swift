@@ -121,6 +121,24 @@ import Testing
         #expect((0..<20).allSatisfy { _ in another.pick(turned, exchange) == 0 })
     }
 
+    /// Endpoints come and go for as long as a gateway runs: the table has room for those of the last hour.
+    @Test func endpointsThatAreGoneMakeRoomForOthers() throws {
+        let balancer = try BalancerUnderTest("PeakEWMA", host)
+        for turn in 0..<20 {
+            let names = (0..<4_096).map { "10.\(turn + 1).\($0 >> 8).\($0 & 255):80" }
+            _ = balancer.pick(FakePool(names.map { _ in (inFlight: 0, weight: 1) }, names: names), exchange)
+        }
+        host.advance(by: 3_601_000_000_000)
+        _ = try taught(20, 10)
+        let another = try BalancerUnderTest("PeakEWMA", host, worker: 1, workers: 2)
+        #expect(picks(another) == [1])
+        // A slot whose endpoint was heard of within the hour is not taken.
+        _ = balancer.pick(FakePool(count: 4_096), exchange)
+        host.advance(by: 3_500_000_000_000)
+        let third = try BalancerUnderTest("PeakEWMA", host, worker: 1, workers: 2)
+        #expect(picks(third) == [1])
+    }
+
     @Test func weightDividesTheLoad() throws {
         let balancer = try taught(20, 10)
         let heavy = FakePool([(inFlight: 0, weight: 5), (inFlight: 0, weight: 1)])

@@ -26,7 +26,7 @@ public final class SourceThread: @unchecked Sendable {
             { argument in
                 guard let argument else { return nil }
                 let job = Unmanaged<Job>.fromOpaque(argument).takeRetainedValue()
-                job.showName()
+                SourceThread.show(name: job.name)
                 job.body(job.signal)
                 return nil
             }, job.toOpaque())
@@ -61,14 +61,15 @@ public final class SourceThread: @unchecked Sendable {
             self.signal = signal
             self.body = body
         }
+    }
 
-        /// For `ps` and debuggers; `pthread_setname_np` is not in Glibc's module. Without a name it serves as well.
-        func showName() {
-            let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { return }
-            _ = write(descriptor, name, name.utf8.count)
-            close(descriptor)
-        }
+    /// The present thread's, for `ps` and debuggers; `pthread_setname_np` is not in Glibc's module. Without a name it
+    /// serves as well.
+    static func show(name: String) {
+        let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        _ = write(descriptor, name, name.utf8.count)
+        close(descriptor)
     }
 }
 
