@@ -28,12 +28,17 @@ struct PoolGate: ~Copyable {
         queued.load(ordering: .sequentiallyConsistent) == 0 && tryTake(places: places)
     }
 
-    /// Takes a credit for one who waits. [home worker]
+    /// Takes a credit for one who waits. The count never says more than were taken, not for a moment: whoever saw it so
+    /// would wait for a credit that nobody holds and nobody gives back. [home worker]
     @inline(__always)
     func tryTake(places: Int) -> Bool {
-        let count = taken.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
-        if count <= places, count <= limit.load(ordering: .relaxed) { return true }
-        taken.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        var count = taken.load(ordering: .sequentiallyConsistent)
+        while count < places, count < limit.load(ordering: .relaxed) {
+            let (done, now) = taken.weakCompareExchange(
+                expected: count, desired: count &+ 1, ordering: .sequentiallyConsistent)
+            if done { return true }
+            count = now
+        }
         return false
     }
 
