@@ -20,7 +20,20 @@ struct PoolGate: ~Copyable {
     var waiting: Int { queued.load(ordering: .relaxed) }
     /// Requests that may be under way, whatever the endpoints have room for; `.max` when nothing limits them. [any]
     var limitNow: Int { limit.load(ordering: .relaxed) }
+    /// The configuration's word. [home worker]
     func setLimit(_ value: Int) { limit.store(value, ordering: .relaxed) }
+
+    /// What was measured moves the limit, where there is one: attempts of an earlier configuration that had one go on
+    /// being measured, and must not bring it back. True when it grows. [worker]
+    func moveLimit(to value: Int) -> Bool {
+        var seen = limit.load(ordering: .relaxed)
+        while seen != .max {
+            let (done, now) = limit.weakCompareExchange(expected: seen, desired: value, ordering: .relaxed)
+            if done { return value > seen }
+            seen = now
+        }
+        return false
+    }
 
     /// Takes a credit where one is left and nobody waits for it. `places`: what the endpoints have room for. [worker]
     @inline(__always)

@@ -227,8 +227,6 @@ extension Worker {
             firstByte, underWay: gate.pointee.underWay, dropped: dropped, now: now, settings.pointee,
             random: nextRandom())
         guard let limit else { return }
-        let grows = limit > gate.pointee.limitNow
-        gate.pointee.setLimit(limit)
-        if grows, gate.pointee.waiting > 0 { askHome(shared) }
+        if gate.pointee.moveLimit(to: limit), gate.pointee.waiting > 0 { askHome(shared) }
     }
 }
