@@ -224,9 +224,10 @@ extension Worker {
         let shared = pool.pointee.shared
         let gate = shared.pointee.gate
         let limit = shared.pointee.meter.pointee.record(
-            firstByte, underWay: gate.pointee.underWay, dropped: dropped, now: now, settings.pointee,
-            random: nextRandom())
+            firstByte, underWay: underWay, dropped: dropped, now: now, settings.pointee, random: nextRandom())
         guard let limit else { return }
+        // Its own credit may have been given back already; it is counted all the same.
+        let underWay = gate.pointee.underWay &+ (exchange.pointee.holdsCredit ? 0 : 1)
         if gate.pointee.moveLimit(to: limit), gate.pointee.waiting > 0 { askHome(shared) }
     }
 }
