@@ -95,3 +95,6 @@ struct PoolHome {
         queue = AdmissionQueue(limits.admission)
     }
 }
+    /// What its endpoints had room for when that was last so: those who still wait in a pool that is gone from the
+    /// configuration go on by it.
+    var lastRoom = Int.max

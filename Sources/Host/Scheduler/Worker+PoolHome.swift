@@ -9,8 +9,11 @@ extension Worker {
     /// The pools of a new generation that have their home here wait as it says from now on.
     func takeHomes(_ next: UnsafeMutablePointer<WorkerGeneration>, from old: UnsafeMutablePointer<WorkerGeneration>) {
         for index in 0..<old.pointee.poolCount {
-            let shared = old.pointee.pools[index].shared
-            if shared.pointee.homeWorker == self.index { shared.pointee.home.pointee.pool = nil }
+            let pool = old.pointee.pools + index
+            let shared = pool.pointee.shared
+            guard shared.pointee.homeWorker == self.index else { continue }
+            shared.pointee.home.pointee.lastRoom = roomNow(pool)
+            shared.pointee.home.pointee.pool = nil
         }
         for index in 0..<next.pointee.poolCount {
             let pool = next.pointee.pools + index
@@ -140,12 +143,7 @@ extension Worker {
 
     private func serve(_ shared: UnsafeMutablePointer<SharedPool>, _ home: UnsafeMutablePointer<PoolHome>) {
         let gate = shared.pointee.gate
-        var room = Int.max
-        if let pool = home.pointee.pool {
-            // Without any endpoint there is nothing to wait for: they shall hear so.
-            let count = eligibleCount(pool)
-            if count > 0 { room = places(pool, count) }
-        }
+        let room = home.pointee.pool.map { roomNow($0) } ?? home.pointee.lastRoom
         while home.pointee.queue?.isEmpty == false {
             guard gate.pointee.tryTake(places: room) else { return }
             switch home.pointee.queue?.take(now: now) {
@@ -155,6 +153,13 @@ extension Worker {
                 answer(QueuePlace.of(entry), .expired)
             case .empty, nil: _ = gate.pointee.leave()
             }
+    /// What the pool's endpoints have room for at present.
+    private func roomNow(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
+        let count = eligibleCount(pool)
+        // Without any endpoint there is nothing to wait for: they shall hear so.
+        return count > 0 ? places(pool, count) : .max
+    }
+
         }
     }
 
