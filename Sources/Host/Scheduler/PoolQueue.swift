@@ -42,8 +42,8 @@ struct QueuePlace: ~Copyable {
     let worker: Int
     /// `token` is the place's own address.
     var entry: AdmissionEntry
-    /// The home worker's.
-    var handle = AdmissionHandle(bits: 0)
+    /// The home worker's: where the queue has it, `none` when it has it no more.
+    private(set) var handle = AdmissionHandle.none
     var verdict = Verdict.waits
     /// Seconds, for who is refused.
     var retryAfter: UInt32 = 1
@@ -54,6 +54,16 @@ struct QueuePlace: ~Copyable {
         self.exchange = exchange
         self.worker = worker
         self.entry = entry
+    }
+
+    /// The queue has it. [home worker]
+    mutating func stands(at handle: AdmissionHandle) { self.handle = handle }
+
+    /// The queue has it no more, or never had. Its handle goes with that: a queue of another size gives the same ones
+    /// anew, and a request that leaves late would take out somebody else by it. [home worker]
+    mutating func judge(_ verdict: Verdict) {
+        self.verdict = verdict
+        handle = .none
     }
 
     func retain() { references.wrappingAdd(1, ordering: .relaxed) }
@@ -98,3 +108,10 @@ struct PoolHome {
     /// What its endpoints had room for when that was last so: those who still wait in a pool that is gone from the
     /// configuration go on by it.
     var lastRoom = Int.max
+
+    /// Takes a place out of the queue; false when the queue has it no more.
+    mutating func remove(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
+        guard queue?.remove(place.pointee.handle) != nil else { return false }
+        place.pointee.judge(.left)
+        return true
+    }

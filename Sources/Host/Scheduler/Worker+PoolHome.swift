@@ -56,9 +56,9 @@ extension Worker {
             return
         }
         switch home.pointee.queue?.push(place.pointee.entry, now: now) {
-        case .queued(let handle): place.pointee.handle = handle
+        case .queued(let handle): place.pointee.stands(at: handle)
         case .displaced(let handle, let other, let isExpired):
-            place.pointee.handle = handle
+            place.pointee.stands(at: handle)
             judge(QueuePlace.of(other), isExpired ? .expired : .dropped)
             send(QueuePlace.of(other))
         case .refused, nil:
@@ -76,7 +76,7 @@ extension Worker {
         let isAdmitted = LoadShedder.admits(
             priority: place.pointee.entry.priority, pressure: pressure, random: nextRandom(), settings)
         if isAdmitted { return false }
-        place.pointee.verdict = .shed
+        place.pointee.judge(.shed)
         place.pointee.retryAfter = LoadShedder.retryAfter(pressure: pressure, random: nextRandom(), settings)
         return true
     }
@@ -94,13 +94,13 @@ extension Worker {
     /// Takes a place out of the queue; false when the queue has it no more.
     func withdraw(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
         let shared = place.pointee.shared
-        guard shared.pointee.home.pointee.queue?.remove(place.pointee.handle) != nil else { return false }
+        guard shared.pointee.home.pointee.remove(place) else { return false }
         shared.pointee.gate.pointee.endWaiting()
         return true
     }
 
     private func judge(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {
-        place.pointee.verdict = verdict
+        place.pointee.judge(verdict)
         place.pointee.shared.pointee.gate.pointee.endWaiting()
     }
 
@@ -150,6 +150,9 @@ extension Worker {
             case .next(let entry): answer(QueuePlace.of(entry), .granted)
             case .expired(let entry):
                 _ = gate.pointee.leave()
+        }
+    }
+
                 answer(QueuePlace.of(entry), .expired)
             case .empty, nil: _ = gate.pointee.leave()
             }
@@ -158,9 +161,6 @@ extension Worker {
         let count = eligibleCount(pool)
         // Without any endpoint there is nothing to wait for: they shall hear so.
         return count > 0 ? places(pool, count) : .max
-    }
-
-        }
     }
 
     private func answer(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {
