@@ -68,17 +68,50 @@ struct QueuePlace: ~Copyable {
 
     func retain() { references.wrappingAdd(1, ordering: .relaxed) }
 
-    static func release(_ place: UnsafeMutablePointer<QueuePlace>) {
-        guard place.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else {
-            return
-        }
-        place.deinitialize(count: 1)
-        place.deallocate()
+    /// Gives a reference back. True: it was the last.
+    fileprivate func letGo() -> Bool {
+        references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
     }
 
     /// The place that an entry of the queue is of.
     static func of(_ entry: AdmissionEntry) -> UnsafeMutablePointer<QueuePlace> {
         UnsafeMutablePointer(bitPattern: UInt(entry.token)).unsafelyUnwrapped
+    }
+}
+
+/// Memory of places that nobody needs any more, for those that follow: who waits costs no call of the system's
+/// allocator. Each worker has its own; memory that another one has made is as good.
+struct QueuePlaceStore: ~Copyable {
+    /// More than mostly wait for one worker at a time, and together no more than 40 KiB.
+    static let keptAtMost = 256
+    private var first: UnsafeMutableRawPointer?
+    private(set) var kept = 0
+
+    deinit {
+        var link = first
+        while let memory = link {
+            link = memory.load(as: UnsafeMutableRawPointer?.self)
+            memory.deallocate()
+        }
+    }
+
+    /// Memory for one place, not initialized. `release` belongs to it.
+    mutating func take() -> UnsafeMutablePointer<QueuePlace> {
+        guard let memory = first else { return .allocate(capacity: 1) }
+        first = memory.load(as: UnsafeMutableRawPointer?.self)
+        kept &-= 1
+        return memory.bindMemory(to: QueuePlace.self, capacity: 1)
+    }
+
+    /// Gives a reference to the place back; with the last one goes the place.
+    mutating func release(_ place: UnsafeMutablePointer<QueuePlace>) {
+        guard place.pointee.letGo() else { return }
+        place.deinitialize(count: 1)
+        guard kept < Self.keptAtMost else { return place.deallocate() }
+        let memory = UnsafeMutableRawPointer(place)
+        memory.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
+        first = memory
+        kept &+= 1
     }
 }
 
@@ -88,6 +121,9 @@ struct PoolHome {
     var limits = QueueLimits()
     /// The pool in the home worker's newest generation; nil: that has no such pool any more.
     var pool: UnsafeMutablePointer<WorkerPool>?
+    /// What its endpoints had room for when that was last so: those who still wait in a pool that is gone from the
+    /// configuration go on by it.
+    var lastRoom = Int.max
     /// Made for the first who waits.
     var queue: AdmissionQueue?
     /// Links pools that have something to hand on.
@@ -104,10 +140,6 @@ struct PoolHome {
         }
         queue = AdmissionQueue(limits.admission)
     }
-}
-    /// What its endpoints had room for when that was last so: those who still wait in a pool that is gone from the
-    /// configuration go on by it.
-    var lastRoom = Int.max
 
     /// Takes a place out of the queue; false when the queue has it no more.
     mutating func remove(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
@@ -115,3 +147,4 @@ struct PoolHome {
         place.pointee.judge(.left)
         return true
     }
+}

@@ -84,11 +84,8 @@ extension Worker {
     /// A request of another worker leaves the queue.
     func receiveLeave(_ pointer: UnsafeMutableRawPointer) {
         let place = pointer.assumingMemoryBound(to: QueuePlace.self)
-        if withdraw(place) {
-            place.pointee.verdict = .left
-            send(place)
-        }
-        QueuePlace.release(place)
+        if withdraw(place) { send(place) }
+        queuePlaces.release(place)
     }
 
     /// Takes a place out of the queue; false when the queue has it no more.
@@ -150,12 +147,12 @@ extension Worker {
             case .next(let entry): answer(QueuePlace.of(entry), .granted)
             case .expired(let entry):
                 _ = gate.pointee.leave()
-        }
-    }
-
                 answer(QueuePlace.of(entry), .expired)
             case .empty, nil: _ = gate.pointee.leave()
             }
+        }
+    }
+
     /// What the pool's endpoints have room for at present.
     private func roomNow(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
         let count = eligibleCount(pool)
