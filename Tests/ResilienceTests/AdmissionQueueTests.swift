@@ -149,6 +149,19 @@ struct AdmissionQueueTests {
         #expect(fixture.takeTenants(9) == [3, 3, 1, 3, 3, 1, 3, 3, 1])
     }
 
+    @Test("Tenants whose numbers differ in their upper bits alone have places of their own")
+    func placesOfTenants() {
+        let table = TenantTable(count: 64)
+        defer { table.deallocate() }
+        var taken: Set<Int> = []
+        for tenant in 1...16 as ClosedRange<UInt64> {
+            let place = table.place(of: tenant << 40, weight: 1)
+            table.places[place].count = 1
+            taken.insert(place)
+        }
+        #expect(taken.count == 16)
+    }
+
     @Test("A tenant saves nothing up while it asks for nothing")
     func noCredit() {
         let fixture = QueueFixture()

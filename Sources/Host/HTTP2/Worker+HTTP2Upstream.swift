@@ -32,9 +32,11 @@ extension Worker {
             link = connection.pointee.next
         }
         if link == nil {
-            // One without calls that this pool may not use gives way.
+            // One without calls that this pool may not use gives way. Not at once: its last call may have ended just
+            // now, in the midst of what the connection or libnghttp2 is about.
             if endpoint.pointee.open >= pool.pointee.maxConnections, let unused = unusedHTTP2(pool, endpoint) {
-                close(unused.pointee.socket)
+                unused.pointee.isCondemned = true
+                markDirty(unused)
             }
             link = openHTTP2(exchange, pool, endpoint)
         }
@@ -81,7 +83,8 @@ extension Worker {
         var link = endpoint.pointee.firstHTTP2
         while let connection = link {
             let context = connection.pointee.socket.pointee.tls?.pointee.context
-            if connection.pointee.callCount == 0, context != pool.pointee.tls { return connection }
+            let ends = connection.pointee.isCondemned || connection.pointee.isLeaving
+            if connection.pointee.callCount == 0, !ends, context != pool.pointee.tls { return connection }
             link = connection.pointee.next
         }
         return nil

@@ -294,19 +294,25 @@ extension Worker {
                 exchange.pointee.toClient.unseenCount = 0
             }
         }
-        for chain in [tables.pointee.filters, modelChain] {
-            for position in 0..<chain.count {
-                let filter = chain.links + position
-                guard filter.pointee.needs & UInt32(SLUICE_FILTER_CHUNKS) != 0,
-                    let function = filter.pointee.table.pointee.on_chunk
-                else { continue }
-                let start = beginCall(exchange)
-                let status = function(filter.pointee.instance, exchange.handle, UInt32(side), available)
-                endCall(exchange, filter.pointee.plugin, start)
-                if status < 0 {
-                    answersErrors(exchange)
-                    return failPlugin(exchange, status, filter.pointee.plugin)
-                }
+        if let action = show(available, to: tables.pointee.filters, exchange, side) { return action }
+        return show(available, to: modelChain, exchange, side)
+    }
+
+    /// The same for the filters of one chain.
+    private func show(
+        _ available: sluice_bytes, to chain: FilterChain, _ exchange: ExchangePointer, _ side: Int32
+    ) -> ExchangeMachine.Action? {
+        for position in 0..<chain.count {
+            let filter = chain.links + position
+            guard filter.pointee.needs & UInt32(SLUICE_FILTER_CHUNKS) != 0,
+                let function = filter.pointee.table.pointee.on_chunk
+            else { continue }
+            let start = beginCall(exchange)
+            let status = function(filter.pointee.instance, exchange.handle, UInt32(side), available)
+            endCall(exchange, filter.pointee.plugin, start)
+            if status < 0 {
+                answersErrors(exchange)
+                return failPlugin(exchange, status, filter.pointee.plugin)
             }
         }
         return nil

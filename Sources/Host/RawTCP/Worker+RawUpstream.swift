@@ -54,10 +54,16 @@ extension Worker {
     }
 
     private func answerArrived(_ exchange: ExchangePointer, _ size: Int) -> ExchangeMachine.Action {
-        exchange.pointee.firstByteAt = clinux_monotonic_ns()
-        if exchange.pointee.rival != nil { settleHedge(exchange) }
+        // One that a filter had suspended is looked at a second time, when it is no news.
+        if exchange.pointee.firstByteAt == 0 {
+            exchange.pointee.firstByteAt = clinux_monotonic_ns()
+            if let hedging = exchange.pointee.pool?.pointee.hedging {
+                hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.attemptAt)
+            }
+        }
         // What the message says of success is the adapter's to know; one that is passed on counts as one.
         exchange.pointee.httpStatus = 200
+        if exchange.pointee.rival != nil { settleHedge(exchange) }
         exchange.pointee.upstreamKeepsAlive = true
         exchange.pointee.toClient.setSource(.length(UInt64(size)))
         let tables = exchange.pointee.generation.unsafelyUnwrapped

@@ -64,6 +64,9 @@ public struct AdmissionHandle: Sendable, Equatable {
     public let bits: UInt64
 
     public init(bits: UInt64) { self.bits = bits }
+
+    /// Of a request that is in no queue: none gives it, and `remove` finds nothing by it.
+    public static var none: AdmissionHandle { AdmissionHandle(bits: 0) }
 }
 
 public enum AdmissionPush: Sendable, Equatable {

@@ -29,8 +29,9 @@ struct TenantTable {
     /// Where all are taken it shares one, with all that follows for its share: stochastic fairness (P. McKenney:
     /// Stochastic Fairness Queueing, INFOCOM 1990).
     func place(of tenant: UInt64, weight: UInt32) -> Int {
-        // Fibonacci hashing, for callers whose hashes are only numbers.
-        let hash = Int(truncatingIfNeeded: tenant &* 0x9E37_79B9_7F4A_7C15 >> 32)
+        // Fibonacci hashing (D. Knuth: The Art of Computer Programming 3, §6.4), for callers whose hashes are only
+        // numbers: the product's highest bits are those that all bits of the number have a part in.
+        let hash = Int(truncatingIfNeeded: (tenant &* 0x9E37_79B9_7F4A_7C15) >> (64 &- count.trailingZeroBitCount))
         var free = -1
         for step in 0..<min(Self.probes, count) {
             let index = (hash &+ step) & (count &- 1)

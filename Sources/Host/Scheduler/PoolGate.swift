@@ -20,7 +20,20 @@ struct PoolGate: ~Copyable {
     var waiting: Int { queued.load(ordering: .relaxed) }
     /// Requests that may be under way, whatever the endpoints have room for; `.max` when nothing limits them. [any]
     var limitNow: Int { limit.load(ordering: .relaxed) }
+    /// The configuration's word. [home worker]
     func setLimit(_ value: Int) { limit.store(value, ordering: .relaxed) }
+
+    /// What was measured moves the limit, where there is one: attempts of an earlier configuration that had one go on
+    /// being measured, and must not bring it back. True when it grows. [worker]
+    func moveLimit(to value: Int) -> Bool {
+        var seen = limit.load(ordering: .relaxed)
+        while seen != .max {
+            let (done, now) = limit.weakCompareExchange(expected: seen, desired: value, ordering: .relaxed)
+            if done { return value > seen }
+            seen = now
+        }
+        return false
+    }
 
     /// Takes a credit where one is left and nobody waits for it. `places`: what the endpoints have room for. [worker]
     @inline(__always)
@@ -28,12 +41,17 @@ struct PoolGate: ~Copyable {
         queued.load(ordering: .sequentiallyConsistent) == 0 && tryTake(places: places)
     }
 
-    /// Takes a credit for one who waits. [home worker]
+    /// Takes a credit for one who waits. The count never says more than were taken, not for a moment: whoever saw it so
+    /// would wait for a credit that nobody holds and nobody gives back. [home worker]
     @inline(__always)
     func tryTake(places: Int) -> Bool {
-        let count = taken.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
-        if count <= places, count <= limit.load(ordering: .relaxed) { return true }
-        taken.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        var count = taken.load(ordering: .sequentiallyConsistent)
+        while count < places, count < limit.load(ordering: .relaxed) {
+            let (done, now) = taken.weakCompareExchange(
+                expected: count, desired: count &+ 1, ordering: .sequentiallyConsistent)
+            if done { return true }
+            count = now
+        }
         return false
     }
 

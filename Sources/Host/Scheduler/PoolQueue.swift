@@ -42,8 +42,8 @@ struct QueuePlace: ~Copyable {
     let worker: Int
     /// `token` is the place's own address.
     var entry: AdmissionEntry
-    /// The home worker's.
-    var handle = AdmissionHandle(bits: 0)
+    /// The home worker's: where the queue has it, `none` when it has it no more.
+    private(set) var handle = AdmissionHandle.none
     var verdict = Verdict.waits
     /// Seconds, for who is refused.
     var retryAfter: UInt32 = 1
@@ -56,19 +56,62 @@ struct QueuePlace: ~Copyable {
         self.entry = entry
     }
 
+    /// The queue has it. [home worker]
+    mutating func stands(at handle: AdmissionHandle) { self.handle = handle }
+
+    /// The queue has it no more, or never had. Its handle goes with that: a queue of another size gives the same ones
+    /// anew, and a request that leaves late would take out somebody else by it. [home worker]
+    mutating func judge(_ verdict: Verdict) {
+        self.verdict = verdict
+        handle = .none
+    }
+
     func retain() { references.wrappingAdd(1, ordering: .relaxed) }
 
-    static func release(_ place: UnsafeMutablePointer<QueuePlace>) {
-        guard place.pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else {
-            return
-        }
-        place.deinitialize(count: 1)
-        place.deallocate()
+    /// Gives a reference back. True: it was the last.
+    fileprivate func letGo() -> Bool {
+        references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0
     }
 
     /// The place that an entry of the queue is of.
     static func of(_ entry: AdmissionEntry) -> UnsafeMutablePointer<QueuePlace> {
         UnsafeMutablePointer(bitPattern: UInt(entry.token)).unsafelyUnwrapped
+    }
+}
+
+/// Memory of places that nobody needs any more, for those that follow: who waits costs no call of the system's
+/// allocator. Each worker has its own; memory that another one has made is as good.
+struct QueuePlaceStore: ~Copyable {
+    /// More than mostly wait for one worker at a time, and together no more than 40 KiB.
+    static let keptAtMost = 256
+    private var first: UnsafeMutableRawPointer?
+    private(set) var kept = 0
+
+    deinit {
+        var link = first
+        while let memory = link {
+            link = memory.load(as: UnsafeMutableRawPointer?.self)
+            memory.deallocate()
+        }
+    }
+
+    /// Memory for one place, not initialized. `release` belongs to it.
+    mutating func take() -> UnsafeMutablePointer<QueuePlace> {
+        guard let memory = first else { return .allocate(capacity: 1) }
+        first = memory.load(as: UnsafeMutableRawPointer?.self)
+        kept &-= 1
+        return memory.bindMemory(to: QueuePlace.self, capacity: 1)
+    }
+
+    /// Gives a reference to the place back; with the last one goes the place.
+    mutating func release(_ place: UnsafeMutablePointer<QueuePlace>) {
+        guard place.pointee.letGo() else { return }
+        place.deinitialize(count: 1)
+        guard kept < Self.keptAtMost else { return place.deallocate() }
+        let memory = UnsafeMutableRawPointer(place)
+        memory.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
+        first = memory
+        kept &+= 1
     }
 }
 
@@ -78,6 +121,9 @@ struct PoolHome {
     var limits = QueueLimits()
     /// The pool in the home worker's newest generation; nil: that has no such pool any more.
     var pool: UnsafeMutablePointer<WorkerPool>?
+    /// What its endpoints had room for when that was last so: those who still wait in a pool that is gone from the
+    /// configuration go on by it.
+    var lastRoom = Int.max
     /// Made for the first who waits.
     var queue: AdmissionQueue?
     /// Links pools that have something to hand on.
@@ -93,5 +139,12 @@ struct PoolHome {
             queue.deallocate()
         }
         queue = AdmissionQueue(limits.admission)
+    }
+
+    /// Takes a place out of the queue; false when the queue has it no more.
+    mutating func remove(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
+        guard queue?.remove(place.pointee.handle) != nil else { return false }
+        place.pointee.judge(.left)
+        return true
     }
 }

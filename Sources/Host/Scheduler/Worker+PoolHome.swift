@@ -9,8 +9,11 @@ extension Worker {
     /// The pools of a new generation that have their home here wait as it says from now on.
     func takeHomes(_ next: UnsafeMutablePointer<WorkerGeneration>, from old: UnsafeMutablePointer<WorkerGeneration>) {
         for index in 0..<old.pointee.poolCount {
-            let shared = old.pointee.pools[index].shared
-            if shared.pointee.homeWorker == self.index { shared.pointee.home.pointee.pool = nil }
+            let pool = old.pointee.pools + index
+            let shared = pool.pointee.shared
+            guard shared.pointee.homeWorker == self.index else { continue }
+            shared.pointee.home.pointee.lastRoom = roomNow(pool)
+            shared.pointee.home.pointee.pool = nil
         }
         for index in 0..<next.pointee.poolCount {
             let pool = next.pointee.pools + index
@@ -53,9 +56,9 @@ extension Worker {
             return
         }
         switch home.pointee.queue?.push(place.pointee.entry, now: now) {
-        case .queued(let handle): place.pointee.handle = handle
+        case .queued(let handle): place.pointee.stands(at: handle)
         case .displaced(let handle, let other, let isExpired):
-            place.pointee.handle = handle
+            place.pointee.stands(at: handle)
             judge(QueuePlace.of(other), isExpired ? .expired : .dropped)
             send(QueuePlace.of(other))
         case .refused, nil:
@@ -73,7 +76,7 @@ extension Worker {
         let isAdmitted = LoadShedder.admits(
             priority: place.pointee.entry.priority, pressure: pressure, random: nextRandom(), settings)
         if isAdmitted { return false }
-        place.pointee.verdict = .shed
+        place.pointee.judge(.shed)
         place.pointee.retryAfter = LoadShedder.retryAfter(pressure: pressure, random: nextRandom(), settings)
         return true
     }
@@ -81,23 +84,20 @@ extension Worker {
     /// A request of another worker leaves the queue.
     func receiveLeave(_ pointer: UnsafeMutableRawPointer) {
         let place = pointer.assumingMemoryBound(to: QueuePlace.self)
-        if withdraw(place) {
-            place.pointee.verdict = .left
-            send(place)
-        }
-        QueuePlace.release(place)
+        if withdraw(place) { send(place) }
+        queuePlaces.release(place)
     }
 
     /// Takes a place out of the queue; false when the queue has it no more.
     func withdraw(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
         let shared = place.pointee.shared
-        guard shared.pointee.home.pointee.queue?.remove(place.pointee.handle) != nil else { return false }
+        guard shared.pointee.home.pointee.remove(place) else { return false }
         shared.pointee.gate.pointee.endWaiting()
         return true
     }
 
     private func judge(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {
-        place.pointee.verdict = verdict
+        place.pointee.judge(verdict)
         place.pointee.shared.pointee.gate.pointee.endWaiting()
     }
 
@@ -140,12 +140,7 @@ extension Worker {
 
     private func serve(_ shared: UnsafeMutablePointer<SharedPool>, _ home: UnsafeMutablePointer<PoolHome>) {
         let gate = shared.pointee.gate
-        var room = Int.max
-        if let pool = home.pointee.pool {
-            // Without any endpoint there is nothing to wait for: they shall hear so.
-            let count = eligibleCount(pool)
-            if count > 0 { room = places(pool, count) }
-        }
+        let room = home.pointee.pool.map { roomNow($0) } ?? home.pointee.lastRoom
         while home.pointee.queue?.isEmpty == false {
             guard gate.pointee.tryTake(places: room) else { return }
             switch home.pointee.queue?.take(now: now) {
@@ -156,6 +151,13 @@ extension Worker {
             case .empty, nil: _ = gate.pointee.leave()
             }
         }
+    }
+
+    /// What the pool's endpoints have room for at present.
+    private func roomNow(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
+        let count = eligibleCount(pool)
+        // Without any endpoint there is nothing to wait for: they shall hear so.
+        return count > 0 ? places(pool, count) : .max
     }
 
     private func answer(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {

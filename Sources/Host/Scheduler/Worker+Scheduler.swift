@@ -98,7 +98,7 @@ extension Worker {
         let shared = pool.pointee.shared
         // Who waited before, and then had a failed attempt, waits on from there.
         if exchange.pointee.waitsSince == 0 { exchange.pointee.waitsSince = now }
-        let place = UnsafeMutablePointer<QueuePlace>.allocate(capacity: 1)
+        let place = queuePlaces.take()
         place.initialize(
             to: QueuePlace(
                 shared: shared, exchange: token(of: exchange), worker: index,
@@ -109,7 +109,7 @@ extension Worker {
             if place.pointee.verdict != .waits {
                 let verdict = place.pointee.verdict
                 let retryAfter = place.pointee.retryAfter
-                QueuePlace.release(place)
+                queuePlaces.release(place)
                 return refuse(exchange, verdict, retryAfter: retryAfter)
             }
         } else {
@@ -151,7 +151,7 @@ extension Worker {
         let home = place.pointee.shared.pointee.homeWorker
         if home == index {
             // Where the queue has it no more, a verdict is on its way, and that frees it.
-            if withdraw(place) { QueuePlace.release(place) }
+            if withdraw(place) { queuePlaces.release(place) }
         } else {
             place.pointee.retain()
             peers[home].mailbox.send(.queueLeave, pointer: UnsafeMutableRawPointer(place))
@@ -166,6 +166,10 @@ extension Worker {
         metrics.dequeued(pool: PoolMetricsID(index: place.pointee.shared.pointee.metrics), nanoseconds: waited)
     }
 
+    func receiveVerdict(_ pointer: UnsafeMutableRawPointer) {
+        settle(pointer.assumingMemoryBound(to: QueuePlace.self))
+    }
+
     /// A place has come back from the pool's home worker.
     func settle(_ place: UnsafeMutablePointer<QueuePlace>) {
         let verdict = place.pointee.verdict
@@ -175,11 +179,11 @@ extension Worker {
         guard let exchange, exchange.pointee.place == place else {
             // It left meanwhile.
             if verdict == .granted { giveBack(shared) }
-            QueuePlace.release(place)
+            queuePlaces.release(place)
             return
         }
         stopsWaiting(exchange)
-        QueuePlace.release(place)
+        queuePlaces.release(place)
         guard verdict == .granted else { return perform(exchange, refuse(exchange, verdict, retryAfter: retryAfter)) }
         exchange.pointee.holdsCredit = true
         perform(exchange, acquire(exchange, fresh: false))
@@ -223,12 +227,11 @@ extension Worker {
         guard dropped || firstByte > 0 else { return }
         let shared = pool.pointee.shared
         let gate = shared.pointee.gate
+        // Its own credit may have been given back already; it is counted all the same.
+        let underWay = gate.pointee.underWay &+ (exchange.pointee.holdsCredit ? 0 : 1)
         let limit = shared.pointee.meter.pointee.record(
-            firstByte, underWay: gate.pointee.underWay, dropped: dropped, now: now, settings.pointee,
-            random: nextRandom())
+            firstByte, underWay: underWay, dropped: dropped, now: now, settings.pointee, random: nextRandom())
         guard let limit else { return }
-        let grows = limit > gate.pointee.limitNow
-        gate.pointee.setLimit(limit)
-        if grows, gate.pointee.waiting > 0 { askHome(shared) }
+        if gate.pointee.moveLimit(to: limit), gate.pointee.waiting > 0 { askHome(shared) }
     }
 }

@@ -22,6 +22,8 @@ extension Worker {
 
     /// Remembers where the body lies, when all of it is at hand and it could be sent again.
     func noteReplay(_ exchange: ExchangePointer) {
+        // What was true of an earlier attempt, or was made true for the one resend after it, says nothing of this one.
+        exchange.pointee.machine.repeatable = false
         guard isIdempotent(exchange) else { return }
         let flow = exchange.pointee.toEndpoint
         if exchange.pointee.lead.size > 0, !flow.sourceEnded {

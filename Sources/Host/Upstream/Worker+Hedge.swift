@@ -163,8 +163,11 @@ extension Worker {
         let status = exchange.pointee.httpStatus
         swapAttempts(exchange)
         exchange.pointee.httpStatus = 0
-        // It took at least as long: without it the slow ones would be missing from what is known of the pool.
-        if exchange.pointee.attemptOpen, let hedging = exchange.pointee.pool?.pointee.hedging {
+        // The first took at least as long: without it the slow ones would be missing from what is known of the pool. A
+        // second attempt that loses was only begun late: its short life is no latency.
+        if exchange.pointee.attemptOpen, !exchange.pointee.isHedge,
+            let hedging = exchange.pointee.pool?.pointee.hedging
+        {
             hedging.pointee.histogram.record(now &- exchange.pointee.attemptAt)
         }
         finishAttempt(exchange, .cancelled, SLUICE_CANCELLED)

@@ -36,6 +36,7 @@ final class Worker: @unchecked Sendable {
     var firstDirty: UnsafeMutablePointer<HTTP2Connection>?
     var firstDirtyUpstream: UnsafeMutablePointer<HTTP2Upstream>?
     var firstToServe: UnsafeMutablePointer<SharedPool>?
+    var queuePlaces = QueuePlaceStore()
     /// Copies of requests that were asked for in this turn; and all that have not ended.
     var firstShadow: UnsafeMutablePointer<ShadowPair>?
     var shadows = 0
@@ -274,8 +275,7 @@ final class Worker: @unchecked Sendable {
         case .poolServe: if let pointer = message.pointer { receiveServe(pointer) }
         case .queueEnter: if let pointer = message.pointer { receivePlace(pointer) }
         case .queueLeave: if let pointer = message.pointer { receiveLeave(pointer) }
-        case .queueVerdict:
-            if let pointer = message.pointer { settle(pointer.assumingMemoryBound(to: QueuePlace.self)) }
+        case .queueVerdict: if let pointer = message.pointer { receiveVerdict(pointer) }
         case .failedInARow: if let pointer = message.pointer { failedInARow(pointer, message.value) }
         case .drain: drain()
         case .abort: abortAll()

@@ -89,6 +89,17 @@ final class ChildProcess: @unchecked Sendable {
 
     func signal(_ number: Int32) { kill(pid, number) }
 
+    /// SIGSTOP has come to all of its threads.
+    var isStopped: Bool {
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+        return !threads.isEmpty
+            && threads.allSatisfy { thread in
+                // The name in parentheses may hold anything; the state is behind it (proc(5)).
+                let line = (try? String(contentsOfFile: "/proc/\(pid)/task/\(thread)/stat", encoding: .utf8)) ?? ""
+                return line.split(separator: ")").last?.hasPrefix(" T") == true
+            }
+    }
+
     /// Nil while it runs; the exit code, or minus the signal that ended it.
     func poll() -> Int32? {
         if let status { return status }

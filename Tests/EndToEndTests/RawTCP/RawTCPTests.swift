@@ -103,6 +103,36 @@ extension EndToEnd {
             #expect(socket.closedByPeer())
         }
 
+        /// After a time that is given, or one that the pool's own answers have told.
+        @Test(arguments: ["delay_ms: 20", "percentile: 50, minimum_requests: 20"])
+        func anotherEndpointAnswersForASlowOne(_ when: String) throws {
+            let lost = Counter()
+            let backends = try (0..<2).map { _ in
+                try ScriptedBackend { connection in
+                    while let message = connection.socket.message(.after(seconds: 600)) {
+                        // Whoever is asked this first does not answer.
+                        if message[19] == 99, lost.increment() == 1 { continue }
+                        connection.socket.send(LengthPrefixed.answer("it", id: message[19]))
+                    }
+                }
+            }
+            var configuration = GatewayConfiguration.rawTCP(
+                port: backends[0].port, models: ["m"], gateway: ["  routing: { hedge: { \(when), percent: 100 } }"])
+            let first = "\"tcp://127.0.0.1:\(backends[0].port)\""
+            let both = first + ", \"tcp://127.0.0.1:\(backends[1].port)\""
+            configuration.models = configuration.models.map { $0.replacing(first, with: both) }
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            let socket = try Socket.connect(port: gateway.ports[1])
+            for id in (1...20).map(UInt8.init) + [99] {
+                socket.send(LengthPrefixed.infer("m", id: id))
+                #expect(socket.message() == LengthPrefixed.answer("it", id: id))
+            }
+            #expect(try gateway.metric("sluice_hedges_total", ["model=\"m\""]) >= 1)
+            // A time of microseconds is no time in which the first is sure to be asked first.
+            if when.hasPrefix("delay") { #expect(try gateway.metric("sluice_hedges_won_total", ["model=\"m\""]) == 1) }
+        }
+
         @Test func aListenerTakesAnotherProtocolAtAReload() throws {
             let backend = try Self.echo("it")
             let port = try Clients.freePort()

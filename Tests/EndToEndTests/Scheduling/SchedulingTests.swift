@@ -200,6 +200,25 @@ extension EndToEnd {
                     == ["/first", "/new3", "/old0", "/old1", "/old2", "/old3", "/new0", "/new1", "/new2"])
         }
 
+        @Test func whoWaitsForAVersionThatIsGoneStillTakesTurns() throws {
+            let held = try Held()
+            var configuration = configuration(held)
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            var sockets = [try occupy(gateway, held)]
+            for index in 0..<4 { sockets.append(try wait(gateway, "/\(index)", 5, depth: index + 1)) }
+            configuration.models = configuration.models.map { $0.replacing("\"1\":", with: "\"2\":") }
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            held.turns.add(1)
+            #expect(try MessageReader(sockets[0]).response()?.status == 200)
+            try waitUntil("the next is under way") { held.targets.count >= 2 }
+            held.turns.add(100)
+            for socket in sockets.dropFirst() { #expect(try MessageReader(socket).response()?.status == 200) }
+            #expect(held.most.value == 1)
+            #expect(held.targets == ["/first", "/0", "/1", "/2", "/3"])
+        }
+
         @Test func tenantsShareByTheirWeights() throws {
             let held = try Held()
             var configuration = configuration(held, ["  queue: { ageing_ms: 0, tenant_weights: { gold: 3 } }"])
@@ -274,6 +293,49 @@ extension EndToEnd {
                 _ = try gateway.get("/")
                 return try gateway.metric("sluice_pool_limit", ["web"]) == 7
             }
+        }
+
+        /// One request at a time is all that a limit of one lets through: that has to count as full.
+        @Test func aSmallLimitGrows() throws {
+            let backend = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  concurrency_limit: { limit: 1, minimum: 1, window_ms: 1, minimum_requests: 1 }"]
+            let gateway = try Gateway(configuration)
+            try waitUntil("the limit has grown") {
+                _ = try gateway.get("/")
+                return try gateway.metric("sluice_pool_limit", ["web"]) >= 2
+            }
+        }
+
+        /// Attempts of the configuration before, which had a limit, end after it is gone.
+        @Test func aLimitThatIsTakenAwayStaysAway() throws {
+            let held = try Held()
+            var configuration = GatewayConfiguration.web([held.backend.endpoint])
+            configuration.gateway = ["  concurrency_limit: { limit: 20, window_ms: 1, minimum_requests: 1 }"]
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            let sockets = try (0..<10).map { _ in try gateway.connect() }
+            for socket in sockets { socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n") }
+            try waitUntil("all are under way") { held.targets.count == sockets.count }
+            let limited = try gateway.metric("sluice_pool_limit", ["web"])
+            #expect(limited == 20)
+            configuration.gateway = []
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            // Each answer comes in a window of its own.
+            for turn in 1...sockets.count {
+                held.turns.add(1)
+                try waitUntil("one more is answered") {
+                    try gateway.metric("sluice_pool_under_way", ["web"]) == Double(sockets.count - turn)
+                }
+                pauseBetweenLooks(milliseconds: 2)
+            }
+            let unlimited = try gateway.metric("sluice_pool_limit", ["web"])
+            #expect(unlimited != limited && unlimited >= 0)
+            configuration.gateway = ["  concurrency_limit: { algorithm: fixed, limit: 3 }"]
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            try waitUntil("a limit is back") { try gateway.metric("sluice_pool_limit", ["web"]) == 3 }
         }
 
         @Test func callsOfHTTP2WaitForTheStreamsOfTheirEndpoint() throws {

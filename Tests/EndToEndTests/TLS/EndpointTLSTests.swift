@@ -101,6 +101,35 @@ extension EndToEnd {
             for target in ["/a", "/b", "/a"] { #expect(try gateway.get(target).bodyText == "ok") }
         }
 
+        /// The answer that makes the one pool give up comes on the connection that is to give way to the other's.
+        @Test func aConnectionOfHTTP2GivesWayToTheFallbackOfItsOwnCall() throws {
+            let certificates = try Certificates()
+            try certificates.make("model", "IP:127.0.0.1")
+            let failing = try ScriptedBackend { connection, _ in connection.answer(503, "not now") }
+            var server = GatewayConfiguration.web([failing.endpoint])
+            server.listeners = [certificates.listener("model")]
+            let endpoint = try Gateway(server)
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["passthrough"]
+            configuration.workers = 1
+            configuration.routes = "[ { prefix: /, model: a } ]"
+            for (name, tls) in [("a", "ca: \(certificates.file("ca.pem"))"), ("b", "verify: false")] {
+                configuration.models += [
+                    "  \(name):", "    versions:",
+                    "      \"1\": { endpoints: [ \"grpcs://127.0.0.1:\(endpoint.port)\" ], "
+                        + "protocol: passthrough, tls: { \(tls) }, max_connections: 1 }",
+                ]
+                if name == "a" { configuration.models.append("    fallback: { model: b }") }
+            }
+            let gateway = try Gateway(configuration)
+            for turn in 1...4 {
+                let answer = try gateway.get("/")
+                #expect(answer.status == 503 && answer.bodyText == "not now")
+                #expect(failing.requests.count == 2 * turn)
+            }
+            #expect(gateway.process.poll() == nil)
+        }
+
         @Test func aBodyThatIsCutOffIsNoWholeOne() throws {
             let bench = try Bench()
             let gateway = try bench.gateway(bench.ca)

@@ -39,7 +39,9 @@ private final class Gate: @unchecked Sendable {
 
     var underWay: Int { gate.pointee.underWay }
     var waiting: Int { gate.pointee.waiting }
+    var limit: Int { gate.pointee.limitNow }
     func setLimit(_ limit: Int) { gate.pointee.setLimit(limit) }
+    func moveLimit(_ limit: Int) -> Bool { gate.pointee.moveLimit(to: limit) }
     func tryEnter(_ places: Int) -> Bool { gate.pointee.tryEnter(places: places) }
     func tryTake(_ places: Int) -> Bool { gate.pointee.tryTake(places: places) }
     func enter() { gate.pointee.enter() }
@@ -90,6 +92,40 @@ struct PoolGateTests {
         #expect(!gate.asksHome())
         gate.homeIsAsked()
         #expect(gate.asksHome())
+    }
+
+    @Test func whatIsMeasuredMovesALimitAndMakesNone() {
+        let gate = Gate()
+        #expect(!gate.moveLimit(5), "nothing limits the pool")
+        #expect(gate.limit == .max)
+        gate.setLimit(5)
+        #expect(!gate.moveLimit(3) && gate.limit == 3)
+        #expect(gate.moveLimit(4) && gate.limit == 4)
+        gate.setLimit(.max)
+        #expect(!gate.moveLimit(4) && gate.limit == .max)
+    }
+
+    /// Those who find no credit leave no trace of having looked: who looks at the same time could take it for one of
+    /// their credits, and wait for it to come back.
+    @Test func whoIsRefusedIsNeverCounted() {
+        final class Shared: Sendable {
+            let gate = Gate()
+            let left = Atomic<Int>(3)
+            let most = Atomic<Int>(0)
+        }
+        let shared = Shared()
+        shared.gate.enter()
+        onThreads(4) { index in
+            if index == 3 {
+                while shared.left.load(ordering: .relaxed) > 0 {
+                    shared.most.max(shared.gate.underWay, ordering: .relaxed)
+                }
+                return
+            }
+            for _ in 0..<200_000 where shared.gate.tryTake(1) { shared.most.max(9, ordering: .relaxed) }
+            shared.left.wrappingSubtract(1, ordering: .relaxed)
+        }
+        #expect(shared.most.load(ordering: .relaxed) == 1)
     }
 
     /// Requests of several threads, and one thread that hands on, by the rules of the workers: a credit that lay about

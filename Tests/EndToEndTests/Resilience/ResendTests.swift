@@ -1,0 +1,62 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// A request that is sent again at once, since nobody had looked at it, may be sent twice only for that once.
+    @Suite struct Resends {
+        @Test func aRefusalAllowsOneMoreAttemptAndNoFurtherOne() throws {
+            let asked = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    switch asked.increment() {
+                    case 1: peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.refused)))
+                    // The connection ends, and nobody knows what became of the request.
+                    case 2: return
+                    default: peer.respond(stream)
+                    }
+                }
+            }
+            let gateway = try Gateway(
+                Retries.configuration([backend.grpcEndpoint], "max_attempts: 3, backoff_ms: 1"))
+            #expect(try gateway.post("/", "{}").status == 502)
+            #expect(asked.value == 2)
+        }
+
+        /// A head waits for its body when its kept connection turns out to be closed; on the next connection it goes
+        /// alone, and the body, which is not kept, after it.
+        @Test func aHeadThatWaitedIsNotRepeatedWithoutItsBody() throws {
+            let closes = Gate()
+            let heads = Counter()
+            let backend = try ScriptedBackend { connection in
+                if connection.index == 0 {
+                    _ = try connection.reader.request()
+                    connection.answer()
+                    closes.wait()
+                    return
+                }
+                var received = ""
+                while !received.hasSuffix("hello"), case .data(let data) = connection.socket.receive(.ordinary) {
+                    received += text(data)
+                    if received.hasSuffix("\r\n\r\n") { heads.add(1) }
+                }
+            }
+            let gateway = try Gateway(Retries.configuration([backend.endpoint], "max_attempts: 3, backoff_ms: 1"))
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            socket.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            #expect(try reader.response()?.status == 200)
+            // Both reach the gateway at one time: first the head, then the end of the connection that it goes to.
+            gateway.process.signal(SIGSTOP)
+            try waitUntil("the gateway stands still") { gateway.process.isStopped }
+            socket.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")
+            closes.open()
+            try waitUntil("the connection is closed") { backend.openCount == 0 }
+            gateway.process.signal(SIGCONT)
+            try waitUntil("the head has gone out alone") { heads.value == 1 }
+            socket.send("hello")
+            #expect(try reader.response(to: "POST")?.status == 502)
+            #expect(heads.value == 1)
+            #expect(backend.connectionCount == 2)
+        }
+    }
+}
