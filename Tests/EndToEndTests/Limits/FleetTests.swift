@@ -159,7 +159,9 @@ extension EndToEnd {
             #expect(try Self.passes(other, 1) == 1)
             try Self.awaitRounds(other)
             let rest = try Self.passes(other, 850)
-            #expect(rest == 799)
+            // 799, but for what is under way when answers are late once more. Each time that the charges were told
+            // again would be 200 less.
+            #expect((780...820).contains(rest), "\(rest)")
         }
 
         @Test func aReloadKeepsSharing() throws {
