@@ -17,7 +17,8 @@ final class FollowedKeys: TimerTarget {
     private var problem: String?
     private var timer: Timers.Timer?
 
-    /// After a look was asked for, its outcome is fetched so much later, and again until it is there.
+    /// After a look was asked for, its outcome is fetched so much later, and again until it is there. One for which the
+    /// pool had no room is asked for again after the same time.
     private static let fetchNs: UInt64 = 20_000_000
 
     struct KeyMetrics {
@@ -60,8 +61,10 @@ final class FollowedKeys: TimerTarget {
                 awaitsFinding = true
                 next = Self.fetchNs
             } else {
-                // The pool is busy; the next round asks again.
+                // The pool is busy. A whole round later it might be so again, and who floods it with tokens could
+                // keep a key in force that was taken out.
                 file.abandon()
+                next = Self.fetchNs
             }
         }
         if file != nil { timer = host.timers.start(after: next, self) }

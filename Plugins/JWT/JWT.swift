@@ -25,6 +25,7 @@ struct JWT: Filter, ~Copyable {
     /// `keys.version` that the cache is of.
     private var cachedVersion = 0
     private var verifications: Verifications
+    private let share: PoolShare
 
     private let metrics: TokenMetrics
 
@@ -32,11 +33,12 @@ struct JWT: Filter, ~Copyable {
         let options = try Options(context.config)
         let metrics = try TokenMetrics(context.metrics)
         let hash = try Self.makeHash(context)
+        let share = PoolShare(try context.state.counters("queued", count: 1))
         // Nothing fails from here on.
         let life = LifelineEnd()
         let verifier = Verifier(policy: options.policy, mapping: options.mapping)
         verifications = Verifications { [line = life.line, size = options.tokenBytes] in
-            Verification(capacity: size, verifier, line)
+            Verification(capacity: size, verifier, line, share)
         }
         // The first worker tells for all.
         keys = FollowedKeys(
@@ -45,6 +47,7 @@ struct JWT: Filter, ~Copyable {
         cache = TokenCache(capacity: options.cacheEntries)
         self.hash = hash
         self.life = life
+        self.share = share
         self.options = options
         self.metrics = metrics
         host = context.host
@@ -88,13 +91,14 @@ struct JWT: Filter, ~Copyable {
             return try admit(known, request, exchange)
         }
         metrics.misses.add()
+        guard share.enter() else { throw turnAway() }
         let verification = verifications.take()
         let suspension = exchange.suspension
         verification.prepare(token, digest, keys.current, now: now, suspension)
         guard host.offload.run(verification) else {
+            share.leave()
             verifications.give(verification)
-            metrics.busy.add()
-            throw PluginError(.unavailable, "too many tokens wait to be checked")
+            throw turnAway()
         }
         verifications.wait(suspension.token, for: verification)
         return .pending
@@ -116,6 +120,11 @@ struct JWT: Filter, ~Copyable {
         if value.hasPrefixIgnoringCase("bearer ") { return value.dropFirst(7).trimmed }
         // Another scheme's credentials are none for us.
         return options.needsScheme ? nil : value
+    }
+
+    private func turnAway() -> PluginError {
+        metrics.busy.add()
+        return PluginError(.unavailable, "too many tokens wait to be checked")
     }
 
     private mutating func end(

@@ -15,6 +15,39 @@ final class LifelineEnd {
     deinit { line.isAlive.withLock { $0 = false } }
 }
 
+/// The room that verifications take in the queue of the host's pool, which holds 1,024 jobs of all plugins: discovery,
+/// the looks at files, rounds with Redis. None of these must find it full because somebody sends bad tokens.
+final class PoolShare: Sendable {
+    /// Of one worker. A client's burst, some hundred streams of a connection with a token that is new, has room twice,
+    /// and only a flood on three workers turns away what the others are shown.
+    static let ofWorker = 256
+    /// Of all workers and generations: three quarters of the queue, so 256 places are others' at any time. Other work
+    /// is queued one job at a time by each instance. At 100 µs for a signature, 768 take the two threads 40 ms.
+    static let ofAll: UInt64 = 768
+
+    private let own = Atomic<Int>(0)
+    private let all: SharedCounters
+
+    init(_ all: SharedCounters) { self.all = all }
+
+    /// Takes a place; false when there is none. [worker]
+    func enter() -> Bool {
+        guard own.load(ordering: .relaxed) < Self.ofWorker else { return false }
+        guard all.add(0) <= Self.ofAll else {
+            all.add(0, .max)
+            return false
+        }
+        own.wrappingAdd(1, ordering: .relaxed)
+        return true
+    }
+
+    /// Gives it back. Any thread.
+    func leave() {
+        own.wrappingSubtract(1, ordering: .relaxed)
+        all.add(0, .max)
+    }
+}
+
 /// One token on its way through the pool, used again for the next. The worker fills it in before it is queued and reads
 /// the outcome after it has been resumed; in between it is the pool's.
 final class Verification: OffloadTarget, @unchecked Sendable {
@@ -23,6 +56,7 @@ final class Verification: OffloadTarget, @unchecked Sendable {
     private var size = 0
     private let verifier: Verifier
     private let lifeline: Lifeline
+    private let share: PoolShare
     private(set) var keys: KeySet?
     private(set) var digest = Digest256()
     private var now: UInt64 = 0
@@ -30,11 +64,12 @@ final class Verification: OffloadTarget, @unchecked Sendable {
     private let isDone = Atomic<Bool>(false)
     private var outcome: Result<VerifiedToken, Refusal> = .failure(.malformed)
 
-    init(capacity: Int, _ verifier: Verifier, _ lifeline: Lifeline) {
+    init(capacity: Int, _ verifier: Verifier, _ lifeline: Lifeline, _ share: PoolShare) {
         memory = .allocate(capacity: max(capacity, 1))
         self.capacity = capacity
         self.verifier = verifier
         self.lifeline = lifeline
+        self.share = share
     }
 
     deinit { memory.deallocate() }
@@ -52,6 +87,8 @@ final class Verification: OffloadTarget, @unchecked Sendable {
     }
 
     override func run() {
+        // It waits no more.
+        share.leave()
         guard let keys else { return }
         do throws(Refusal) {
             outcome = .success(

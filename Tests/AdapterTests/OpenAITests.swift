@@ -144,12 +144,27 @@ import Testing
 
     @Test(arguments: [
         "/v1/models", "/v1/models/iris:predict", "/v1/models/iris/versions/1", "/v1/../admin", "/v1/x/%2e%2e/y",
+        "/v1/chat/completion%73", "/v1/%63hat/completions", "/v1/chat%2Fcompletions", "/v1/chat%2fcompletions",
+        "/v1//chat/completions", "/v1/chat//completions", "/v1/./chat/completions", "/v1/x/../chat/completions",
+        "/v1/chat\\completions", "/v1/chat%5ccompletions", "/v1/model%73", "/v1/files/a%7Eb", "/v1/files/a%2Db",
     ])
     func whatIsNotOfTheAPIIsDeclined(path: String) throws {
         let codec = OpenAIProtocol(OpenAIOptions(otherPathsModel: "rest"))
         let found = try head(
             codec, "POST", path, route: "/v1/{rest...}", captures: [String(path.dropFirst(4))], TestArena())
         #expect(found.verdict == .declined)
+    }
+
+    /// What has to be encoded, and what is no encoding at all, is passed on as it is.
+    @Test(arguments: [
+        "/v1/files/a%20b", "/v1/files/%C3%A9", "/v1/files/a%3Ab", "/v1/files/a%", "/v1/files/a%4", "/v1/files/a%zz",
+        "/v1/files/", "/v1/files/a.b~c_d-e", "/v1/files/a?x=%73//..",
+    ])
+    func otherPathsInTheirOnlySpellingAreTaken(path: String) throws {
+        let codec = OpenAIProtocol(OpenAIOptions(otherPathsModel: "rest"))
+        let found = try head(
+            codec, "POST", path, route: "/v1/{rest...}", captures: [String(path.dropFirst(4))], TestArena())
+        #expect(found.verdict == .decoded)
     }
 
     @Test(

@@ -185,6 +185,31 @@ import TokenSigning
         #expect(outcome(filter, exchange) == SLUICE_OK)
     }
 
+    /// The queue is that of all plugins: a flood of tokens leaves room in it.
+    @Test func aFloodLeavesRoomInThePool() throws {
+        let filters = try (0..<4).map { _ in try FilterUnderTest("JWT", host, config: try Self.config()) }
+        func queued(_ filter: FilterUnderTest) -> Int {
+            (1...300).count { number in
+                let exchange = Self.request("garbage-\(number)")
+                exchange.token = UInt64(number)
+                return filter.onRequest(exchange) == SLUICE_PENDING
+            }
+        }
+        // Two rounds: what the pool has taken out makes room again, also what nobody waits for any more.
+        for round in 1...2 {
+            #expect(filters.map(queued) == [256, 256, 256, 0])
+            #expect(host.offloaded.count == 768)
+            #expect(host.metric("busy_total")?.value == Double(round * (3 * 44 + 300)))
+            host.runOffloaded()
+        }
+        // What the pool itself refused has left, too.
+        host.offloadBound = 0
+        #expect(queued(filters[0]) == 0)
+        host.offloadBound = 1024
+        #expect(queued(filters[0]) == 256)
+        host.runOffloaded()
+    }
+
     @Test func whoLeavesWhileATokenIsCheckedIsForgotten() throws {
         let filter = try FilterUnderTest("JWT", host, config: try Self.config())
         let exchange = Self.request(try Self.key().token(Self.claims))
@@ -298,6 +323,31 @@ import TokenSigning
         #expect(host.metric("keys")?.value == 1)
         #expect(outcome(filter, Self.request(old)) == SLUICE_UNAUTHENTICATED)
         #expect(outcome(filter, Self.request(new)) == SLUICE_OK)
+    }
+
+    /// A pool that is full at the time of a look does not keep a key in force for another round.
+    @Test func aLookThatFoundNoRoomIsSoonAskedForAgain() throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("jwt-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let file = directory.appendingPathComponent("keys.json")
+        let revoked = try SigningKey(.edDSA)
+        try keySet([try revoked.jwk(id: "a")]).write(to: file, atomically: true, encoding: .utf8)
+        let filter = try FilterUnderTest(
+            "JWT", host,
+            config: try Self.config([("jwks", .null), ("jwks_file", .scalar(file.path)), ("poll_seconds", 60)]))
+        host.advance(by: 1)
+        let token = try revoked.token(Self.claims, id: "a")
+        #expect(outcome(filter, Self.request(token)) == SLUICE_OK)
+        try keySet([try Self.key().jwk(id: "k1")]).write(to: file, atomically: true, encoding: .utf8)
+        host.offloadBound = 0
+        host.advance(by: 60_000_000_000)
+        host.offloadBound = 1024
+        host.advance(by: 20_000_000)
+        #expect(host.offloaded.count == 1)
+        host.runOffloaded()
+        host.advance(by: 20_000_000)
+        #expect(outcome(filter, Self.request(token)) == SLUICE_UNAUTHENTICATED)
     }
 
     /// A token that was checked with keys that went meanwhile is let in, but not kept.

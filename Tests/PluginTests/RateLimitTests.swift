@@ -285,6 +285,20 @@ import Testing
         #expect(host.metric("tokens_total")?.value == 27)
     }
 
+    /// The gateway's own errors pass no filter, and exchange tokens come again.
+    @Test func whatAnExchangeLeftIsNotTakenForAnothers() throws {
+        let filter = try filter([["tokens": 100, "per": "hour", "reserve": 40]], ("headers", "always"))
+        let first = exchange(operation: SLUICE_OPERATION_CHAT, token: 5)
+        // Its memory stays, so that the test fails by what it finds there.
+        defer { withExtendedLifetime(first) {} }
+        #expect(filter.onRequest(first) == SLUICE_OK)
+        // Not answered. The next one of that token has no tokens to be counted, and nothing to be given back.
+        let other = exchange(token: 5)
+        #expect(filter.onRequest(other) == SLUICE_OK)
+        answer(filter, other, status: 500)
+        #expect(left(filter) == 20)
+    }
+
     @Test func onlyAnswersWithTokensAreLimitedByThem() throws {
         let filter = try filter([["tokens": 1, "per": "hour", "reserve": 1]])
         #expect(passes(filter, 9) { exchange() } == 9)

@@ -54,6 +54,12 @@ private final class Member {
         reconciliation.settle(report, ahead: ahead, now: now)
     }
 
+    /// What was sent is not answered.
+    func hears(nothingOf reports: [Reconciliation.Report], now: UInt64) {
+        for report in reports { reconciliation.doubt(report) }
+        fails(now: now)
+    }
+
     func fails(now: UInt64) {
         _ = reconciliation.collect { now }
         reconciliation.fail(now: now)
@@ -159,6 +165,29 @@ private final class Member {
         #expect(debt >= rate.cost(9) && debt <= rate.cost(11))
         now += second
         #expect(member.passes(7, rate, now: now))
+    }
+
+    /// A store that stalls carries out later what was sent to it, however often that was.
+    @Test(arguments: [false, true]) func whatIsInDoubtIsNotToldAgain(isTaken: Bool) throws {
+        let (member, other) = (Member(), Member())
+        var store = Store()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        #expect((0..<3).allSatisfy { _ in other.passes(7, rate, now: now) })
+        other.asks(&store, now: now)
+        #expect((0..<4).allSatisfy { _ in member.passes(7, rate, now: now) })
+        var late: [Reconciliation.Report] = []
+        for _ in 0..<5 {
+            let reports = member.collect(now: now)
+            late += reports
+            member.hears(nothingOf: reports, now: now)
+        }
+        if isTaken { for report in late { _ = store.tell(report, now: now) } }
+        // What is taken after it is told as ever, and so is what is known over a new connection.
+        #expect(member.passes(7, rate, now: now))
+        member.asks(&store, all: true, now: now)
+        #expect(store.full[7] == now + rate.cost(1) * (isTaken ? 8 : 5))
+        #expect((0..<9).count { _ in member.passes(7, rate, now: now) } == (isTaken ? 2 : 5))
     }
 
     /// Gateways that ask as they like, rounds at times of their own: what all grant together in any time is at most the

@@ -40,11 +40,11 @@ public struct OpenAIProtocol: MessageCodec {
         case .modelList: return .decoded
         case .model: return try decodeModel(match, &request, arena)
         case .other:
-            // What lies under `/v1/models` belongs to this adapter's own routes or to another adapter, and a backend
-            // that normalises dot segments would serve what lies outside of `/v1/`.
+            // What lies under `/v1/models` belongs to this adapter's own routes or to another adapter. And a backend
+            // that normalises paths would serve a chat whose tokens nobody counts, or what lies outside of `/v1/`.
             let isOfModels =
                 message.path.equals("/v1/models") || message.path.hasPrefix(.literal("/v1/models/"))
-            if isOfModels || DotSegment.occurs(in: message.path) { return .declined }
+            if isOfModels || OtherPath.hasAnotherSpelling(message.path) { return .declined }
             request.model = options.otherPathsModel
             request.rest = message.target
             return .decoded

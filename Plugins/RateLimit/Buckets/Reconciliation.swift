@@ -38,7 +38,8 @@ public struct Reconciliation {
         self.rings = rings
     }
 
-    /// What is to be told now. Those that `settle` or `fail` have not been called for are in the next call's, too.
+    /// What is to be told now. Those that neither `settle` nor `doubt` nor `fail` has been called for are in the
+    /// next call's, too.
     ///
     /// - Parameters:
     ///   - all: also what this gateway knows of buckets of which it has taken nothing: the store may have lost what it
@@ -86,6 +87,11 @@ public struct Reconciliation {
         pending[report.key] = nil
         return table.reconcile(report.key, full: now &+ min(ahead, Rate.longest), since: report.base, now: now)
     }
+
+    /// The report was sent, and whether the store took it is not known; it may even do so later. It is not told again:
+    /// each time that the store is away would charge it once more. What the bucket has of it here stays, and is part of
+    /// the floor that is told over the next connection.
+    public mutating func doubt(_ report: Report) { pending[report.key] = nil }
 
     /// The store could not be asked. A charge that has run out by this gateway's own count is told no more: the debt of
     /// a time in which the store was away is what is left of it, not the sum of what was taken.

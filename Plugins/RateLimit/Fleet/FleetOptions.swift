@@ -1,3 +1,4 @@
+import RateLimitPlaces
 import SluiceHashing
 import SluicePlugin
 

@@ -103,15 +103,24 @@ final class FleetSync: OffloadTarget, @unchecked Sendable {
         _ reports: ArraySlice<Reconciliation.Report>, _ connection: RedisConnection
     ) throws(RedisConnection.Failure) {
         let command = FleetStore.command(reports.map { ($0.key, $0.cost, $0.floor) }, prefix: options.prefix)
-        let reply = try connection.ask(command)
+        let reply: RESPValue
+        do throws(RedisConnection.Failure) { reply = try connection.ask(command) } catch {
+            if error.isSent { doubt(reports) }
+            throw error
+        }
         guard let ahead = FleetStore.answer(reply, count: reports.count) else {
             if case .error(let text) = reply {
                 throw .init(text: "it refuses the script: \(RedisConnection.printable(text))")
             }
+            doubt(reports)
             throw .init(text: "its answer is none to the script")
         }
         let now = StopSignal.now
         for (report, ahead) in zip(reports, ahead) { reconciliation.settle(report, ahead: ahead, now: now) }
+    }
+
+    private func doubt(_ reports: ArraySlice<Reconciliation.Report>) {
+        for report in reports { reconciliation.doubt(report) }
     }
 
     private func note(_ problem: String?) {

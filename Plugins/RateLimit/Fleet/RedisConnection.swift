@@ -1,4 +1,5 @@
 import Glibc
+import RateLimitPlaces
 import RateLimitProtocol
 
 /// A connection to Redis that is used for one command at a time and waits no longer than it is told to. One thread.
@@ -6,6 +7,8 @@ final class RedisConnection {
     struct Failure: Error {
         /// For the operator; holds no secret.
         let text: String
+        /// The whole command was handed over, and no reply came: it may have been carried out, or may yet be.
+        var isSent = false
     }
 
     private let descriptor: Int32
@@ -13,23 +16,13 @@ final class RedisConnection {
     private let timeout: Int
     private var received: [UInt8] = []
 
-    /// Connects, says who it is and which database it means.
+    /// Connects, says who it is and which database it means, and waits for a sign of life: a Redis that is stopped
+    /// takes connections all the same, and carries out what was sent over each of them when it goes on.
     init(_ options: FleetOptions) throws(Failure) {
-        guard let place = SocketPlace(options.place) else { throw Failure(text: "its name has no address") }
         timeout = options.timeout
-        let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        descriptor = socket(place.family, kind, 0)
-        guard descriptor >= 0 else { throw Failure(text: "no socket: \(Self.lastError)") }
-        let deadline = Self.now + Int64(timeout)
-        if place.withPointer({ connect(descriptor, $0, $1) }) != 0 {
-            // A Unix socket whose queue is full says EAGAIN, and does not tell when it has room.
-            guard errno == EINPROGRESS else { throw Failure(text: "cannot connect: \(Self.lastError)") }
-            try wait(POLLOUT, until: deadline, "it does not answer")
-            var code: Int32 = 0
-            var size = socklen_t(MemoryLayout<Int32>.size)
-            getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
-            guard code == 0 else { throw Failure(text: "cannot connect: \(String(cString: strerror(code)))") }
-        }
+        do throws(SocketPlace.Failure) {
+            descriptor = try SocketPlace.connect(SocketPlace.all(of: options.place), milliseconds: options.timeout)
+        } catch { throw Failure(text: error.text) }
         if !options.password.isEmpty {
             let name = options.username.isEmpty ? [] : [options.username]
             try expectOK(RESPWriter.command(["AUTH"] + name + [options.password]), "it does not take the password")
@@ -37,9 +30,14 @@ final class RedisConnection {
         if options.database != 0 {
             try expectOK(RESPWriter.command(["SELECT", "\(options.database)"]), "it has no such database")
         }
+        switch try ask(RESPWriter.command(["PING"])) {
+        case .simple("PONG"): break
+        case .error(let text): throw Failure(text: "it refuses: \(Self.printable(text))")
+        default: throw Failure(text: "its answer is none to a PING")
+        }
     }
 
-    deinit { if descriptor >= 0 { close(descriptor) } }
+    deinit { close(descriptor) }
 
     private func expectOK(_ command: [UInt8], _ problem: String) throws(Failure) {
         switch try ask(command) {
@@ -52,7 +50,14 @@ final class RedisConnection {
 
     /// Sends a command and waits for its reply.
     func ask(_ command: [UInt8]) throws(Failure) -> RESPValue {
-        let deadline = Self.now + Int64(timeout)
+        let deadline = SocketPlace.now + Int64(timeout)
+        try hand(command, until: deadline)
+        do throws(Failure) { return try reply(until: deadline) } catch {
+            throw Failure(text: error.text, isSent: true)
+        }
+    }
+
+    private func hand(_ command: [UInt8], until deadline: Int64) throws(Failure) {
         var sent = 0
         while sent < command.count {
             let count = command.withUnsafeBytes { bytes in
@@ -66,6 +71,9 @@ final class RedisConnection {
                 throw Failure(text: "cannot send: \(Self.lastError)")
             }
         }
+    }
+
+    private func reply(until deadline: Int64) throws(Failure) -> RESPValue {
         var piece = [UInt8](repeating: 0, count: 16_384)
         while true {
             switch received.withUnsafeBytes({ RESPReader.first(in: $0) }) {
@@ -89,12 +97,7 @@ final class RedisConnection {
     }
 
     private func wait(_ events: Int32, until deadline: Int64, _ problem: String) throws(Failure) {
-        while true {
-            let left = deadline - Self.now
-            guard left > 0 else { throw Failure(text: problem) }
-            var watched = pollfd(fd: descriptor, events: Int16(events), revents: 0)
-            if poll(&watched, 1, Int32(clamping: left)) > 0 { return }
-        }
+        guard SocketPlace.wait(descriptor, events, until: deadline) else { throw Failure(text: problem) }
     }
 
     /// What a server says, for a line of the log.
@@ -103,11 +106,4 @@ final class RedisConnection {
     }
 
     private static var lastError: String { String(cString: strerror(errno)) }
-
-    /// Milliseconds of the monotonic clock.
-    private static var now: Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
-    }
 }

@@ -136,6 +136,34 @@ extension EndToEnd {
             try waitUntil("Redis is found again", .after(seconds: 60)) { try Self.connected(gateway) == 1 }
         }
 
+        /// The kernel takes connections for a process that is stopped, and what was sent over them is read when it goes
+        /// on.
+        @Test func whatWasTakenWhileRedisStalledIsChargedOnce() throws {
+            let redis = try RedisServer()
+            let backend = try ScriptedBackend.ordinary()
+            // Nothing comes back while the test lasts.
+            let configuration = Self.configuration(
+                backend.endpoint, "{ name: all, requests: 1000, per: 2678400 }", redis: Self.redis(redis.port))
+            let (one, other) = (try Gateway(configuration), try Gateway(configuration))
+            try waitUntil("Redis is connected") { try Self.connected(one) == 1 && Self.connected(other) == 1 }
+            redis.freeze()
+            #expect(try Self.passes(one, 200) == 200)
+            try waitUntil("it was tried again and again", .after(seconds: 60)) {
+                try one.metric("sluice_plugin_rate_limit_redis_failures_total") >= 4
+            }
+            redis.thaw()
+            try waitUntil("Redis is found again", .after(seconds: 60)) {
+                try Self.connected(one) == 1 && Self.connected(other) == 1
+            }
+            try Self.awaitRounds(one)
+            #expect(try Self.passes(other, 1) == 1)
+            try Self.awaitRounds(other)
+            let rest = try Self.passes(other, 850)
+            // 799, but for what is under way when answers are late once more. Each time that the charges were told
+            // again would be 200 less.
+            #expect((780...820).contains(rest), "\(rest)")
+        }
+
         @Test func aReloadKeepsSharing() throws {
             let redis = try RedisServer()
             let backend = try ScriptedBackend.ordinary()
