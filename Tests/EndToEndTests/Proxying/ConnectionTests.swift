@@ -50,7 +50,7 @@ extension EndToEnd {
             let most = Counter()
             let backend = try ScriptedBackend { connection, _ in
                 together.add(1)
-                most.add(max(0, together.value - most.value))
+                most.raise(to: together.value)
                 pauseBetweenLooks(milliseconds: 20)
                 together.add(-1)
                 connection.answer()

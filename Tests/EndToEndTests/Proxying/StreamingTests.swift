@@ -133,6 +133,8 @@ final class Counter: @unchecked Sendable {
     private var count = 0
     var value: Int { lock.withLock { count } }
     func add(_ amount: Int) { lock.withLock { count += amount } }
+    /// The largest that it was told.
+    func raise(to value: Int) { lock.withLock { count = max(count, value) } }
     /// The count with this one.
     func increment() -> Int {
         lock.withLock {

@@ -16,7 +16,7 @@ extension EndToEnd {
                 let answered = Counter()
                 backend = try ScriptedBackend { connection, _ in
                     together.add(1)
-                    most.add(max(0, together.value - most.value))
+                    most.raise(to: together.value)
                     let turn = answered.increment()
                     try? waitUntil("the test lets the backend answer") { turns.value >= turn }
                     together.add(-1)
@@ -261,7 +261,7 @@ extension EndToEnd {
             let backends = try (0..<3).map { _ in
                 try ScriptedBackend { connection, _ in
                     together.add(1)
-                    most.add(max(0, together.value - most.value))
+                    most.raise(to: together.value)
                     pauseBetweenLooks(milliseconds: 5)
                     together.add(-1)
                     connection.answer()
@@ -344,7 +344,7 @@ extension EndToEnd {
             let backend = try ScriptedBackend.http2(settings: [(3, 2)]) { _, peer in
                 while let stream = try peer.nextRequest() {
                     together.add(1)
-                    most.add(max(0, together.value - most.value))
+                    most.raise(to: together.value)
                     pauseBetweenLooks(milliseconds: 5)
                     together.add(-1)
                     peer.respond(stream, 200, "ok")

@@ -911,8 +911,8 @@ typedef struct sluice_filter_2 {
    * [worker] */
   sluice_status (*on_failure)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                               sluice_status failure, sluice_response *answer);
-  /* Optional: the gateway, or another plugin, answers the request with the error `error`; no `on_response` follows. Also
-   * to filters that have not seen the request. [worker] */
+  /* Optional: the gateway, or another plugin, answers the request with the error `error`; no `on_response` follows.
+   * Also to filters that have not seen the request. [worker] */
   void (*on_error)(void *instance, sluice_exchange *exchange, sluice_status error);
 } sluice_filter_2;
 #define SLUICE_FILTER_2 "sluice.filter/2"
