@@ -138,7 +138,6 @@ let package = Package(
         // What filters read or count, likewise.
         .target(name: "ApiKeyFormat", dependencies: ["SluiceHashing"], path: "Plugins/ApiKey/Format"),
         .target(name: "RateLimitBuckets", path: "Plugins/RateLimit/Buckets"),
-        .target(name: "RateLimitPlaces", path: "Plugins/RateLimit/Places"),
         .target(name: "RateLimitProtocol", path: "Plugins/RateLimit/Protocol"),
 
         // System libraries and kernel interfaces that Glibc's module lacks.
@@ -207,7 +206,7 @@ let package = Package(
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore", "RateLimitBuckets",
-                "RateLimitPlaces", "RateLimitProtocol", "ApiKeyFormat",
+                "RateLimitProtocol", "ApiKeyFormat",
             ],
             exclude: ["ABI"]),
         .testTarget(
@@ -247,7 +246,7 @@ func pluginExtras(_ name: String) -> [String] {
     case "PrefixAware": ["Prompt"]
     case "JWT": ["Format", "Keys"]
     case "Cache": ["Store"]
-    case "RateLimit": ["Buckets", "Places", "Protocol"]
+    case "RateLimit": ["Buckets", "Protocol"]
     case "ApiKey": ["Format"]
     default: []
     }
@@ -267,10 +266,7 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
     case "ApiKey": ["ApiKeyFormat", "SluiceHashing"]
     case "RateLimit":
-        [
-            "OpenAICodec", "RateLimitBuckets", "RateLimitPlaces", "RateLimitProtocol", "SluiceHashing", "SluiceJSON",
-            "SluiceRouting",
-        ]
+        ["OpenAICodec", "RateLimitBuckets", "RateLimitProtocol", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

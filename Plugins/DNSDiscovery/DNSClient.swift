@@ -104,7 +104,7 @@ struct DNSClient {
         // (RFC 5452 §9.2).
         let id = UInt16.random(in: 0...UInt16.max)
         guard let query = DNSMessage.query(id: id, question, edns: edns) else { throw .text("is not asked: no name") }
-        guard let place = ServerPlace(server) else { throw .text("is no numeric address") }
+        guard let place = server.place else { throw .text("is no numeric address") }
         let deadline = StopSignal.now + UInt64(settings.timeoutMs) * 1_000_000
         var response = try overUDP(place, query, question, id, deadline)
         if response.isTruncated {
@@ -117,12 +117,12 @@ struct DNSClient {
     }
 
     private func overUDP(
-        _ place: ServerPlace, _ query: [UInt8], _ question: DNSQuestion, _ id: UInt16, _ deadline: UInt64
+        _ place: ResolvedAddress, _ query: [UInt8], _ question: DNSQuestion, _ id: UInt16, _ deadline: UInt64
     ) throws(Failure) -> DNSResponse {
         // A new socket, and so a new port that the kernel draws. Connected: it takes datagrams of that server alone.
         let socket = try makeSocket(place, SOCK_DGRAM)
         defer { close(socket) }
-        guard place.connect(socket) else { throw .text("cannot be reached: \(Self.reason())") }
+        guard connects(socket, to: place) else { throw .text("cannot be reached: \(Self.reason())") }
         counters.queries.add()
         guard send(socket, query, query.count, Int32(MSG_NOSIGNAL)) == query.count else {
             throw .text("cannot be reached: \(Self.reason())")
@@ -147,11 +147,11 @@ struct DNSClient {
 
     /// Two bytes of length before each message (RFC 1035 §4.2.2, RFC 7766).
     private func overTCP(
-        _ place: ServerPlace, _ query: [UInt8], _ question: DNSQuestion, _ id: UInt16, _ deadline: UInt64
+        _ place: ResolvedAddress, _ query: [UInt8], _ question: DNSQuestion, _ id: UInt16, _ deadline: UInt64
     ) throws(Failure) -> DNSResponse {
         let socket = try makeSocket(place, SOCK_STREAM)
         defer { close(socket) }
-        if !place.connect(socket) {
+        if !connects(socket, to: place) {
             guard errno == EINPROGRESS else { throw .text("cannot be reached over TCP: \(Self.reason())") }
             try wait(socket, POLLOUT, deadline)
             var status: Int32 = 0
@@ -188,11 +188,16 @@ struct DNSClient {
 
     // MARK: Sockets
 
-    private func makeSocket(_ place: ServerPlace, _ type: __socket_type) throws(Failure) -> Int32 {
+    private func makeSocket(_ place: ResolvedAddress, _ type: __socket_type) throws(Failure) -> Int32 {
         let kind = type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
         let socket = socket(place.family, Int32(kind), 0)
         guard socket >= 0 else { throw .text("is not asked: \(Self.reason())") }
         return socket
+    }
+
+    /// False: errno says why, or that it is under way.
+    private func connects(_ socket: Int32, to place: ResolvedAddress) -> Bool {
+        place.withPointer { connect(socket, $0, $1) == 0 }
     }
 
     private func wait(_ socket: Int32, _ events: Int32, _ deadline: UInt64) throws(Failure) {
@@ -212,33 +217,7 @@ struct DNSClient {
     private static func reason() -> String { String(cString: strerror(errno)) }
 }
 
-/// A server's address as a socket takes it.
-struct ServerPlace {
-    private var storage = sockaddr_storage()
-    private var size: socklen_t = 0
-
-    var family: Int32 { Int32(storage.ss_family) }
-
-    /// Nil: the host is no numeric address. No resolver is asked.
-    init?(_ server: NameServer) {
-        var hints = addrinfo()
-        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
-        hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(server.host, String(server.port), &hints, &found) == 0, let found else { return nil }
-        defer { freeaddrinfo(found) }
-        guard let address = found.pointee.ai_addr, found.pointee.ai_addrlen <= MemoryLayout<sockaddr_storage>.size
-        else { return nil }
-        size = found.pointee.ai_addrlen
-        withUnsafeMutableBytes(of: &storage) {
-            $0.copyMemory(from: UnsafeRawBufferPointer(start: address, count: Int(size)))
-        }
-    }
-
-    /// False: errno says why, or that it is under way.
-    func connect(_ socket: Int32) -> Bool {
-        withUnsafePointer(to: storage) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(socket, $0, size) == 0 }
-        }
-    }
+extension NameServer {
+    /// As a socket takes it. Nil: the host is no numeric address. No resolver is asked.
+    var place: ResolvedAddress? { ResolvedAddress.numeric(host: host, port: port).first }
 }

@@ -31,7 +31,7 @@ struct DNSDiscovery: Discovery {
         guard DNSName.labels(of: name) != nil else {
             throw config["name"].error("this is no name of DNS: labels of 1 to 63 characters with dots between them")
         }
-        if ServerPlace(NameServer(host: name)) != nil {
+        if NameServer(host: name).place != nil {
             throw config["name"].error("an address has nothing to look up; name it under `endpoints`")
         }
         kind = try Self.kind(config)
@@ -68,7 +68,7 @@ struct DNSDiscovery: Discovery {
     private static func client(_ config: Configuration) throws(PluginError) -> DNSClient.Settings {
         var client = DNSClient.Settings()
         for element in try config["servers"].elements() {
-            guard let server = NameServer(try element.text()), ServerPlace(server) != nil else {
+            guard let server = NameServer(try element.text()), server.place != nil else {
                 throw element.error("expected a numeric address, with or without a port, as in `10.0.0.2:53`")
             }
             client.servers.append(server)

@@ -28,18 +28,15 @@ struct EtcdConnection: ~Copyable {
         _ member: EtcdMember, _ places: [ResolvedAddress], _ tls: EtcdTLS?, _ signal: StopSignal, deadline: UInt64
     ) throws(EtcdTrouble) {
         self.signal = signal
-        guard !places.isEmpty else { throw .text("its name is not known") }
-        var reason = ""
-        var connected: Int32?
-        for place in places where connected == nil {
-            do throws(EtcdTrouble) {
-                connected = try Self.connected(to: place, signal, deadline)
-            } catch {
-                guard case .text(let text) = error else { throw error }
-                reason = text
+        let connected: Int32
+        do throws(ResolvedAddress.ConnectFailure) {
+            connected = try ResolvedAddress.connect(toFirstOf: places, signal, deadline: deadline)
+        } catch {
+            switch error {
+            case .text(let text): throw .text(text)
+            case .stopped: throw .stopped
             }
         }
-        guard let connected else { throw .text(reason) }
         var session: OpaquePointer?
         do throws(EtcdTrouble) {
             if let tls {
@@ -58,30 +55,6 @@ struct EtcdConnection: ~Copyable {
     deinit {
         if let ssl { SSL_free(ssl) }
         close(socket)
-    }
-
-    private static func connected(
-        to place: ResolvedAddress, _ signal: StopSignal, _ deadline: UInt64
-    ) throws(EtcdTrouble) -> Int32 {
-        let kind = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
-        let socket = Glibc.socket(place.family, Int32(kind), 0)
-        guard socket >= 0 else { throw .text("no socket: \(reason(errno))") }
-        if place.withPointer({ connect(socket, $0, $1) }) == 0 { return socket }
-        var status = errno
-        if status == EINPROGRESS {
-            let outcome = signal.wait(for: socket, events: POLLOUT, milliseconds: left(deadline))
-            if outcome == .ready {
-                var size = socklen_t(MemoryLayout<Int32>.size)
-                getsockopt(socket, SOL_SOCKET, SO_ERROR, &status, &size)
-                if status == 0 { return socket }
-            } else {
-                close(socket)
-                if outcome == .stopped { throw .stopped }
-                throw .text("it cannot be connected to in time")
-            }
-        }
-        close(socket)
-        throw .text(reason(status))
     }
 
     private static func shakeHands(

@@ -1,4 +1,3 @@
-import RateLimitPlaces
 import SluiceHashing
 import SluicePlugin
 
@@ -8,7 +7,7 @@ import SluicePlugin
 ///       address: redis.internal:6379
 ///       password: "${REDIS_PASSWORD}"
 struct FleetOptions: Sendable {
-    let place: SocketPlace.Name
+    let place: SocketPlace
     /// For the log.
     let address: String
     let username: String
@@ -25,7 +24,7 @@ struct FleetOptions: Sendable {
             "address", "username", "password", "database", "prefix", "sync_interval_ms", "timeout_ms",
         ])
         address = try node.required("address")
-        guard let place = SocketPlace.Name(address) else {
+        guard let place = SocketPlace(address) else {
             throw node["address"].error("expected HOST:PORT, [IPv6]:PORT or unix:/PATH")
         }
         self.place = place

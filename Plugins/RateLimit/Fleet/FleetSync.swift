@@ -26,6 +26,8 @@ final class FleetSync: OffloadTarget, @unchecked Sendable {
     private let state: SharedState
     /// Which round is under way, over all generations of the plugin's entry: the queues are drained by one at a time.
     private let turn: SharedCounters
+    /// The host's resolver may take its time on a thread of its own: those for work that blocks are few.
+    private let names = NameLookups()
     private let isRunning = Atomic<Bool>(false)
     private let news = Mutex(News())
     // Of the round's thread alone.
@@ -71,7 +73,7 @@ final class FleetSync: OffloadTarget, @unchecked Sendable {
         do throws(RedisConnection.Failure) {
             // A connection that is new may be to a Redis that is.
             let isNew = self.connection == nil
-            if isNew { self.connection = try RedisConnection(options) }
+            if isNew { self.connection = try RedisConnection(options, names) }
             guard let connection else { return }
             var rest = reconciliation.collect(all: isNew) { StopSignal.now }[...]
             // Without anything to tell the connection is looked after all the same: a Redis that is gone is seen.

@@ -1,6 +1,6 @@
 import Glibc
-import RateLimitPlaces
 import RateLimitProtocol
+import SluicePlugin
 
 /// A connection to Redis that is used for one command at a time and waits no longer than it is told to. One thread.
 final class RedisConnection {
@@ -18,11 +18,22 @@ final class RedisConnection {
 
     /// Connects, says who it is and which database it means, and waits for a sign of life: a Redis that is stopped
     /// takes connections all the same, and carries out what was sent over each of them when it goes on.
-    init(_ options: FleetOptions) throws(Failure) {
+    /// - Parameter names: asked for the addresses of a host, which is not waited for longer than for the rest.
+    init(_ options: FleetOptions, _ names: NameLookups) throws(Failure) {
         timeout = options.timeout
-        do throws(SocketPlace.Failure) {
-            descriptor = try SocketPlace.connect(SocketPlace.all(of: options.place), milliseconds: options.timeout)
-        } catch { throw Failure(text: error.text) }
+        let deadline = StopSignal.now + Self.nanoseconds(timeout)
+        let places =
+            switch options.place {
+            case .unix(let path): ResolvedAddress(unixPath: path).map { [$0] } ?? []
+            case .tcp(let host, let port):
+                names.wait(for: host, port: port, Self.noSignal, milliseconds: timeout)
+            }
+        do throws(ResolvedAddress.ConnectFailure) {
+            descriptor = try ResolvedAddress.connect(toFirstOf: places, Self.noSignal, deadline: deadline)
+        } catch {
+            guard case .text(let text) = error else { throw Failure(text: "it is not waited for any longer") }
+            throw Failure(text: text)
+        }
         if !options.password.isEmpty {
             let name = options.username.isEmpty ? [] : [options.username]
             try expectOK(RESPWriter.command(["AUTH"] + name + [options.password]), "it does not take the password")
@@ -50,14 +61,14 @@ final class RedisConnection {
 
     /// Sends a command and waits for its reply.
     func ask(_ command: [UInt8]) throws(Failure) -> RESPValue {
-        let deadline = SocketPlace.now + Int64(timeout)
+        let deadline = StopSignal.now + Self.nanoseconds(timeout)
         try hand(command, until: deadline)
         do throws(Failure) { return try reply(until: deadline) } catch {
             throw Failure(text: error.text, isSent: true)
         }
     }
 
-    private func hand(_ command: [UInt8], until deadline: Int64) throws(Failure) {
+    private func hand(_ command: [UInt8], until deadline: UInt64) throws(Failure) {
         var sent = 0
         while sent < command.count {
             let count = command.withUnsafeBytes { bytes in
@@ -73,7 +84,7 @@ final class RedisConnection {
         }
     }
 
-    private func reply(until deadline: Int64) throws(Failure) -> RESPValue {
+    private func reply(until deadline: UInt64) throws(Failure) -> RESPValue {
         var piece = [UInt8](repeating: 0, count: 16_384)
         while true {
             switch received.withUnsafeBytes({ RESPReader.first(in: $0) }) {
@@ -96,9 +107,18 @@ final class RedisConnection {
         }
     }
 
-    private func wait(_ events: Int32, until deadline: Int64, _ problem: String) throws(Failure) {
-        guard SocketPlace.wait(descriptor, events, until: deadline) else { throw Failure(text: problem) }
+    private func wait(_ events: Int32, until deadline: UInt64, _ problem: String) throws(Failure) {
+        let left = deadline - min(deadline, StopSignal.now)
+        guard left > 0,
+            Self.noSignal.wait(for: descriptor, events: events, milliseconds: Int((left + 999_999) / 1_000_000))
+                == .ready
+        else { throw Failure(text: problem) }
     }
+
+    /// A round ends by its own deadlines.
+    private static let noSignal = StopSignal(descriptor: -1)
+
+    private static func nanoseconds(_ milliseconds: Int) -> UInt64 { UInt64(milliseconds) * 1_000_000 }
 
     /// What a server says, for a line of the log.
     static func printable(_ text: String) -> String {

@@ -58,4 +58,60 @@ public struct ResolvedAddress: Sendable, Hashable {
             return body(start, socklen_t(bytes.count))
         }
     }
+
+    // MARK: Connecting
+
+    /// Why no connection has come about.
+    public enum ConnectFailure: Error {
+        /// For the operator.
+        case text(String)
+        case stopped
+    }
+
+    /// A socket that does not block, connected to the first of `places` that takes it: a name may have an address at
+    /// which the server does not listen, as `localhost` has one of IPv6. Each is given an even share of the time that is
+    /// left, so that one that is silent leaves some to the others. The descriptor is the caller's. For a thread that may
+    /// wait.
+    /// - Parameter deadline: of the monotonic clock, in nanoseconds.
+    public static func connect(
+        toFirstOf places: [ResolvedAddress], _ signal: StopSignal, deadline: UInt64
+    ) throws(ConnectFailure) -> Int32 {
+        var reason = "its name is not known"
+        for (index, place) in places.enumerated() {
+            let now = StopSignal.now
+            let share = (deadline - min(deadline, now)) / UInt64(places.count - index)
+            do throws(ConnectFailure) {
+                return try place.connected(signal, deadline: now + share)
+            } catch {
+                guard case .text(let text) = error else { throw error }
+                reason = text
+            }
+        }
+        throw .text(reason)
+    }
+
+    private func connected(_ signal: StopSignal, deadline: UInt64) throws(ConnectFailure) -> Int32 {
+        let kind = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
+        let socket = socket(family, Int32(kind), 0)
+        guard socket >= 0 else { throw .text("no socket: \(String(cString: strerror(errno)))") }
+        var code = withPointer { Glibc.connect(socket, $0, $1) } == 0 ? 0 : errno
+        // A Unix socket whose queue is full says EAGAIN, and does not tell when it has room.
+        if code == EINPROGRESS {
+            let left = deadline - min(deadline, StopSignal.now)
+            switch signal.wait(for: socket, events: POLLOUT, milliseconds: Int((left + 999_999) / 1_000_000)) {
+            case .ready:
+                var size = socklen_t(MemoryLayout<Int32>.size)
+                getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size)
+            case .timedOut:
+                close(socket)
+                throw .text("it does not take connections in time")
+            case .stopped:
+                close(socket)
+                throw .stopped
+            }
+        }
+        if code == 0 { return socket }
+        close(socket)
+        throw .text("cannot connect: \(String(cString: strerror(code)))")
+    }
 }

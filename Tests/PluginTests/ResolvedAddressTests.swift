@@ -1,8 +1,8 @@
 import Glibc
-import RateLimitPlaces
+import SluicePlugin
 import Testing
 
-@Suite struct SocketPlaceTests {
+@Suite struct ResolvedAddressTests {
     /// A port of the loopback address, bound; nobody is let in before it listens.
     private final class Port {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -25,7 +25,16 @@ import Testing
 
         deinit { close(descriptor) }
 
-        var places: [SocketPlace] { SocketPlace.all(of: .tcp(host: "127.0.0.1", port: "\(number)")) }
+        var places: [ResolvedAddress] { ResolvedAddress.numeric(host: "127.0.0.1", port: number) }
+    }
+
+    private func connect(_ places: [ResolvedAddress]) throws(ResolvedAddress.ConnectFailure) -> Int32 {
+        try ResolvedAddress.connect(
+            toFirstOf: places, StopSignal(descriptor: -1), deadline: StopSignal.now + 60_000_000_000)
+    }
+
+    private func text(_ failure: ResolvedAddress.ConnectFailure?) -> String? {
+        if case .text(let text) = failure { text } else { nil }
     }
 
     /// As with a name whose first address is not the one at which the server listens.
@@ -33,7 +42,7 @@ import Testing
         let (closed, open) = (try Port(listens: false), try Port(listens: true))
         for places in [closed.places + open.places, open.places + closed.places] {
             try #require(places.count == 2)
-            let descriptor = try SocketPlace.connect(places, milliseconds: 60_000)
+            let descriptor = try connect(places)
             #expect(fcntl(descriptor, F_GETFL) & O_NONBLOCK != 0)
             close(descriptor)
         }
@@ -41,13 +50,13 @@ import Testing
 
     @Test func whenNoneTakesItThatIsTold() throws {
         let closed = try Port(listens: false)
-        let failure = #expect(throws: SocketPlace.Failure.self) {
-            _ = try SocketPlace.connect(closed.places + closed.places, milliseconds: 60_000)
+        let failure = #expect(throws: ResolvedAddress.ConnectFailure.self) {
+            _ = try connect(closed.places + closed.places)
         }
-        #expect(failure?.text.hasPrefix("cannot connect: ") == true)
-        let nowhere = #expect(throws: SocketPlace.Failure.self) {
-            _ = try SocketPlace.connect([], milliseconds: 60_000)
+        #expect(text(failure)?.hasPrefix("cannot connect: ") == true)
+        let nowhere = #expect(throws: ResolvedAddress.ConnectFailure.self) {
+            _ = try connect([])
         }
-        #expect(nowhere?.text == "its name has no address")
+        #expect(text(nowhere) == "its name is not known")
     }
 }
