@@ -17,8 +17,12 @@ extension Worker {
         retryAfter: UInt32 = 0
     ) -> ExchangeMachine.Action {
         exchange.pointee.status = status
-        // Whoever suspended the exchange is not asked again.
-        if exchange.pointee.machine.phase == .suspended { cancelFilters(exchange) }
+        // Whoever suspended the exchange is not asked again; nor does anybody else answer for it.
+        let isSuspended = exchange.pointee.machine.phase == .suspended
+        if isSuspended {
+            tellFilters(exchange, status)
+            cancelFilters(exchange)
+        }
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         endAttempt(exchange, failed: true)
         detachUpstream(exchange)
@@ -31,7 +35,7 @@ extension Worker {
         }
         if let action = degrade(exchange, status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
-        tellFilters(exchange, status)
+        if !isSuspended { tellFilters(exchange, status) }
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()
         error.status = status

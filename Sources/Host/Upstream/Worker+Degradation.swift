@@ -16,7 +16,7 @@ extension Worker {
         default: return nil
         }
         guard let step = nextStep(fallback, exchange, status) else { return nil }
-        return take(step, fallback, exchange)
+        return take(step, fallback, exchange, status)
     }
 
     /// A response came whose status is a failure, and no attempt is left.
@@ -27,7 +27,7 @@ extension Worker {
             let step = nextStep(fallback, exchange, SLUICE_UNAVAILABLE)
         else { return nil }
         discardAnswer(exchange, upstream, call)
-        return take(step, fallback, exchange)
+        return take(step, fallback, exchange, SLUICE_UNAVAILABLE)
     }
 
     /// The next step that can be taken, with the chain behind it. That of a kept answer can be when there is one, which
@@ -61,14 +61,18 @@ extension Worker {
     }
 
     private func take(
-        _ step: FallbackStep, _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer
+        _ step: FallbackStep, _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer,
+        _ error: sluice_status
     ) -> ExchangeMachine.Action? {
         metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
         _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
         switch step.kind {
         case .pool(let index): return divert(exchange, index)
         case .kept: return answerKept(exchange, fallback)
-        case .response(let status): return answer(exchange, step, status)
+        case .response(let status):
+            // It stands for the error: no model has answered.
+            tellFilters(exchange, error)
+            return answer(exchange, step, status)
         }
     }
 
