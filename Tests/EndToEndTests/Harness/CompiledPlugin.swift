@@ -27,49 +27,109 @@ enum CompiledPlugin {
         }
     }
 
+    /// C source: `body` between what every plugin needs, the function `text`, which makes bytes of a literal, and the
+    /// plugin's entry.
+    /// - Parameter tables: of the body, by the macro of their kind: `["SLUICE_FILTER": "filter"]`.
+    static func source(
+        _ name: String, build: String = "", tables: KeyValuePairs<String, String>, _ body: String
+    ) -> String {
+        let extensions = tables.map { "{SLUICE_TEXT(\($0.key)), &\($0.value)}" }.joined(separator: ", ")
+        return """
+            #define _DEFAULT_SOURCE
+            #include <poll.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <string.h>
+            #include <unistd.h>
+            #include "sluice/plugin.h"
+
+            static inline sluice_bytes text(const char *literal) {
+              sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
+              return bytes;
+            }
+
+            \(body)
+
+            static const sluice_extension extensions[] = {\(extensions)};
+            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
+                                                 .abi_version = SLUICE_ABI_VERSION,
+                                                 .name = SLUICE_TEXT("\(name)"),
+                                                 .version = SLUICE_TEXT("1"),
+                                                 .vendor = SLUICE_TEXT("acme"),
+                                                 .licence = SLUICE_TEXT("MIT"),
+                                                 .build_id = SLUICE_TEXT("\(build)"),
+                                                 .extensions = extensions,
+                                                 .extension_count = \(tables.count)};
+            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
+              (void)host;
+              return &plugin;
+            }
+
+            """
+    }
+
+    /// A filter of version 2, one instance for each worker, that lets every request pass but for what those functions of
+    /// `body` do that `callbacks` names. They have the host's `context` and its `exchanges`.
+    static func filter(_ name: String, callbacks: [String], _ body: String) -> String {
+        let functions = callbacks.contains("on_request") ? [] : [".on_request = pass"]
+        let table = (functions + callbacks.map { ".\($0) = \($0)" }).joined(separator: ", ")
+        return source(
+            name, tables: ["SLUICE_FILTER_2": "filter"],
+            """
+            static void *context;
+            static const sluice_exchange_service *exchanges;
+
+            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+              (void)arguments;
+              context = host->context;
+              exchanges = host->service(context, text(SLUICE_EXCHANGE));
+              *instance = NULL;
+              return SLUICE_OK;
+            }
+            static void destroy(void *instance) { (void)instance; }
+            static uint32_t needs(void *instance) { (void)instance; return 0; }
+            static inline sluice_status pass(void *instance, sluice_exchange *exchange, sluice_request *request,
+                                             sluice_response *answer) {
+              (void)instance, (void)exchange, (void)request, (void)answer;
+              return SLUICE_OK;
+            }
+
+            \(body)
+
+            static const sluice_filter_2 filter = {
+                .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_PER_WORKER, create, destroy},
+                .needs = needs, \(table)};
+            """)
+    }
+
     /// A balancer that always picks the eligible endpoint of the highest (or lowest) index and counts in a state block.
     static func balancer(build: String, highest: Bool) -> String {
-        """
-        #include <stdlib.h>
-        #include "sluice/plugin.h"
-
-        static int instance_;
-        static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-          (void)host;
-          (void)arguments;
-          *instance = &instance_;
-          return SLUICE_OK;
-        }
-        static void destroy(void *instance) { (void)instance; }
-        static uint32_t pick(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                             const sluice_pick *pick) {
-          (void)instance;
-          (void)exchange;
-          (void)request;
-          uint32_t chosen = 0;
-          for (uint32_t i = 0; i < pick->count; i++) {
-            if (!sluice_pick_eligible(pick, i)) continue;
-            chosen = i;
-            if (!\(highest ? 1 : 0)) break;
-          }
-          return chosen;
-        }
-        static const sluice_balancer balancer = {
-            .base = {.struct_size = sizeof(sluice_balancer), .create = create, .destroy = destroy}, .pick = pick};
-        static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_BALANCER), &balancer}};
-        static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
-                                             .abi_version = SLUICE_ABI_VERSION,
-                                             .name = SLUICE_TEXT("edge"),
-                                             .version = SLUICE_TEXT("1"),
-                                             .vendor = SLUICE_TEXT("acme"),
-                                             .licence = SLUICE_TEXT("MIT"),
-                                             .build_id = SLUICE_TEXT("\(build)"),
-                                             .extensions = extensions,
-                                             .extension_count = 1};
-        const sluice_plugin *sluice_plugin_entry(uint32_t host) {
-          (void)host;
-          return &plugin;
-        }
-        """
+        source(
+            "edge", build: build, tables: ["SLUICE_BALANCER": "balancer"],
+            """
+            static int instance_;
+            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+              (void)host;
+              (void)arguments;
+              *instance = &instance_;
+              return SLUICE_OK;
+            }
+            static void destroy(void *instance) { (void)instance; }
+            static uint32_t pick(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                 const sluice_pick *pick) {
+              (void)instance;
+              (void)exchange;
+              (void)request;
+              uint32_t chosen = 0;
+              for (uint32_t i = 0; i < pick->count; i++) {
+                if (!sluice_pick_eligible(pick, i)) continue;
+                chosen = i;
+                if (!\(highest ? 1 : 0)) break;
+              }
+              return chosen;
+            }
+            static const sluice_balancer balancer = {
+                .base = {.struct_size = sizeof(sluice_balancer), .create = create, .destroy = destroy}, .pick = pick};
+            """)
     }
 }

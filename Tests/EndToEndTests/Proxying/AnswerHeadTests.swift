@@ -47,9 +47,10 @@ extension EndToEnd {
 
         /// Both versions, of which the first would always take the second endpoint, and a filter that has answers
         /// gathered.
-        private static let source = """
-            #include "sluice/plugin.h"
-
+        private static let source = CompiledPlugin.source(
+            "heads",
+            tables: ["SLUICE_BALANCER": "first", "SLUICE_BALANCER_2": "second", "SLUICE_FILTER": "filter"],
+            """
             static int instance_;
             static uint32_t loads[2];
             static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
@@ -105,21 +106,6 @@ extension EndToEnd {
             static const sluice_filter filter = {
                 .base = {.struct_size = sizeof(sluice_filter), .create = create, .destroy = destroy},
                 .needs = needs, .on_request = on_request};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_BALANCER), &first},
-                                                          {SLUICE_TEXT(SLUICE_BALANCER_2), &second},
-                                                          {SLUICE_TEXT(SLUICE_FILTER), &filter}};
-            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
-                                                 .abi_version = SLUICE_ABI_VERSION,
-                                                 .name = SLUICE_TEXT("heads"),
-                                                 .version = SLUICE_TEXT("1"),
-                                                 .vendor = SLUICE_TEXT("acme"),
-                                                 .licence = SLUICE_TEXT("MIT"),
-                                                 .extensions = extensions,
-                                                 .extension_count = 3};
-            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
-              (void)host;
-              return &plugin;
-            }
-            """
+            """)
     }
 }

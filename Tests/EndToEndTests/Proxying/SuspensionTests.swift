@@ -86,6 +86,7 @@ extension EndToEnd {
                 let answer = try #require(try reader.response())
                 #expect(answer.status == 504)
                 #expect(try count("cancelled") == Double(turn))
+                #expect(try count("told") == Double(turn))
                 socket.send("GET /through HTTP/1.1\r\nHost: a\r\n\r\n")
                 #expect(try #require(try reader.response()).status == 200, "the connection serves on")
             }
@@ -125,17 +126,15 @@ extension EndToEnd {
 
         /// Suspends what begins with never or later (the query, or the path after its first slash), in the call whose
         /// side it ends with; resumes the latter.
-        private static let pause = """
-            #include <stdlib.h>
-            #include <string.h>
-            #include "sluice/plugin.h"
-
+        private static let pause = CompiledPlugin.source(
+            "pause", tables: ["SLUICE_FILTER_2": "filter"],
+            """
             struct pause {
               void *context;
               const sluice_exchange_service *exchange;
               const sluice_timer *timer;
               const sluice_metrics *metrics;
-              uint32_t suspended, resumed, cancelled;
+              uint32_t suspended, resumed, cancelled, told;
               int is_patient;
             };
             struct waiting {
@@ -143,10 +142,6 @@ extension EndToEnd {
               uint64_t token;
             };
 
-            static sluice_bytes text(const char *literal) {
-              sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
-              return bytes;
-            }
             static int begins(sluice_bytes path, const char *prefix) {
               return path.size >= strlen(prefix) && memcmp(path.data, prefix, strlen(prefix)) == 0;
             }
@@ -181,6 +176,8 @@ extension EndToEnd {
                   host->context, SLUICE_METRIC_COUNTER, text("resumed"), text("Calls resumed."), NULL, 0);
               pause->cancelled = pause->metrics->declare(
                   host->context, SLUICE_METRIC_COUNTER, text("cancelled"), text("Exchanges cancelled."), NULL, 0);
+              pause->told = pause->metrics->declare(
+                  host->context, SLUICE_METRIC_COUNTER, text("told"), text("Errors told."), NULL, 0);
               *instance = pause;
               return SLUICE_OK;
             }
@@ -235,25 +232,18 @@ extension EndToEnd {
               pause->metrics->add(pause->context, pause->cancelled, 1);
               pause->exchange->resume(pause->context, pause->exchange->token(pause->context, exchange));
             }
-            static const sluice_filter filter = {
-                .base = {.struct_size = sizeof(sluice_filter), .create = create, .destroy = destroy},
+            static void on_error(void *instance, sluice_exchange *exchange, sluice_status error) {
+              (void)exchange;
+              struct pause *pause = instance;
+              if (error == SLUICE_DEADLINE_EXCEEDED) pause->metrics->add(pause->context, pause->told, 1);
+            }
+            static const sluice_filter_2 filter = {
+                .base = {.struct_size = sizeof(sluice_filter_2), .create = create, .destroy = destroy},
                 .needs = needs,
                 .on_request = on_request,
                 .on_response = on_response,
-                .on_cancel = on_cancel};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_FILTER), &filter}};
-            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
-                                                 .abi_version = SLUICE_ABI_VERSION,
-                                                 .name = SLUICE_TEXT("pause"),
-                                                 .version = SLUICE_TEXT("1"),
-                                                 .vendor = SLUICE_TEXT("acme"),
-                                                 .licence = SLUICE_TEXT("MIT"),
-                                                 .extensions = extensions,
-                                                 .extension_count = 1};
-            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
-              (void)host;
-              return &plugin;
-            }
-            """
+                .on_cancel = on_cancel,
+                .on_error = on_error};
+            """)
     }
 }

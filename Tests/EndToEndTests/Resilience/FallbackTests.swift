@@ -99,23 +99,11 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_call_errors_total", ["keeping"]) == 2)
         }
 
-        private static let keeping = """
-            #include "sluice/plugin.h"
-            #include <string.h>
-
+        private static let keeping = CompiledPlugin.filter(
+            "keeping", callbacks: ["on_failure"],
+            """
             static char name[64];
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)host; (void)arguments;
-              *instance = NULL;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { (void)instance; }
-            static uint32_t needs(void *instance) { (void)instance; return 0; }
-            static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
-                                            sluice_response *answer) {
-              (void)instance; (void)exchange; (void)request; (void)answer;
-              return SLUICE_OK;
-            }
+
             static sluice_status on_failure(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                             sluice_status failure, sluice_response *answer) {
               (void)instance; (void)exchange;
@@ -137,63 +125,55 @@ extension EndToEnd {
               answer->payload.raw = (sluice_bytes){(const uint8_t *)name, size};
               return SLUICE_ANSWER;
             }
-            static const sluice_filter_2 filter = {
-                .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_PER_WORKER, create, destroy},
-                .needs = needs, .on_request = on_request, .on_failure = on_failure};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_FILTER_2), &filter}};
-            static const sluice_plugin plugin = {
-                .struct_size = sizeof(sluice_plugin), .abi_version = SLUICE_ABI_VERSION,
-                .name = SLUICE_TEXT("keeping"), .version = SLUICE_TEXT("1"), .vendor = SLUICE_TEXT("tests"),
-                .licence = SLUICE_TEXT("Apache-2.0"), .extensions = extensions, .extension_count = 1};
-            const sluice_plugin *sluice_plugin_entry(uint32_t version) { (void)version; return &plugin; }
+            """)
+
+        private static let refusing = CompiledPlugin.filter(
+            "refusing", callbacks: ["on_response"],
             """
-
-        private static let refusing = """
-            #include "sluice/plugin.h"
-            #include <string.h>
-
-            static void *context;
-            static const sluice_exchange_service *service;
-            static sluice_bytes text(const char *literal) {
-              sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
-              return bytes;
-            }
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)arguments;
-              context = host->context;
-              service = host->service(context, text(SLUICE_EXCHANGE));
-              *instance = NULL;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { (void)instance; }
-            static uint32_t needs(void *instance) {
-              (void)instance;
-              return 0;
-            }
-            static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
-                                            sluice_response *answer) {
-              (void)instance, (void)exchange, (void)request, (void)answer;
-              return SLUICE_OK;
-            }
             static sluice_status on_response(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                              sluice_response *response) {
               (void)instance, (void)request, (void)response;
-              service->set_field(context, exchange, SLUICE_SIDE_RESPONSE, text("retry-after"), text("7"));
+              exchanges->set_field(context, exchange, SLUICE_SIDE_RESPONSE, text("retry-after"), text("7"));
               return SLUICE_RESOURCE_EXHAUSTED;
             }
-            static const sluice_filter filter = {
-                .base = {sizeof(sluice_filter), SLUICE_INSTANCE_PER_WORKER, create, destroy},
-                .needs = needs, .on_request = on_request, .on_response = on_response};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_FILTER), &filter}};
-            static const sluice_plugin plugin = {
-                .struct_size = sizeof(sluice_plugin), .abi_version = SLUICE_ABI_VERSION,
-                .name = SLUICE_TEXT("refusing"), .version = SLUICE_TEXT("1"), .vendor = SLUICE_TEXT("t"),
-                .licence = SLUICE_TEXT("t"), .extensions = extensions, .extension_count = 1};
-            const sluice_plugin *sluice_plugin_entry(uint32_t version) {
-              (void)version;
-              return &plugin;
-            }
+            """)
+
+        /// Says in the answer how often the filter was told of an error, and of which the last time.
+        private static let hearing = CompiledPlugin.filter(
+            "hearing", callbacks: ["on_error"],
             """
+            static void on_error(void *instance, sluice_exchange *exchange, sluice_status error) {
+              (void)instance;
+              static int times = 0;
+              static char said[32];
+              snprintf(said, sizeof said, "%d: %d", ++times, error);
+              exchanges->set_field(context, exchange, SLUICE_SIDE_RESPONSE, text("x-told"), text(said));
+            }
+            """)
+
+        /// What stands for the error in its answer is no answer of a model: whoever holds something until there is one
+        /// has to know. Another model's is.
+        @Test func filtersAreToldOfTheErrorThatAFixedAnswerStandsFor() throws {
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.hearing, "hearing.so", in: directory)
+            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            let well = try ScriptedBackend.ordinary()
+            func gateway(_ other: String, _ fallback: String) throws -> Gateway {
+                var configuration = configuration(dead, other, fallback)
+                configuration.workers = 1
+                configuration.plugins = ["  - { name: hearing, library: \(library) }"]
+                configuration.filters = ["hearing"]
+                return try Gateway(configuration)
+            }
+            let fixed = try gateway(dead, "[ { model: other }, { response: { status: 200, body: fixed } } ]")
+            for time in 1...2 {
+                let answer = try fixed.get("/a")
+                #expect(answer.bodyText == "fixed" && answer.field("x-told") == "\(time): -14", "\(answer)")
+            }
+            let other = try gateway(well.endpoint, "[ { model: other }, { response: { status: 200, body: fixed } } ]")
+            let answer = try other.get("/a")
+            #expect(answer.bodyText == "GET /a 0" && answer.field("x-told") == nil)
+        }
 
         @Test func aWellModelIsNotReplaced() throws {
             let well = try ScriptedBackend.ordinary()

@@ -42,87 +42,64 @@ extension EndToEnd {
 
         /// Suspends requests for `/copy` and copies them when they are resumed, which the next one for `/block` does.
         private static func late(_ blocked: String, _ release: String) -> String {
-            """
-            #define _DEFAULT_SOURCE
-            #include <poll.h>
-            #include <stdio.h>
-            #include <stdlib.h>
-            #include <string.h>
-            #include <unistd.h>
-            #include "sluice/plugin.h"
+            CompiledPlugin.source(
+                "late", tables: ["SLUICE_ROUTER": "router"],
+                """
+                struct late {
+                  void *context;
+                  const sluice_exchange_service *exchange;
+                  const sluice_metrics *metrics;
+                  const sluice_shadow_service *shadow;
+                  uint64_t token;
+                  uint32_t waiting, done;
+                };
 
-            struct late {
-              void *context;
-              const sluice_exchange_service *exchange;
-              const sluice_metrics *metrics;
-              const sluice_shadow_service *shadow;
-              uint64_t token;
-              uint32_t waiting, done;
-            };
-
-            static sluice_bytes text(const char *literal) {
-              sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
-              return bytes;
-            }
-            static int is(sluice_bytes path, const char *other) {
-              return path.size == strlen(other) && memcmp(path.data, other, path.size) == 0;
-            }
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)arguments;
-              struct late *late = calloc(1, sizeof *late);
-              late->context = host->context;
-              late->exchange = host->service(host->context, text(SLUICE_EXCHANGE));
-              late->metrics = host->service(host->context, text(SLUICE_METRICS));
-              late->shadow = host->service(host->context, text(SLUICE_SHADOW));
-              late->waiting = late->metrics->declare(
-                  host->context, SLUICE_METRIC_COUNTER, text("waiting"), text("Requests that wait."), NULL, 0);
-              late->done = late->metrics->declare(
-                  host->context, SLUICE_METRIC_COUNTER, text("done"), text("Copies that have ended."), NULL, 0);
-              *instance = late;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { free(instance); }
-            static void done(void *user, const sluice_shadow_outcome *outcome) {
-              (void)outcome;
-              struct late *late = user;
-              late->metrics->add(late->context, late->done, 1);
-            }
-            static sluice_status route(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                       sluice_route_decision *decision) {
-              struct late *late = instance;
-              decision->version = 0;
-              sluice_bytes target = request->message->target;
-              if (is(target, "/block")) {
-                late->exchange->resume(late->context, late->token);
-                FILE *file = fopen("\(blocked)", "w");
-                if (file) fclose(file);
-                for (int i = 0; i < 60000 && access("\(release)", F_OK) != 0; i++) poll(NULL, 0, 1);
-              }
-              if (!is(target, "/copy")) return SLUICE_OK;
-              if (!late->exchange->resumed(late->context, exchange)) {
-                late->token = late->exchange->token(late->context, exchange);
-                late->metrics->add(late->context, late->waiting, 1);
-                return SLUICE_PENDING;
-              }
-              sluice_shadow_copy copy = {.pool = 1, .timeout_ns = 60000000000, .done = done, .user = late};
-              return late->shadow->send(late->context, exchange, &copy);
-            }
-            static const sluice_router router = {
-                .base = {.struct_size = sizeof(sluice_router), .create = create, .destroy = destroy}, .route = route};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_ROUTER), &router}};
-            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
-                                                 .abi_version = SLUICE_ABI_VERSION,
-                                                 .name = SLUICE_TEXT("late"),
-                                                 .version = SLUICE_TEXT("1"),
-                                                 .vendor = SLUICE_TEXT("acme"),
-                                                 .licence = SLUICE_TEXT("MIT"),
-                                                 .extensions = extensions,
-                                                 .extension_count = 1};
-            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
-              (void)host;
-              return &plugin;
-            }
-            """
+                static int is(sluice_bytes path, const char *other) {
+                  return path.size == strlen(other) && memcmp(path.data, other, path.size) == 0;
+                }
+                static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+                  (void)arguments;
+                  struct late *late = calloc(1, sizeof *late);
+                  late->context = host->context;
+                  late->exchange = host->service(host->context, text(SLUICE_EXCHANGE));
+                  late->metrics = host->service(host->context, text(SLUICE_METRICS));
+                  late->shadow = host->service(host->context, text(SLUICE_SHADOW));
+                  late->waiting = late->metrics->declare(
+                      host->context, SLUICE_METRIC_COUNTER, text("waiting"), text("Requests that wait."), NULL, 0);
+                  late->done = late->metrics->declare(
+                      host->context, SLUICE_METRIC_COUNTER, text("done"), text("Copies that have ended."), NULL, 0);
+                  *instance = late;
+                  return SLUICE_OK;
+                }
+                static void destroy(void *instance) { free(instance); }
+                static void done(void *user, const sluice_shadow_outcome *outcome) {
+                  (void)outcome;
+                  struct late *late = user;
+                  late->metrics->add(late->context, late->done, 1);
+                }
+                static sluice_status route(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                           sluice_route_decision *decision) {
+                  struct late *late = instance;
+                  decision->version = 0;
+                  sluice_bytes target = request->message->target;
+                  if (is(target, "/block")) {
+                    late->exchange->resume(late->context, late->token);
+                    FILE *file = fopen("\(blocked)", "w");
+                    if (file) fclose(file);
+                    for (int i = 0; i < 60000 && access("\(release)", F_OK) != 0; i++) poll(NULL, 0, 1);
+                  }
+                  if (!is(target, "/copy")) return SLUICE_OK;
+                  if (!late->exchange->resumed(late->context, exchange)) {
+                    late->token = late->exchange->token(late->context, exchange);
+                    late->metrics->add(late->context, late->waiting, 1);
+                    return SLUICE_PENDING;
+                  }
+                  sluice_shadow_copy copy = {.pool = 1, .timeout_ns = 60000000000, .done = done, .user = late};
+                  return late->shadow->send(late->context, exchange, &copy);
+                }
+                static const sluice_router router = {
+                    .base = {.struct_size = sizeof(sluice_router), .create = create, .destroy = destroy}, .route = route};
+                """)
         }
     }
 }

@@ -52,9 +52,9 @@ extension EndToEnd {
         }
 
         /// A backend in this process that answers with the tensors it was asked with.
-        private static let identity = """
-            #include "sluice/plugin.h"
-
+        private static let identity = CompiledPlugin.source(
+            "identity", tables: ["SLUICE_BACKEND": "backend"],
+            """
             static int instance_;
             static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
               (void)host;
@@ -80,15 +80,6 @@ extension EndToEnd {
             static const sluice_backend backend = {
                 .base = {.struct_size = sizeof(sluice_backend), .create = create, .destroy = destroy},
                 .describe = describe, .infer = infer};
-            static const sluice_extension extensions[] = {{SLUICE_TEXT(SLUICE_BACKEND), &backend}};
-            static const sluice_plugin plugin = {.struct_size = sizeof(sluice_plugin),
-                .abi_version = SLUICE_ABI_VERSION, .vendor = SLUICE_TEXT("acme"), .licence = SLUICE_TEXT("MIT"),
-                .build_id = SLUICE_TEXT("1"), .name = SLUICE_TEXT("identity"), .version = SLUICE_TEXT("1"),
-                .extensions = extensions, .extension_count = 1};
-            const sluice_plugin *sluice_plugin_entry(uint32_t host) {
-              (void)host;
-              return &plugin;
-            }
-            """
+            """)
     }
 }
