@@ -146,13 +146,14 @@ extension GenerationBuilder {
     private func fallbackChain(
         _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ description: PoolDescription
     ) -> UnsafePointer<FallbackChain>? {
-        guard !model.fallbacks.isEmpty, let pool = poolIndex(model.name, version.version) else { return nil }
+        guard !model.fallbacks.isEmpty, let (pool, _) = place(of: model.name, version.version) else { return nil }
         let steps = model.fallbacks.compactMap { step -> FallbackStep? in
             switch step {
             case .version(let name): return poolStep(model.name, name)
             case .model(let name, let version, _): return poolStep(name, version)
             case .kept(let position):
-                if !keepsAnswers(model) {
+                // Said once for a model, whose versions are built one by one.
+                if version.version == model.versions.first?.version, !keepsAnswers(model) {
                     error(
                         position,
                         "no filter of the model keeps answers; add one that does to its `filters`, as `cache` is")
@@ -179,8 +180,7 @@ extension GenerationBuilder {
     }
 
     private func poolStep(_ model: String, _ version: String?) -> FallbackStep? {
-        guard let index = poolIndex(model, version) else { return nil }
-        let version = version ?? settings.models.first { $0.name == model }?.versions.first?.version ?? ""
+        guard let (index, version) = place(of: model, version) else { return nil }
         // In a field only what fits there: names may have any letters.
         let name = "\(model)/\(version)".unicodeScalars.map { scalar in
             (0x21...0x7E).contains(scalar.value) ? String(scalar) : "?"
@@ -188,12 +188,12 @@ extension GenerationBuilder {
         return FallbackStep(kind: .pool(index), name: memory.bytes(name.joined()))
     }
 
-    /// Of a model with one version that one is meant.
-    private func poolIndex(_ model: String, _ version: String?) -> UInt32? {
+    /// Where a model's version is among all pools, and which it is: without one, the model's first.
+    private func place(of model: String, _ version: String?) -> (pool: UInt32, version: String)? {
         var index: UInt32 = 0
         for candidate in settings.models {
             for each in candidate.versions {
-                if candidate.name == model, version == nil || each.version == version { return index }
+                if candidate.name == model, version == nil || each.version == version { return (index, each.version) }
                 index += 1
             }
         }
