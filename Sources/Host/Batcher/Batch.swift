@@ -54,8 +54,10 @@ struct BatchReply {
     var httpStatus: UInt32
     var rows: UInt32
     var block: TensorBlock?
-    /// What went wrong; of an answer what its `Cache-Control` says.
-    var message: [UInt8]
+    /// What went wrong.
+    var message: [UInt8] = []
+    /// Of the answer's head; empty: it has none.
+    var cacheControl: [UInt8] = []
 }
 
 /// The members of the batch that an exchange of the home worker carries, in the order of their rows.

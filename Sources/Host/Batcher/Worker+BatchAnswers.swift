@@ -20,7 +20,7 @@ extension Worker {
                 exchange, SLUICE_INTERNAL, 502,
                 "the model's answer to a batch has not as many rows as the batch: take batching off this model")
         }
-        let caching = wordsToCaches(exchange)
+        let cacheControl = cacheControl(exchange)
         var first = 0
         for member in batch.pointee.members {
             let count = Int(member.pointee.rows)
@@ -28,7 +28,7 @@ extension Worker {
                 deliver(
                     BatchReply(
                         token: member.pointee.token, status: SLUICE_OK, httpStatus: 0, rows: batch.pointee.rows,
-                        block: block, message: caching), to: member.pointee.worker)
+                        block: block, cacheControl: cacheControl), to: member.pointee.worker)
                 discard(member)
             } else {
                 reply(to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8))
@@ -41,11 +41,11 @@ extension Worker {
     }
 
     /// The endpoint's `Cache-Control`, which is about each member's answer as well.
-    private func wordsToCaches(_ exchange: ExchangePointer) -> [UInt8] {
+    private func cacheControl(_ exchange: ExchangePointer) -> [UInt8] {
         guard let message = exchange.pointee.responseMessage else { return [] }
         var words: [UInt8] = []
         for index in 0..<Int(message.pointee.field_count)
-        where message.pointee.fields[index].name.equalsIgnoringCase(sluice_bytes(Self.cacheControl)) {
+        where message.pointee.fields[index].name.equalsIgnoringCase(sluice_bytes(Self.cacheControlName)) {
             let value = message.pointee.fields[index].value
             if !words.isEmpty { words += Array(", ".utf8) }
             words += UnsafeBufferPointer(start: value.data, count: value.size)
@@ -53,7 +53,7 @@ extension Worker {
         return words
     }
 
-    private static let cacheControl: StaticString = "cache-control"
+    private static let cacheControlName: StaticString = "cache-control"
 
     /// The merged request failed. When that may be one member's fault, each is asked for alone: an error of one stays
     /// that member's.
@@ -136,12 +136,12 @@ extension Worker {
         }
         exchange.pointee.replyBlock = block.memory
         response.pointee.payload = block.payload.pointee
-        if !reply.message.isEmpty, let field = allocate(exchange, sluice_field.self, 1),
-            let value = reply.message.withUnsafeBufferPointer({
+        if !reply.cacheControl.isEmpty, let field = allocate(exchange, sluice_field.self, 1),
+            let value = reply.cacheControl.withUnsafeBufferPointer({
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
             })
         {
-            field.initialize(to: sluice_field(name: sluice_bytes(Self.cacheControl), value: value))
+            field.initialize(to: sluice_field(name: sluice_bytes(Self.cacheControlName), value: value))
             response.pointee.fields = UnsafePointer(field)
             response.pointee.field_count = 1
         }
