@@ -45,9 +45,10 @@ final class Worker: @unchecked Sendable {
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
     private var hasRetired = false
 
-    /// Nanoseconds of the monotonic clock when the present events began to be handled; milliseconds of the same.
-    var now: UInt64
-    var nowMs: UInt64 { now / 1_000_000 }
+    /// Nanoseconds of the monotonic clock when the present events began to be handled.
+    private(set) var now: UInt64
+    /// The same in milliseconds, which timers count.
+    private(set) var nowMs: UInt64
     var draining = false
     var stopped = false
     /// Exchanges begun, to sample the timing of plugin calls.
@@ -98,11 +99,12 @@ final class Worker: @unchecked Sendable {
         parser = HeadParser()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         now = clinux_monotonic_ns()
+        nowMs = now / 1_000_000
         random = (now &+ UInt64(index)) &* 0x9E37_79B9_7F4A_7C15 | 1
         bufferPlace = .allocate(capacity: 1)
         bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse))
         timerPlace = .allocate(capacity: 1)
-        timerPlace.initialize(to: TimerWheel(now: now / 1_000_000))
+        timerPlace.initialize(to: TimerWheel(now: nowMs))
         clientPlace = .allocate(capacity: 1)
         clientPlace.initialize(to: Slab(bound: settings.maxConnections))
         streamPlace = .allocate(capacity: 1)
@@ -196,6 +198,7 @@ final class Worker: @unchecked Sendable {
             if waiting > 0 { timeout = 0 }
             let count = clinux_epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
             now = clinux_monotonic_ns()
+            nowMs = now / 1_000_000
             turn &+= 1
             var position = 0
             while position < Int(count) {
