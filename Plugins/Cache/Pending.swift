@@ -17,7 +17,7 @@ struct PendingAnswer {
 }
 
 /// The exchanges of a worker that wait for their answer, each in the place that its number says. Not every one comes
-/// back, an error is shown to no filter, so an older one is simply written over: then its answer is not kept.
+/// back, its client may leave, so an older one is simply written over: then its answer is not kept.
 struct PendingAnswers: ~Copyable {
     /// Exchanges of one model on one worker whose numbers differ in the last ten bits find room; beyond that some
     /// answers are not kept.

@@ -107,8 +107,8 @@ struct RateLimit: Filter, ~Copyable {
     mutating func onRequest(
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
-        // An exchange that ended with an error of the gateway's leaves its note behind, and tokens come again in the
-        // end: the note would be of memory that is gone.
+        // An exchange whose client left leaves its note behind, and tokens come again in the end: the note would be of
+        // memory that is gone.
         if countsTokens { spendings.remove(exchange.suspension.token) }
         let now = host.clock.monotonic
         let looks = try exchange.allocateZeroed(Look.self, count: limits.count)
