@@ -367,9 +367,11 @@ extension Worker {
     /// The endpoint has not looked at the request: what was sent of its body becomes what is sent first again. False
     /// when that is not at hand any more.
     func recoverRefused(_ exchange: ExchangePointer, _ call: UnsafeMutablePointer<HTTP2Call>) -> Bool {
-        let flow = exchange.pointee.toEndpoint
-        // A body that was gathered or made here begins anew from its pieces.
-        if flow.piecesAreCounted && exchange.pointee.lead.isEmpty || !exchange.pointee.passes { return true }
+        // A body that was gathered or made here begins anew from its pieces. So does one whose beginning is kept in
+        // pieces, by an earlier refusal or as the first message of a call, when no more than these was sent.
+        let isGathered =
+            exchange.pointee.message?.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) && exchange.pointee.lead.isEmpty
+        if isGathered || !exchange.pointee.passes || exchange.pointee.toEndpoint.hasPieces { return true }
         let sent = call.pointee.output
         guard sent.end > 0 else { return true }
         guard !call.pointee.hasForgotten, let piece = allocate(exchange, sluice_bytes.self, 1),

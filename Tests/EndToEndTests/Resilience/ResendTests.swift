@@ -22,6 +22,37 @@ extension EndToEnd {
             #expect(asked.value == 2)
         }
 
+        /// What came of the body after the first refusal goes again after the second one.
+        @Test(arguments: [false, true]) func aBodyThatStreamsIsWholeAfterTwoRefusals(_ isChunked: Bool) throws {
+            let parts = ["one ", "two ", "three"]
+            let asked = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while true {
+                    guard let head = try peer.read(until: { $0.kind == .headers }) else { return }
+                    let sofar = parts.prefix(asked.increment()).joined()
+                    let body = { text(peer.answers[head.stream]?.body ?? []) }
+                    if body() != sofar { try peer.read(until: { _ in body().utf8.count >= sofar.utf8.count }) }
+                    if sofar == parts.joined() {
+                        peer.respond(head.stream, 200, body())
+                    } else {
+                        peer.send(HTTP2Frame(.resetStream, stream: head.stream, HTTP2Frame.word(HTTP2Error.refused)))
+                    }
+                }
+            }
+            let gateway = try Gateway(
+                Retries.configuration([backend.grpcEndpoint], "max_attempts: 3, backoff_ms: 1"))
+            let socket = try gateway.connect()
+            let framing = isChunked ? "Transfer-Encoding: chunked" : "Content-Length: 13"
+            socket.send("POST / HTTP/1.1\r\nHost: t\r\n\(framing)\r\n\r\n")
+            for (index, part) in parts.enumerated() {
+                if index > 0 { try waitUntil("it is asked again") { asked.value == index + 1 } }
+                socket.send(isChunked ? "\(String(part.utf8.count, radix: 16))\r\n\(part)\r\n" : part)
+            }
+            if isChunked { socket.send("0\r\n\r\n") }
+            let answer = try MessageReader(socket).response(to: "POST")
+            #expect(answer?.bodyText == parts.joined(), "\(String(describing: answer))")
+        }
+
         /// A head waits for its body when its kept connection turns out to be closed; on the next connection it goes
         /// alone, and the body, which is not kept, after it.
         @Test func aHeadThatWaitedIsNotRepeatedWithoutItsBody() throws {
