@@ -24,9 +24,7 @@ struct HTTP2Connection {
     /// It is in the worker's list of connections that have something to send.
     var isDirty = false
     var nextDirty: UnsafeMutablePointer<HTTP2Connection>?
-    /// libnghttp2 is at work on this session: it must be neither called for output nor freed.
-    var isBusy = false
-    /// To be closed as soon as it is not busy.
+    /// To be closed as soon as libnghttp2 is not at work on the session.
     var isCondemned = false
     /// Frames can be neither read nor written any more but those that are queued.
     var isBroken = false

@@ -19,9 +19,7 @@ struct HTTP2Upstream {
     var partial: UnsafeMutablePointer<HTTP2Call>?
     var isDirty = false
     var nextDirty: UnsafeMutablePointer<HTTP2Upstream>?
-    /// libnghttp2 is at work on this session: it must be neither called for output nor freed.
-    var isBusy = false
-    /// To be closed as soon as it is not busy.
+    /// To be closed as soon as libnghttp2 is not at work on the session.
     var isCondemned = false
     /// No call begins here any more: GOAWAY came, the session failed, or its stream numbers are used up.
     var isLeaving = false

@@ -86,9 +86,7 @@ extension Worker {
             }
             let (count, suspect) = connection.pointee.walk.advance(
                 client.pointee.input.head, client.pointee.input.count)
-            connection.pointee.isBusy = true
             let taken = nghttp2_session_mem_recv(connection.pointee.session, client.pointee.input.head, count)
-            connection.pointee.isBusy = false
             client.pointee.input.start &+= count
             if taken < 0 {
                 fail(connection, Int32(clamping: taken))
@@ -155,9 +153,7 @@ extension Worker {
     private func flush(_ connection: UnsafeMutablePointer<HTTP2Connection>) {
         let client = connection.pointee.client
         while true {
-            connection.pointee.isBusy = true
             let isWhole = fill(&connection.pointee.output, from: connection.pointee.session)
-            connection.pointee.isBusy = false
             guard isWhole else {
                 close(client)
                 return

@@ -213,14 +213,12 @@ extension Worker {
             }
             connection.pointee.heardAt = nowMs
             connection.pointee.pingSent = false
-            connection.pointee.isBusy = true
             let taken = nghttp2_session_mem_recv(
                 connection.pointee.session, socket.pointee.input.head, socket.pointee.input.count)
             if taken >= 0, let call = connection.pointee.partial {
                 connection.pointee.partial = nil
                 advance(call)
             }
-            connection.pointee.isBusy = false
             if taken < 0 {
                 metrics.parseFailed(.upstream, .other)
                 connection.pointee.isLeaving = true
@@ -256,9 +254,7 @@ extension Worker {
         if connection.pointee.isCondemned { return close(socket) }
         guard !socket.pointee.connecting else { return }
         while true {
-            connection.pointee.isBusy = true
             let isWhole = fill(&connection.pointee.output, from: connection.pointee.session)
-            connection.pointee.isBusy = false
             guard isWhole else { return close(socket) }
             serveDrained(connection)
             let wanted = connection.pointee.output.count
