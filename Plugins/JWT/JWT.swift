@@ -33,7 +33,9 @@ struct JWT: Filter, ~Copyable {
         let options = try Options(context.config)
         let metrics = try TokenMetrics(context.metrics)
         let hash = try Self.makeHash(context)
-        let share = PoolShare(try context.state.counters("queued", count: 1))
+        let share = PoolShare(
+            try context.state.counters("queued", count: 1), ownAtMost: options.waitingOfWorker,
+            allAtMost: options.waiting)
         // Nothing fails from here on.
         let life = LifelineEnd()
         let verifier = Verifier(policy: options.policy, mapping: options.mapping)

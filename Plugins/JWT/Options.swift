@@ -11,6 +11,9 @@ struct Options {
     let optional: Bool
     let tokenBytes: Int
     let cacheEntries: Int
+    /// Tokens whose signature waits to be checked: of one worker, and of all.
+    let waitingOfWorker: Int
+    let waiting: Int
     let pollNs: UInt64
     let policy: TokenPolicy
     let mapping: ClaimMapping
@@ -21,7 +24,7 @@ struct Options {
     private static let keyNames = [
         "header", "jwks_file", "jwks", "poll_seconds", "algorithms", "rsa_algorithm", "issuer", "audience", "type",
         "leeway_seconds", "max_age_seconds", "require_expiry", "require", "scopes", "tenant", "headers", "forward",
-        "optional", "realm", "token_bytes", "cache_entries",
+        "optional", "realm", "token_bytes", "cache_entries", "waiting_of_worker", "waiting",
     ]
     /// The host carries out 32 edits an exchange for all plugins together.
     private static let fieldsAtMost = 12
@@ -38,6 +41,9 @@ struct Options {
         tokenBytes = Int(try config.integer("token_bytes", default: 8_192, in: 256...65_536))
         // Some thousand users a worker in turn; an entry takes some 300 bytes.
         cacheEntries = Int(try config.integer("cache_entries", default: 4_096, in: 0...1_048_576))
+        waitingOfWorker = Int(
+            try config.integer("waiting_of_worker", default: PoolShare.ofWorker, in: 1...PoolShare.atMost))
+        waiting = Int(try config.integer("waiting", default: PoolShare.ofAll, in: 1...PoolShare.atMost))
         pollNs = UInt64(try config.integer("poll_seconds", default: 10, in: 1...3_600)) * 1_000_000_000
         policy = try Self.policy(config)
         mapping = try Self.mapping(config)

@@ -18,22 +18,30 @@ final class LifelineEnd {
 /// The room that verifications take in the queue of the host's pool, which holds 1,024 jobs of all plugins: discovery,
 /// the looks at files, rounds with Redis. None of these must find it full because somebody sends bad tokens.
 final class PoolShare: Sendable {
-    /// Of one worker. A client's burst, some hundred streams of a connection with a token that is new, has room twice,
-    /// and only a flood on three workers turns away what the others are shown.
-    static let ofWorker = 256
-    /// Of all workers and generations: three quarters of the queue, so 256 places are others' at any time. Other work
-    /// is queued one job at a time by each instance. At 100 µs for a signature, 768 take the two threads 40 ms.
-    static let ofAll: UInt64 = 768
+    /// Of one worker, by default. A client's burst, some hundred streams of a connection with a token that is new, has
+    /// room twice, and only a flood on three workers turns away what the others are shown.
+    static let ofWorker: Int64 = 256
+    /// Of all workers and generations, by default: three quarters of the queue, so 256 places are others' at any time.
+    /// Other work is queued one job at a time by each instance. At 100 µs for a signature, 768 take the two threads 40 ms.
+    static let ofAll: Int64 = 768
+    /// That many may be configured at most: discovery and the looks at files need a place each.
+    static let atMost: Int64 = 1_000
 
     private let own = Atomic<Int>(0)
     private let all: SharedCounters
+    private let ownAtMost: Int
+    private let allAtMost: UInt64
 
-    init(_ all: SharedCounters) { self.all = all }
+    init(_ all: SharedCounters, ownAtMost: Int, allAtMost: Int) {
+        self.all = all
+        self.ownAtMost = ownAtMost
+        self.allAtMost = UInt64(allAtMost)
+    }
 
     /// Takes a place; false when there is none. [worker]
     func enter() -> Bool {
-        guard own.load(ordering: .relaxed) < Self.ofWorker else { return false }
-        guard all.add(0) <= Self.ofAll else {
+        guard own.load(ordering: .relaxed) < ownAtMost else { return false }
+        guard all.add(0) <= allAtMost else {
             all.add(0, .max)
             return false
         }

@@ -210,6 +210,20 @@ import TokenSigning
         host.runOffloaded()
     }
 
+    @Test func theRoomInThePoolIsConfigured() throws {
+        let bounds: [(String, ConfigTree)] = [("waiting_of_worker", 3), ("waiting", 4)]
+        let filters = try (0..<2).map { _ in try FilterUnderTest("JWT", host, config: try Self.config(bounds)) }
+        let queued = filters.map { filter in
+            (1...5).count { number in
+                let exchange = Self.request("garbage-\(number)")
+                exchange.token = UInt64(number)
+                return filter.onRequest(exchange) == SLUICE_PENDING
+            }
+        }
+        #expect(queued == [3, 1])
+        host.runOffloaded()
+    }
+
     @Test func whoLeavesWhileATokenIsCheckedIsForgotten() throws {
         let filter = try FilterUnderTest("JWT", host, config: try Self.config())
         let exchange = Self.request(try Self.key().token(Self.claims))

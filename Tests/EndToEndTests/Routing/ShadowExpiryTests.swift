@@ -98,7 +98,8 @@ extension EndToEnd {
                   return late->shadow->send(late->context, exchange, &copy);
                 }
                 static const sluice_router router = {
-                    .base = {.struct_size = sizeof(sluice_router), .create = create, .destroy = destroy}, .route = route};
+                    .base = {.struct_size = sizeof(sluice_router), .create = create, .destroy = destroy},
+                    .route = route};
                 """)
         }
     }
