@@ -22,7 +22,8 @@ final class PoolShare: Sendable {
     /// room twice, and only a flood on three workers turns away what the others are shown.
     static let ofWorker: Int64 = 256
     /// Of all workers and generations, by default: three quarters of the queue, so 256 places are others' at any time.
-    /// Other work is queued one job at a time by each instance. At 100 µs for a signature, 768 take the two threads 40 ms.
+    /// Other work is queued one job at a time by each instance. At 100 µs for a signature, 768 take the two threads
+    /// 40 ms.
     static let ofAll: Int64 = 768
     /// That many may be configured at most: discovery and the looks at files need a place each.
     static let atMost: Int64 = 1_000

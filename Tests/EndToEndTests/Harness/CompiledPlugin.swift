@@ -68,7 +68,7 @@ enum CompiledPlugin {
             """
     }
 
-    /// A filter of version 2, one instance for each worker, that lets every request pass but for what those functions of
+    /// A filter of version 2, one instance for each worker, that lets every request pass but for what the functions of
     /// `body` do that `callbacks` names. They have the host's `context` and its `exchanges`.
     static func filter(_ name: String, callbacks: [String], _ body: String) -> String {
         let functions = callbacks.contains("on_request") ? [] : [".on_request = pass"]
@@ -88,8 +88,8 @@ enum CompiledPlugin {
             }
             static void destroy(void *instance) { (void)instance; }
             static uint32_t needs(void *instance) { (void)instance; return 0; }
-            static inline sluice_status pass(void *instance, sluice_exchange *exchange, sluice_request *request,
-                                             sluice_response *answer) {
+            static inline sluice_status pass(
+                void *instance, sluice_exchange *exchange, sluice_request *request, sluice_response *answer) {
               (void)instance, (void)exchange, (void)request, (void)answer;
               return SLUICE_OK;
             }

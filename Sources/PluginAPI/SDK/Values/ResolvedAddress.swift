@@ -69,9 +69,9 @@ public struct ResolvedAddress: Sendable, Hashable {
     }
 
     /// A socket that does not block, connected to the first of `places` that takes it: a name may have an address at
-    /// which the server does not listen, as `localhost` has one of IPv6. Each is given an even share of the time that is
-    /// left, so that one that is silent leaves some to the others. The descriptor is the caller's. For a thread that may
-    /// wait.
+    /// which the server does not listen, as `localhost` has one of IPv6. Each is given an even share of the time that
+    /// is left, so that one that is silent leaves some to the others. The descriptor is the caller's. For a thread that
+    /// may wait.
     /// - Parameter deadline: of the monotonic clock, in nanoseconds.
     public static func connect(
         toFirstOf places: [ResolvedAddress], _ signal: StopSignal, deadline: UInt64

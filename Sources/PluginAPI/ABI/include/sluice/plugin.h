@@ -424,8 +424,8 @@ typedef struct sluice_offload_1 {
 typedef struct sluice_exchange_service_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* A token of the exchange for `resume`: never zero, of no other exchange under way, and not given to another one before
-   * 2^27 more have ended in its place, whichever way an exchange ends. [worker] */
+  /* A token of the exchange for `resume`: never zero, of no other exchange under way, and not given to another one
+   * before 2^27 more have ended in its place. [worker] */
   uint64_t (*token)(void *context, sluice_exchange *exchange);
   /* Ends the suspension of a call that returned SLUICE_PENDING: the host calls the same function of the same instance
    * again, on the exchange's worker, with `resumed` in the exchange set. A token whose exchange is gone, or which
