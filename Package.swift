@@ -61,6 +61,7 @@ let package = Package(
         .library(name: "SluiceProtobuf", targets: ["SluiceProtobuf"]),
         .library(name: "SluiceRouting", targets: ["SluiceRouting"]),
         .library(name: "SluiceHashing", targets: ["SluiceHashing"]),
+        .library(name: "SluiceDigest", targets: ["SluiceDigest"]),
         .library(name: "SluiceBalancing", targets: ["SluiceBalancing"]),
         .library(name: "NearestName", targets: ["NearestName"]),
     ]
@@ -188,7 +189,7 @@ let package = Package(
             exclude: ["main.c"], linkerSettings: [.linkedLibrary("m")]),
         // Keys and tokens of the tests' own.
         .target(name: "TokenSigning", dependencies: ["CCrypto", "TokenFormat"], path: "Tests/TokenSigning"),
-        .testTarget(name: "HashingTests", dependencies: ["SluiceHashing"], exclude: ["Reference"]),
+        .testTarget(name: "HashingTests", dependencies: ["SluiceDigest", "SluiceHashing"], exclude: ["Reference"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
         .target(
@@ -264,9 +265,12 @@ func pluginLibraries(_ name: String) -> [Target.Dependency] {
     case "FileDiscovery": ["SluiceJSON", "FileDiscoveryCodec"]
     case "DNSDiscovery": ["DNSDiscoveryCodec"]
     case "EtcdDiscovery": ["EtcdDiscoveryCodec", "COpenSSL"]
-    case "ApiKey": ["ApiKeyFormat", "SluiceHashing"]
+    case "ApiKey": ["ApiKeyFormat", "SluiceDigest", "SluiceHashing"]
     case "RateLimit":
-        ["OpenAICodec", "RateLimitBuckets", "RateLimitProtocol", "SluiceHashing", "SluiceJSON", "SluiceRouting"]
+        [
+            "OpenAICodec", "RateLimitBuckets", "RateLimitProtocol", "SluiceDigest", "SluiceHashing", "SluiceJSON",
+            "SluiceRouting",
+        ]
     case "RestPredict": ["SluiceJSON", "RestPredictCodec"]
     case "LengthPrefixedTCP": ["SluiceJSON", "LengthPrefixedCodec"]
     case "OpenAI": ["SluiceJSON", "OpenAICodec"]

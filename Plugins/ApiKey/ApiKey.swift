@@ -1,4 +1,5 @@
 import ApiKeyFormat
+import SluiceDigest
 import SluiceHashing
 import SluicePlugin
 
@@ -15,7 +16,7 @@ import SluicePlugin
 ///       key_file: /etc/sluice/keys
 ///
 /// Keys may be given as their digests, and digests are all that is kept of them.
-struct ApiKey: Filter {
+struct ApiKey: Filter, ~Copyable {
     static let plugin = PluginDescription(
         name: "api-key", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
 
@@ -23,16 +24,41 @@ struct ApiKey: Filter {
     private let bearer: Bool
     private let forward: Bool
     private var keys = KeyRing()
+    private var hash: SHA256Stream
     private let refused: Counter
 
     init(_ context: Context) throws(PluginError) {
         let config = context.config
         try config.allow(["header", "bearer", "forward", "keys", "key_file"])
-        header = KeptText(try config.text("header", default: "x-api-key"))
-        bearer = try config.boolean("bearer", default: true)
-        forward = try config.boolean("forward", default: false)
+        let header = KeptText(try config.text("header", default: "x-api-key"))
         if header.isEmpty { throw config["header"].error("a header's name is not empty") }
-        refused = try context.metrics.counter("refused_total", "Requests without a known API key.")
+        let bearer = try config.boolean("bearer", default: true)
+        let forward = try config.boolean("forward", default: false)
+        let refused = try context.metrics.counter("refused_total", "Requests without a known API key.")
+        var hash = try context.sha256()
+        let keys = try Self.keys(config, &hash)
+        self.header = header
+        self.bearer = bearer
+        self.forward = forward
+        self.refused = refused
+        self.hash = hash
+        self.keys = keys
+    }
+
+    private static func keys(
+        _ config: Configuration, _ hash: inout SHA256Stream
+    ) throws(PluginError) -> KeyRing {
+        var keys = KeyRing()
+        /// False when the key is there already.
+        func add(_ key: GivenKey, _ tenant: String) throws(PluginError) -> Bool {
+            switch key {
+            case .digest(let digest): return keys.add(digest, tenant: kept(tenant))
+            case .plain(let bytes):
+                let digest = bytes.withUnsafeBytes { hash.digest(of: Bytes($0)) }
+                guard let digest else { throw config.error("libcrypto computes no SHA-256; check its configuration") }
+                return keys.add(digest, tenant: kept(tenant))
+            }
+        }
         var tenants: [String: KeptText] = [:]
         func kept(_ tenant: String) -> KeptText {
             let text = tenants[tenant] ?? KeptText(tenant)
@@ -51,26 +77,23 @@ struct ApiKey: Filter {
             } catch {
                 throw entry["key"].error(error.text)
             }
-            guard keys.add(key.digest, tenant: kept(tenant)) else {
-                throw entry["key"].error("this key is there already")
-            }
+            if try !add(key, tenant) { throw entry["key"].error("this key is there already") }
         }
         let file = config["key_file"]
         if !file.isNull {
             let path = try file.text()
             // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
             if !path.hasPrefix("/") { throw file.error("the path must be absolute") }
+            let entries: [KeyFile.Entry]
             do throws(KeyFileReading.Failure) {
-                for entry in try KeyFileReading.entries(path, atMost: KeyRing.limit - keys.count) {
-                    guard keys.add(entry.key.digest, tenant: kept(entry.tenant)) else {
-                        throw KeyFileReading.Failure("\(path):\(entry.line): this key is there already")
-                    }
-                }
-            } catch {
-                throw file.error(error.text)
+                entries = try KeyFileReading.entries(path, atMost: KeyRing.limit - keys.count)
+            } catch { throw file.error(error.text) }
+            for entry in entries where try !add(entry.key, entry.tenant) {
+                throw file.error("\(path):\(entry.line): this key is there already")
             }
         }
         if keys.count == 0 { throw config.error("neither 'keys' nor 'key_file' has a key: nobody could pass") }
+        return keys
     }
 
     mutating func onRequest(
@@ -87,11 +110,7 @@ struct ApiKey: Filter {
         guard let shown else {
             throw try refuse(exchange, "an API key is needed")
         }
-        guard shown.count <= GivenKey.bytesAtMost,
-            let owner = keys.owner(of: shown.withUnsafeBytes { SHA256(of: $0) })
-        else {
-            throw try refuse(exchange, "the API key is not known")
-        }
+        guard let owner = owner(of: shown) else { throw try refuse(exchange, "the API key is not known") }
         // The name lives in this instance, but what the request points to must live in the exchange.
         request.tenant = try exchange.copy(keys.tenant(owner))
         if !forward {
@@ -108,12 +127,17 @@ struct ApiKey: Filter {
         return .pass
     }
 
-    private func showsKnownKey(_ exchange: Exchange) -> Bool {
+    /// Index of the key in the ring.
+    private mutating func owner(of shown: Bytes) -> Int? {
+        guard shown.count <= GivenKey.bytesAtMost, let digest = hash.digest(of: shown) else { return nil }
+        return keys.owner(of: digest)
+    }
+
+    private mutating func showsKnownKey(_ exchange: Exchange) -> Bool {
         guard let authorization = exchange.header("authorization")?.trimmed,
             authorization.hasPrefixIgnoringCase("bearer ")
         else { return false }
-        let shown = authorization.dropFirst(7).trimmed
-        return shown.count <= GivenKey.bytesAtMost && keys.owner(of: shown.withUnsafeBytes { SHA256(of: $0) }) != nil
+        return owner(of: authorization.dropFirst(7).trimmed) != nil
     }
 
     private func refuse(_ exchange: Exchange, _ message: StaticString) throws(PluginError) -> PluginError {

@@ -10,7 +10,7 @@ struct KeyRing {
     static let limit = 65_536
 
     private struct Entry {
-        let digest: SHA256
+        let digest: Digest256
         let tenant: KeptText
     }
 
@@ -26,15 +26,15 @@ struct KeyRing {
 
     var count: Int { entries.count }
 
-    private func start(_ digest: SHA256) -> Int {
+    private func start(_ digest: Digest256) -> Int {
         var hash = KeyedHash(key: secret)
-        hash.feed(digest.words.0)
-        hash.feed(digest.words.1)
+        hash.feed(digest.first)
+        hash.feed(digest.second)
         return Int(truncatingIfNeeded: hash.finish() & UInt64(places.count - 1))
     }
 
     /// False when the key is there already, or the ring is full.
-    mutating func add(_ digest: SHA256, tenant: KeptText) -> Bool {
+    mutating func add(_ digest: Digest256, tenant: KeptText) -> Bool {
         if count == Self.limit || owner(of: digest) != nil { return false }
         entries.append(Entry(digest: digest, tenant: tenant))
         if entries.count * 2 > places.count {
@@ -53,7 +53,7 @@ struct KeyRing {
     }
 
     /// Index of the key with that digest.
-    func owner(of digest: SHA256) -> Int? {
+    func owner(of digest: Digest256) -> Int? {
         var place = start(digest)
         while places[place] >= 0 {
             let index = Int(places[place])

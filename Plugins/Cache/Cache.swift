@@ -28,7 +28,7 @@ struct Cache: Filter, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         let options = try Options(context.config, workers: context.workerCount)
         let metrics = try CacheMetrics(context.metrics)
-        let hash = try Self.makeHash(context)
+        let hash = try context.sha256()
         // Nothing fails from here on.
         table = AnswerTable(entries: options.entries, bytes: options.bytes)
         let totals = CacheTotals.of(context.name)
@@ -40,13 +40,6 @@ struct Cache: Filter, ~Copyable {
         self.options = options
         self.metrics = metrics
         host = context.host
-    }
-
-    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256Stream {
-        guard let hash = SHA256Stream() else {
-            throw context.error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
-        }
-        return hash
     }
 
     var needs: FilterNeeds { .requestBody }

@@ -32,7 +32,7 @@ struct JWT: Filter, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         let options = try Options(context.config)
         let metrics = try TokenMetrics(context.metrics)
-        let hash = try Self.makeHash(context)
+        let hash = try context.sha256()
         let share = PoolShare(
             try context.state.counters("queued", count: 1), ownAtMost: options.waitingOfWorker,
             allAtMost: options.waiting)
@@ -53,13 +53,6 @@ struct JWT: Filter, ~Copyable {
         self.options = options
         self.metrics = metrics
         host = context.host
-    }
-
-    private static func makeHash(_ context: Context) throws(PluginError) -> SHA256Stream {
-        guard let hash = SHA256Stream() else {
-            throw context.error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
-        }
-        return hash
     }
 
     mutating func onRequest(

@@ -33,7 +33,7 @@ struct RateLimit: Filter, ~Copyable {
 
     init(_ context: Context) throws(PluginError) {
         let options = try Options(context.config)
-        let state = try SharedState(context.state, buckets: options.maxBuckets, fleet: options.fleet?.key)
+        let state = try SharedState(context.state, buckets: options.maxBuckets, fleet: options.fleet?.key(context))
         var limits: [Limit] = []
         for node in options.limits {
             let limit = try Limit(

@@ -1,11 +1,11 @@
 import SluiceHashing
 
-/// A key as an operator writes it: itself, or `sha256:` and its digest in hexadecimal. Only digests are kept, and what
-/// is wrong is said without the key.
-public struct GivenKey: Equatable, Sendable {
-    public let digest: SHA256
-    /// It was written as it is.
-    public let isPlain: Bool
+/// A key as an operator writes it, and what is wrong said without it.
+public enum GivenKey: Equatable, Sendable {
+    /// As clients show it. Not to be kept.
+    case plain([UInt8])
+    /// `sha256:` and 64 hexadecimal digits.
+    case digest(Digest256)
 
     /// Bytes of a key at most: what is longer is no key, and would only be hashed for nothing. Fields of a head have
     /// some 64 KB at most.
@@ -30,12 +30,10 @@ public struct GivenKey: Equatable, Sendable {
         if text.count > Self.bytesAtMost { throw .tooLong }
         let mark = Array("sha256:".utf8)
         if text.starts(with: mark) {
-            guard let digest = SHA256(hexadecimal: text.dropFirst(mark.count)) else { throw .noDigest }
-            self.digest = digest
-            isPlain = false
+            guard let digest = Digest256(hexadecimal: text.dropFirst(mark.count)) else { throw .noDigest }
+            self = .digest(digest)
         } else {
-            digest = Array(text).withUnsafeBytes { SHA256(of: $0) }
-            isPlain = true
+            self = .plain(Array(text))
         }
     }
 }

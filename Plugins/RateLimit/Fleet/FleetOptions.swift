@@ -1,3 +1,4 @@
+import SluiceDigest
 import SluiceHashing
 import SluicePlugin
 
@@ -46,9 +47,12 @@ struct FleetOptions: Sendable {
     }
 
     /// Of the hash of keys: all gateways that share a store must have the same, and clients must not know it.
-    var key: (UInt64, UInt64) {
+    /// - Throws: nothing but that libcrypto has no SHA-256.
+    func key(_ context: Context) throws(PluginError) -> (UInt64, UInt64) {
         let text = Array("sluice rate limit 1\u{0}\(prefix)\u{0}\(username)\u{0}\(password)".utf8)
-        let words = text.withUnsafeBytes { SHA256(of: $0).words }
-        return (words.0, words.1)
+        var hash = try context.sha256()
+        let digest = text.withUnsafeBytes { hash.digest(of: Bytes($0)) }
+        guard let digest else { throw context.error(.failedPrecondition, "libcrypto computes no SHA-256") }
+        return (digest.first.bigEndian, digest.second.bigEndian)
     }
 }

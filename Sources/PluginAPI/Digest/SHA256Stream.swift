@@ -44,9 +44,19 @@ public struct SHA256Stream: ~Copyable {
         return status == 1 && size == UInt32(MemoryLayout<Digest256>.size) ? digest : nil
     }
 
-    /// The digest of one piece.
+    /// The digest of one piece; nil when libcrypto refuses.
     public mutating func digest(of bytes: Bytes) -> Digest256? {
         guard begin(), add(bytes) else { return nil }
         return finish()
+    }
+}
+
+extension Context {
+    /// For the instance that is being made.
+    public func sha256() throws(PluginError) -> SHA256Stream {
+        guard let hash = SHA256Stream() else {
+            throw error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
+        }
+        return hash
     }
 }

@@ -1,21 +1,3 @@
-/// A digest of 256 bits, as the key of a table.
-@frozen
-public struct Digest256: Equatable, Sendable, BitwiseCopyable {
-    public var first: UInt64 = 0
-    public var second: UInt64 = 0
-    public var third: UInt64 = 0
-    public var fourth: UInt64 = 0
-
-    @inlinable
-    public init() {}
-
-    @inlinable @inline(__always)
-    public static func == (left: Digest256, right: Digest256) -> Bool {
-        (left.first ^ right.first) | (left.second ^ right.second) | (left.third ^ right.third)
-            | (left.fourth ^ right.fourth) == 0
-    }
-}
-
 /// Which slot of a cache holds what, and which is to go when it is full: SIEVE (Zhang, Yang, Yue, Vigfusson, Rashmi,
 /// "SIEVE is Simpler than LRU: an Efficient Turn-Key Eviction Algorithm for Web Caches", NSDI 2024). Entries stand in a
 /// queue by their age; a hand goes from the oldest to the newest, spares who was asked for since it last came by, and
