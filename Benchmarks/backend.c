@@ -249,7 +249,9 @@ int main(int count, char **arguments) {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[1])),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_addr.s_addr = htonl(INADDR_ANY)};
+    // All addresses of the loopback device, so that one process is many endpoints, and no other device's.
+    if (setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof "lo") != 0) fail("SO_BINDTODEVICE");
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) fail("bind");
     if (listen(listener, 4096) != 0) fail("listen");
     poller = epoll_create1(EPOLL_CLOEXEC);

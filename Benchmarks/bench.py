@@ -154,6 +154,10 @@ def main():
             has_target=mode != load.SATURATION)
         for line in report.lines(load.SCENARIOS[name].title, mode, result):
             print(line)
+        policies, base = gateway_name(proxies.POLICIES), gateway_name("passthrough")
+        if {policies, base} <= requests.keys() and mode != load.SATURATION:
+            for line in report.added(samples[name, mode], policies, base):
+                print(line + "\n")
         unmeasured += [
             f"{proxy}, {name}, {mode}" for proxy, figures in result["proxies"].items()
             if figures["microseconds"] is None and proxy != "envoy"]

@@ -197,7 +197,15 @@ def envoy(backend, directory, wire=HTTP1):
 
 
 # What a variant of the gateway is: the protocol of the model `m` that its requests name, or none for Passthrough.
-SLUICE_VARIANTS = {"passthrough": None, "rest-predict": "rest-predict", "open-inference": "open-inference"}
+# `routed` is Passthrough with policies: a rule of five comparisons, then two versions by weight, then the lower moving
+# average of two endpoints of 16.
+SLUICE_VARIANTS = {
+    "passthrough": None, "routed": None, "rest-predict": "rest-predict", "open-inference": "open-inference"}
+# The variant that is `passthrough` with more.
+POLICIES = "routed"
+RULE = ('path == "/never" or path == "/ever" or method == "DELETE" or tenant == "nobody" '
+        'or header("x-tier") == "gold"')
+ENDPOINTS_OF_POLICIES = 16
 
 
 def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_ms=1000, wire=HTTP1, tls=None):
@@ -206,6 +214,15 @@ def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_
     protocol = SLUICE_VARIANTS[variant]
     scheme = "grpc" if wire.back_http2 else "http"
     secure = f", tls: {{ certificate: {json.dumps(str(tls[0]))}, key: {json.dumps(str(tls[1]))} }}" if tls else ""
+    web = f'"1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: passthrough }}'
+    router, balancer = "by-version", "least-request"
+    if variant == POLICIES:
+        endpoints = ", ".join(
+            f'"{scheme}://127.0.0.{number}:{backend}"' for number in range(1, ENDPOINTS_OF_POLICIES + 1))
+        web = ", ".join(
+            f'"{version}": {{ endpoints: [ {endpoints} ], protocol: passthrough, weight: {weight} }}'
+            for version, weight in ((1, 90), (2, 10)))
+        router, balancer = "[ content-based, canary ]", "peak-ewma"
     model = "" if protocol is None else f"""
   m:
     versions: {{ "1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: {protocol} }} }}"""
@@ -227,16 +244,21 @@ plugins:
     config: {{ routes: [ {{ prefix: /, model: web }} ] }}
   - {{ name: by-version, library: libByVersion.so }}
   - {{ name: least-request, library: libLeastRequest.so }}
+  - name: content-based
+    library: libContentBased.so
+    config: {{ rules: [ {{ name: rare, when: {json.dumps(RULE)}, then: {{ priority: 0 }} }} ] }}
+  - {{ name: canary, library: libCanary.so }}
+  - {{ name: peak-ewma, library: libPeakEWMA.so }}
 
 pipeline:
   adapters: [ open-inference, rest-predict, passthrough ]
   filters: [ ]
-  router: by-version
-  balancer: least-request
+  router: {router}
+  balancer: {balancer}
 
 models:
   web:
-    versions: {{ "1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: passthrough }} }}{model}
+    versions: {{ {web} }}{model}
 """
 
 

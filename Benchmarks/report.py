@@ -5,6 +5,8 @@ import statistics
 # The project's targets for HTTP/1.1 at the fixed rates, as median ratios of paired rounds.
 TARGET_RIVAL = 0.82
 TARGET_RELAY = 1.25
+# What routing and balancing add to the processor time of a request, in µs.
+TARGET_ADDED = 0.5
 # Fewer rounds in which both sides were measured say nothing about a median.
 FEWEST_PAIRS = 3
 
@@ -26,6 +28,13 @@ def paired_ratio(rounds, proxy, other):
     None when they are too few."""
     ours, theirs = valid(rounds, proxy), valid(rounds, other)
     pairs = [ours[number].microseconds / theirs[number].microseconds for number in ours if number in theirs]
+    return {**spread(pairs), "pairs": len(pairs)} if len(pairs) >= FEWEST_PAIRS else None
+
+
+def paired_difference(rounds, proxy, other):
+    """The same of the differences, in µs."""
+    ours, theirs = valid(rounds, proxy), valid(rounds, other)
+    pairs = [ours[number].microseconds - theirs[number].microseconds for number in ours if number in theirs]
     return {**spread(pairs), "pairs": len(pairs)} if len(pairs) >= FEWEST_PAIRS else None
 
 
@@ -58,6 +67,17 @@ def summary(rounds, proxies, gateways, rivals, floor, has_target, targets=(TARGE
                 "gateway": gateway, "against": other, "ratio": ratio, "target": target if has_target else None,
                 "met": ratio["median"] <= target if ratio and has_target else None})
     return result
+
+
+def added(rounds, gateway, base):
+    """What one variant takes beyond another one, as a line; nothing where there are too few pairs."""
+    difference = paired_difference(rounds, gateway, base)
+    if difference is None:
+        return
+    met = difference["median"] <= TARGET_ADDED
+    yield (f"  {gateway} - {base}: {difference['median']:.2f} µs ({difference['least']:.2f} – "
+           f"{difference['greatest']:.2f}, {difference['pairs']} pairs)   target ≤ {TARGET_ADDED}: "
+           f"{'met' if met else 'MISSED'}")
 
 
 def lines(title, mode, result):

@@ -9,6 +9,7 @@ from processes import BenchmarkFailure
 # The scenarios that are counted: the variant of the gateway and the request it gets.
 COUNTED = {
     "passthrough-get": ("passthrough", load.Request("/")),
+    "routed-get": ("routed", load.Request("/")),
     "rest-predict": ("rest-predict", load.PREDICT),
     "open-inference": ("open-inference", load.INFER),
 }
