@@ -219,7 +219,7 @@ let package = Package(
                 "TokenSigning",
             ], exclude: ["Oracle"]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "TokenSigning"],
+            name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "COpenSSL", "TokenSigning"],
             exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {

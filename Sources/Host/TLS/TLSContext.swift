@@ -36,6 +36,8 @@ final class TLSContext {
         shim_ctx_set_mode(
             made,
             Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS))
+        // A read returns after what TLS itself had to say, however much of it comes: `TLSLink` counts, and goes on.
+        shim_ctx_no_auto_retry(made)
         // One read of the socket takes head and content of a record together.
         shim_ctx_read_ahead(made)
         guard shim_ctx_set_versions(made, least == .v13 ? TLS1_3_VERSION : TLS1_2_VERSION, TLS1_3_VERSION) == 1,

@@ -19,6 +19,11 @@ struct TLSLink {
     var isBroken = false
     /// A byte of the peer has come through.
     var isEstablished = false
+    /// Messages of the handshake protocol that came since the last byte of the peer.
+    var messages: UInt32 = 0
+    /// A handshake has some ten. After it come tickets, a few, and updates of keys, each of which costs us as much as
+    /// a small request: who sends nothing else wants just that (RFC 8446 §4.6.3, App. C.4 says to bound what peers do).
+    static let messagesAtMost: UInt32 = 32
     /// The subject of the client's verified certificate (RFC 2253), as long as the link; empty: none.
     var subject = sluice_bytes.empty
     /// A subject that is longer counts as none: it is a field of each request.
@@ -37,6 +42,7 @@ struct TLSLink {
         }
         let link = UnsafeMutablePointer<TLSLink>.allocate(capacity: 1)
         link.initialize(to: TLSLink(session: session, context: context))
+        if let count = link.pointer(to: \.messages) { shim_count_messages(session, count) }
         return link
     }
 }
@@ -60,22 +66,43 @@ extension UnsafeMutablePointer<TLSLink> {
     /// cut off the rest (RFC 8446 §6.1).
     func receive(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Received {
         guard !pointee.isBroken else { return .broken }
-        ERR_clear_error()
-        let received = SSL_read(pointee.session, bytes, Int32(clamping: count))
-        if received > 0 { return .bytes(Int(received)) }
-        return refusal(received)
+        while true {
+            let before = pointee.messages
+            ERR_clear_error()
+            let received = SSL_read(pointee.session, bytes, Int32(clamping: count))
+            if received > 0 {
+                pointee.messages = 0
+                return .bytes(Int(received))
+            }
+            guard goesOn(received, before) else { return refusal(received) }
+        }
+    }
+
+    /// Whether the last call ended with a message of TLS's own, behind which there may be more in the socket, of which
+    /// no further event tells.
+    private func goesOn(_ result: Int32, _ before: UInt32) -> Bool {
+        guard pointee.messages != before, SSL_get_error(pointee.session, result) == SSL_ERROR_WANT_READ else {
+            return false
+        }
+        if pointee.messages > TLSLink.messagesAtMost { pointee.isBroken = true }
+        return !pointee.isBroken
     }
 
     /// Whether bytes, or the end, wait to be read. What TLS itself wanted to be read is read by that.
     func somethingWaits() -> Bool {
         guard !pointee.isBroken else { return true }
         var byte: UInt8 = 0
-        ERR_clear_error()
-        let peeked = SSL_peek(pointee.session, &byte, 1)
-        return peeked > 0 || refusal(peeked) != .drained
+        while true {
+            let before = pointee.messages
+            ERR_clear_error()
+            let peeked = SSL_peek(pointee.session, &byte, 1)
+            if peeked > 0 { return true }
+            guard goesOn(peeked, before) else { return refusal(peeked) != .drained }
+        }
     }
 
     private func refusal(_ result: Int32) -> Received {
+        guard !pointee.isBroken else { return .broken }
         switch SSL_get_error(pointee.session, result) {
         case SSL_ERROR_WANT_READ: return .drained
         case SSL_ERROR_WANT_WRITE:

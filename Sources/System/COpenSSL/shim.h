@@ -29,6 +29,17 @@ static inline void shim_ctx_on_server_name(SSL_CTX *ctx, int (*call)(SSL *, int 
   SSL_CTX_set_tlsext_servername_callback(ctx, call);
   SSL_CTX_set_tlsext_servername_arg(ctx, argument);
 }
+/* Adds to `*count` for each message of the handshake protocol that comes in; `count` lives as long as `ssl`. */
+static inline void shim_count_message(int is_sent, int version, int type, const void *bytes, size_t size, SSL *ssl,
+                                      void *count) {
+  (void)version, (void)bytes, (void)size, (void)ssl;
+  if (!is_sent && type == SSL3_RT_HANDSHAKE) ++*(unsigned *)count;
+}
+static inline void shim_count_messages(SSL *ssl, unsigned *count) {
+  SSL_set_msg_callback(ssl, shim_count_message);
+  SSL_set_msg_callback_arg(ssl, count);
+}
+static inline void shim_ctx_no_auto_retry(SSL_CTX *ctx) { SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); }
 static inline void shim_ctx_read_ahead(SSL_CTX *ctx) { SSL_CTX_set_read_ahead(ctx, 1); }
 static inline int shim_set_server_name(SSL *ssl, const char *name) { return (int)SSL_set_tlsext_host_name(ssl, name); }
 static inline int shim_error_reason(unsigned long code) { return ERR_GET_REASON(code); }
