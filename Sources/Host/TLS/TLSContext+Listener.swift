@@ -26,8 +26,15 @@ extension TLSContext {
         shim_ctx_cache_mode(first.pointer, Int(SSL_SESS_CACHE_OFF))
         var keys = ticketKeys
         _ = shim_ctx_ticket_keys(first.pointer, &keys, keys.count)
+        // Each of them, too: the protocol is chosen after the certificate, by that one's context.
+        for context in made { context.chooseProtocol() }
+        if made.count > 1 { CertificateChoice.install(made, on: first) }
+        return first
+    }
+
+    private func chooseProtocol() {
         SSL_CTX_set_alpn_select_cb(
-            first.pointer,
+            pointer,
             { _, chosen, size, offered, count, _ in
                 guard let chosen, let size, let offered else { return SSL_TLSEXT_ERR_NOACK }
                 var name: UnsafeMutablePointer<UInt8>?
@@ -37,8 +44,6 @@ extension TLSContext {
                 chosen.pointee = UnsafePointer(name)
                 return SSL_TLSEXT_ERR_OK
             }, nil)
-        if made.count > 1 { CertificateChoice.install(made, on: first) }
-        return first
     }
 
     private func verifyClients(

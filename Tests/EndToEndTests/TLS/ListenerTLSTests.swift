@@ -43,11 +43,15 @@ extension EndToEnd {
             let second = "certificate: \(certificates.file("second.pem")), key: \(certificates.file("second.key"))"
             let gateway = try Self.gateway(certificates, ", certificates: [ { \(second) } ]")
             for name in ["localhost", "b.test", "any.c.test"] {
-                let answer = try curl([
-                    "--cacert", certificates.file("ca.pem"), "--resolve", "\(name):\(gateway.port):127.0.0.1",
-                    "https://\(name):\(gateway.port)/v2/models",
-                ])
-                #expect(answer == "{\"models\":[\"iris\"]}")
+                // Whichever it is, both versions of HTTP are spoken.
+                for (option, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+                    let answer = try curl([
+                        option, "--cacert", certificates.file("ca.pem"), "--resolve",
+                        "\(name):\(gateway.port):127.0.0.1", "--write-out", " %{http_version}",
+                        "https://\(name):\(gateway.port)/v2/models",
+                    ])
+                    #expect(answer == "{\"models\":[\"iris\"]} \(version)")
+                }
             }
             // Nobody has this name: the first certificate is shown, which does not fit.
             let other = try ChildProcess.run(
@@ -57,6 +61,25 @@ extension EndToEnd {
                     "d.test:\(gateway.port):127.0.0.1", "https://d.test:\(gateway.port)/",
                 ])
             #expect(other.status == 60)
+        }
+
+        /// Each update of keys costs the gateway what a small request does: who sends nothing else is cut.
+        @Test func aFloodOfKeyUpdatesIsCut() throws {
+            let certificates = try Certificates()
+            let gateway = try Self.gateway(certificates)
+            let client = try TLSClient(port: gateway.port)
+            #expect(client.shakeHands() == nil)
+            // As often as one likes beside requests.
+            for _ in 1...5 {
+                for _ in 1...20 { #expect(client.updatesKeys()) }
+                #expect(try client.get("/v2/models").hasPrefix("HTTP/1.1 200"))
+            }
+            var updates = 0
+            while updates < 200_000, client.updatesKeys() { updates += 1 }
+            #expect(updates < 200_000)
+            let other = try TLSClient(port: gateway.port)
+            #expect(other.shakeHands() == nil)
+            #expect(try other.get("/v2/models").hasPrefix("HTTP/1.1 200"))
         }
 
         @Test func theVerifiedSubjectIsAFieldOfTheRequest() throws {
