@@ -118,13 +118,19 @@ final class Gateway: ControlPlane {
 
     private func openAdmin(_ settings: Settings) throws(Listeners.Failure) {
         do throws(AdminError) {
-            if !settings.admin.socket.isEmpty, adminSocket != settings.admin.socket {
-                try admin.listen(path: settings.admin.socket)
-                if let adminSocket { admin.stopListening(path: adminSocket) }
-                adminSocket = settings.admin.socket
-            }
+            let isMoved = !settings.admin.socket.isEmpty && adminSocket != settings.admin.socket
+            if isMoved { try admin.listen(path: settings.admin.socket) }
             let place = settings.monitoring.metricsPort.map { (settings.monitoring.metricsAddress, $0) }
-            metricsPort = try admin.listenForMetrics(at: place)
+            do throws(AdminError) {
+                metricsPort = try admin.listenForMetrics(at: place)
+            } catch {
+                // Both or none: whoever has the configuration in force must find its socket.
+                if isMoved { admin.stopListening(path: settings.admin.socket) }
+                throw error
+            }
+            guard isMoved else { return }
+            if let adminSocket { admin.stopListening(path: adminSocket) }
+            adminSocket = settings.admin.socket
         } catch {
             throw Listeners.Failure(message: "sluice: error: \(error)")
         }
@@ -190,6 +196,7 @@ final class Gateway: ControlPlane {
         HostLog.logger.notice("draining")
         let timeout = generations.last?.settings.reload.drainTimeoutMs ?? 0
         drainDeadline = clinux_monotonic_ns() + UInt64(timeout) * 1_000_000
+        listeners.removeFiles()
         for worker in workers { worker.mailbox.send(.drain) }
     }
 
@@ -245,10 +252,12 @@ final class Gateway: ControlPlane {
             nextNumber += 1
             if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
             generation.link(listeners.open + made)
+            // What waits at a listener that goes is accepted before the new generation comes, which knows nothing of
+            // it: not whether it speaks TLS, nor whom it lets in.
+            listeners.retire(except: settings.listeners, from: workers)
             publish(generation)
             listeners.announce(made, to: workers)
             listeners.update(to: settings.listeners, workers)
-            listeners.retire(except: settings.listeners, from: workers)
         } catch {
             generation.destroy()
             var failed = outcome(false)
@@ -287,6 +296,11 @@ final class Gateway: ControlPlane {
             guard let position = generations.firstIndex(where: { $0.number == number }) else { return }
             generations[position].left.insert(worker)
             guard generations[position].left.count == workers.count else { return }
+            // Until then exchanges of other workers may have waited for what a timer of a shared instance does.
+            if let first = workers.first, !workersLeft.contains(first.index) {
+                first.mailbox.send(
+                    .stopTimers, pointer: UnsafeMutableRawPointer(generations[position].tables[first.index]))
+            }
             // A worker may still be in the event that ended the last exchange: destroy only when each has answered.
             let snapshots = snapshots()
             guard workers.allSatisfy({ snapshots[$0.index] != nil || workersLeft.contains($0.index) }) else {

@@ -142,8 +142,10 @@ extension Worker {
         }
     }
 
-    func stopPluginTimers(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
-        for context in tables.pointee.contexts?.takeUnretainedValue().all ?? [] {
+    /// - Parameter shared: those of instances that other workers may still use, or those of the worker's own.
+    func stopPluginTimers(_ tables: UnsafeMutablePointer<WorkerGeneration>, shared: Bool) {
+        let contexts = tables.pointee.contexts?.takeUnretainedValue().all ?? []
+        for context in contexts where (context.workerIndex == nil) == shared {
             for timer in context.timers.values {
                 disarm(timer)
                 timer.deallocate()

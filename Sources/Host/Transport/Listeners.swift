@@ -13,13 +13,15 @@ final class Listeners {
     struct Open {
         let address: Settings.ListenAddress
         let id: UInt32
-        /// One for each worker; a Unix socket has one for all.
+        /// One for each worker, who closes it; those of a Unix socket are one socket.
         let descriptors: [Int32]
         /// As clients reach it: a port that the kernel chose is filled in.
         let text: String
         /// Held as long as the address is ours, against a second gateway; -1 for none.
         let lock: Int32
         let path: String?
+        /// A file stands at `path`, and is ours to remove.
+        var hasFile: Bool
         /// The adapter that frames raw TCP, by its name; nil for HTTP. A reload may change it.
         var adapter: String?
     }
@@ -78,7 +80,7 @@ final class Listeners {
             let pointer = UnsafeMutablePointer<WorkerListener>.allocate(capacity: 1)
             pointer.initialize(
                 to: WorkerListener(
-                    id: listener.id, descriptor: listener.descriptors[isUnix ? 0 : index], isUnix: isUnix,
+                    id: listener.id, descriptor: listener.descriptors[index], isUnix: isUnix,
                     adapter: adapter))
             worker.mailbox.send(.openListener, pointer: UnsafeMutableRawPointer(pointer))
         }
@@ -102,22 +104,28 @@ final class Listeners {
         open.removeAll { listener in !wanted.contains { $0.address == listener.address } }
     }
 
-    /// The workers drain and close their sockets; this gives back what is beside them.
+    /// The workers drain and close their sockets. Whoever comes next may have the paths at once: what then stands
+    /// there is theirs.
+    func removeFiles() {
+        for index in open.indices {
+            if open[index].hasFile, let path = open[index].path { unlink(path) }
+            open[index].hasFile = false
+        }
+    }
+
+    /// Gives back what is beside the sockets that the workers have closed.
     func releaseAll() {
         for listener in open { release(listener) }
         open = []
     }
 
     private func release(_ listener: Open) {
-        if let path = listener.path {
-            unlink(path)
-            Glibc.close(listener.descriptors[0])
-        }
+        if listener.hasFile, let path = listener.path { unlink(path) }
         if listener.lock >= 0 { Glibc.close(listener.lock) }
     }
 
     private func close(_ listener: Open) {
-        for descriptor in listener.descriptors where listener.path == nil { Glibc.close(descriptor) }
+        for descriptor in listener.descriptors { Glibc.close(descriptor) }
         release(listener)
     }
 
@@ -163,7 +171,8 @@ final class Listeners {
             }
         }
         return Open(
-            address: address, id: takeID(), descriptors: descriptors, text: Self.text(actual), lock: lock, path: nil)
+            address: address, id: takeID(), descriptors: descriptors, text: Self.text(actual), lock: lock, path: nil,
+            hasFile: false)
     }
 
     private func bound(_ address: SocketAddress, reusePort: Bool) throws(Failure) -> Int32 {
@@ -220,8 +229,21 @@ final class Listeners {
             if descriptor >= 0 { Glibc.close(descriptor) }
             throw Failure(message: message)
         }
+        // One for each worker to close, so that none is left with a number that is another's by then.
+        var descriptors = [descriptor]
+        while descriptors.count < workerCount {
+            let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+            guard copy >= 0 else {
+                let message = "cannot listen on unix:\(path): \(String(cString: strerror(clinux_errno())))"
+                for copy in descriptors { Glibc.close(copy) }
+                unlink(path)
+                throw Failure(message: message)
+            }
+            descriptors.append(copy)
+        }
         return Open(
-            address: address, id: takeID(), descriptors: [descriptor], text: "unix:\(path)", lock: -1, path: path)
+            address: address, id: takeID(), descriptors: descriptors, text: "unix:\(path)", lock: -1, path: path,
+            hasFile: true)
     }
 
     private func takeID() -> UInt32 {

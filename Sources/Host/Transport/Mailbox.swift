@@ -35,6 +35,8 @@ struct Message {
         case expire
         /// `pointer`: an `EndpointUpdate` for a pool of the present generation.
         case endpoints
+        /// `pointer`: the `WorkerGeneration` that every worker has left; instances that were shared have timers still.
+        case stopTimers
         /// `pointer`: an `EndpointFarewell` to an endpoint that nothing names any more.
         case farewell
         /// `pointer`: a `SnapshotRequest` to fill in.

@@ -25,11 +25,9 @@ extension Worker {
     func close(listener id: UInt32) {
         guard let position = listeners.firstIndex(where: { $0.id == id }) else { return }
         let listener = listeners.remove(at: position)
-        if !listener.isUnix {
-            while accept(listener, atMost: Self.acceptsAtMost) == Self.acceptsAtMost {}
-        }
+        while accept(listener, atMost: Self.acceptsAtMost) == Self.acceptsAtMost {}
         _ = epoll_ctl(epoll, EPOLL_CTL_DEL, listener.descriptor, nil)
-        if !listener.isUnix { Glibc.close(listener.descriptor) }
+        Glibc.close(listener.descriptor)
     }
 
     func accept(_ listener: WorkerListener) { _ = accept(listener, atMost: Self.acceptsAtMost) }

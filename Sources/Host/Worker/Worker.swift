@@ -291,6 +291,10 @@ final class Worker: @unchecked Sendable {
             }
         case .endpoints: if let pointer = message.pointer { takeEndpoints(pointer) }
         case .farewell: if let pointer = message.pointer { bidFarewell(pointer) }
+        case .stopTimers:
+            if let pointer = message.pointer {
+                stopPluginTimers(pointer.assumingMemoryBound(to: WorkerGeneration.self), shared: true)
+            }
         case .snapshot:
             if let pointer = message.pointer {
                 Unmanaged<SnapshotRequest>.fromOpaque(pointer).takeRetainedValue().answer(snapshot())
@@ -325,7 +329,7 @@ final class Worker: @unchecked Sendable {
 
     private func reportRetired() {
         for old in retiring {
-            stopPluginTimers(old)
+            stopPluginTimers(old, shared: false)
             control.send(.generationLeft(number: old.pointee.number, worker: index))
         }
         retiring.removeAll()
