@@ -48,19 +48,21 @@ final class LogRing: @unchecked Sendable {
         }
         // The first word: bytes of the place (a multiple of 8) above, bytes of the record below; 0 below for a gap.
         let place = UInt64(8 + (size + 7) & ~7)
-        var begin = head.load(ordering: .relaxed)
+        var begin: UInt64
         var gap: UInt64
         while true {
+            // In this order: a head that is read after it is never behind the tail.
+            let end = tail.load(ordering: .acquiring)
+            begin = head.load(ordering: .relaxed)
             let room = capacity - (begin & (capacity - 1))
             gap = room < place ? room : 0
-            if begin + gap + place - tail.load(ordering: .acquiring) > capacity {
+            if begin + gap + place - end > capacity {
                 droppedRecords.wrappingAdd(1, ordering: .relaxed)
                 return false
             }
-            let (exchanged, seen) = head.compareExchange(
+            let (exchanged, _) = head.compareExchange(
                 expected: begin, desired: begin + gap + place, ordering: .acquiringAndReleasing)
             if exchanged { break }
-            begin = seen
         }
         if gap > 0 { word(at: begin).pointee.store(gap << 32, ordering: .sequentiallyConsistent) }
         begin += gap
