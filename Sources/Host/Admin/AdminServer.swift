@@ -125,9 +125,13 @@ final class AdminServer {
             return []
         }
         let own = descriptors.count
-        let firstConnection = own + listeners.count
+        // As they were polled: what is read may be a reload, after which there are others.
+        let polledListeners = listeners
+        let firstConnection = own + polledListeners.count
         for index in connections.indices where polled[firstConnection + index].revents != 0 { advance(index) }
-        for index in listeners.indices where polled[own + index].revents != 0 { accept(listeners[index]) }
+        for (index, listener) in polledListeners.enumerated() where polled[own + index].revents != 0 {
+            if listeners.contains(where: { $0.descriptor == listener.descriptor }) { accept(listener) }
+        }
         expire()
         return descriptors.indices.filter { polled[$0].revents != 0 }.map { descriptors[$0] }
     }

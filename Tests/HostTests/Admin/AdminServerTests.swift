@@ -205,6 +205,40 @@ import Testing
         #expect(throws: AdminError.self) { _ = try TestConnection(port: taken.port) }
     }
 
+    /// What is read in a turn may be a reload that closes a listener at which somebody waits in the same turn.
+    @Test func aReloadMayTakeAListenerAwayInTheMiddleOfATurn() throws {
+        final class Closing: ControlPlane {
+            weak var server: AdminServer?
+            var reloads = 0
+            func status() -> StatusReport { StatusReport() }
+            func reload() -> ReloadOutcome {
+                reloads += 1
+                _ = try? server?.listenForMetrics(at: nil)
+                return ReloadOutcome(succeeded: true, generation: 0, diagnostics: [])
+            }
+            func metricsText() -> [UInt8] { [] }
+        }
+        let directory = try TestGateway.temporaryDirectory()
+        let plane = Closing()
+        let server = AdminServer(plane: plane)
+        plane.server = server
+        defer {
+            server.close()
+            rmdir(directory)
+        }
+        try server.listen(path: directory + "/a.sock")
+        let port = try #require(try server.listenForMetrics(at: ("127.0.0.1", 0)))
+        let asks = try TestConnection(path: directory + "/a.sock")
+        asks.send("POST /reload HTTP/1.1\r\nHost: a\r\n\r\n")
+        let scrapes = try TestConnection(port: port)
+        scrapes.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.turn()
+        #expect(plane.reloads == 1)
+        // Both stay open until here.
+        asks.send("")
+        scrapes.send("")
+    }
+
     private final class Silent: ControlPlane {
         func status() -> StatusReport { StatusReport() }
         func reload() -> ReloadOutcome { ReloadOutcome(succeeded: true, generation: 0, diagnostics: []) }

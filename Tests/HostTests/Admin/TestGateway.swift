@@ -85,6 +85,16 @@ struct TestConnection: ~Copyable {
         guard result == 0 else { throw AdminError("connect") }
     }
 
+    /// To a Unix socket.
+    init(path: String) throws {
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        guard let place = SocketAddress.unix(path), place.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+            throw AdminError("connect")
+        }
+    }
+
     func send(_ text: String) {
         let bytes = Array(text.utf8)
         _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
