@@ -21,6 +21,8 @@ public final class ImageRegistry {
     public init(limits: ImageLimits = ImageLimits(), probe: ProbeCommand = ProbeCommand()) {
         self.limits = limits
         probeCommand = probe
+        // Which file it was that runs is known from here on.
+        _ = OwnExecutable.path
     }
 
     /// Loads a plugin, or finds it loaded. A new image blocks the caller for some milliseconds, at most for the probe's

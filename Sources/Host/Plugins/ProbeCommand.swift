@@ -6,14 +6,14 @@ public struct ProbeCommand: Equatable, Sendable {
     /// The argument that makes the `sluice` executable call `runProbe`.
     public static let argument = "__probe"
 
-    /// The `sluice` executable. The default is the one that runs, also after its file was replaced by another.
-    public var executable: String
+    /// The `sluice` executable; nil: the one that runs, also after its file was replaced by another.
+    public var executable: String?
     /// Milliseconds until the child is killed. An honest plugin takes about three.
     public var timeLimit: Int
 
     /// - Parameter timeLimit: In milliseconds; nil for 1000, or 5000 under a sanitizer, whose start-up alone may take
     ///   one of them.
-    public init(executable: String = OwnExecutable.path, timeLimit: Int? = nil) {
+    public init(executable: String? = nil, timeLimit: Int? = nil) {
         self.executable = executable
         self.timeLimit = timeLimit ?? (clinux_sanitized() ? 5000 : 1000)
     }

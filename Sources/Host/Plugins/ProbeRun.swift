@@ -135,11 +135,12 @@ private final class ProbeChild {
         var environment = linkerEnvironment().map { strdup($0) } + [nil]
         defer { for text in arguments + environment { free(text) } }
         var process: pid_t = 0
-        let error = posix_spawn(&process, command.executable, &actions, &attributes, &arguments, &environment)
+        let executable = command.executable ?? OwnExecutable.path
+        let error = posix_spawn(&process, executable, &actions, &attributes, &arguments, &environment)
         guard error == 0 else {
             throw ImageFault(
                 .probeNotStarted,
-                "the process that tries plugins cannot be started (\(command.executable): \(systemErrorText(error))); "
+                "the process that tries plugins cannot be started (\(executable): \(systemErrorText(error))); "
                     + "check the limits on processes and memory")
         }
         return process
