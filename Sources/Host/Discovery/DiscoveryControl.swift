@@ -99,21 +99,21 @@ struct DiscoveryControl {
             for pool in generation.pools { inUse.formUnion(pool.list.map(\.endpoint.pointee.index)) }
         }
         workshop.endpoints.sweep(inUse: inUse, now: now)
-        var rows: [Int: [Int32]] = [:]
         for question in workshop.endpoints.questions(now: now) {
             let endpoint = workshop.endpoints.endpoints[question.index]
-            // The same for each worker, and a walk over all series.
-            let metrics =
-                rows[question.index] ?? workshop.environment.registry.series(ofEndpoint: endpoint.pointee.text.text)
-            rows[question.index] = metrics
             let farewell = UnsafeMutablePointer<EndpointFarewell>.allocate(capacity: 1)
-            farewell.initialize(to: EndpointFarewell(endpoint: endpoint, question: question, metrics: metrics))
+            farewell.initialize(to: EndpointFarewell(endpoint: endpoint, question: question))
             workers[question.worker].mailbox.send(.farewell, pointer: UnsafeMutableRawPointer(farewell))
         }
     }
 
     func forgotten(_ question: EndpointRegistry.Question) {
         guard let text = workshop.endpoints.forgotten(question) else { return }
+        // All at once, and when no worker writes them any more: a sum that fell in steps would look as if the process
+        // had begun anew.
+        for row in workshop.environment.registry.series(ofEndpoint: text) {
+            for worker in workers { worker.metrics.clear(endpoint: EndpointMetricsID(index: row)) }
+        }
         workshop.environment.registry.forget(endpoint: text)
         workshop.sharedPools.forget(address: text)
     }

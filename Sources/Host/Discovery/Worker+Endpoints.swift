@@ -12,8 +12,6 @@ struct EndpointUpdate {
 struct EndpointFarewell {
     let endpoint: UnsafeMutablePointer<Endpoint>
     let question: EndpointRegistry.Question
-    /// Rows of metrics that are its alone.
-    let metrics: [Int32]
 }
 
 /// Endpoints that come and go without a reload.
@@ -75,7 +73,6 @@ extension Worker {
             connections.deallocate()
             endpoints[index] = nil
         }
-        for row in farewell.metrics { metrics.clear(endpoint: EndpointMetricsID(index: row)) }
         control.send(.forgotten(farewell.question))
     }
 }
