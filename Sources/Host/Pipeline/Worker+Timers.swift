@@ -122,7 +122,10 @@ extension Worker {
             return
         }
         if machine.phase == .backingOff, nowMs < deadlineMs(exchange) {
-            perform(exchange, exchange.pointee.machine.handle(.retryDue))
+            // The wait took the timer, and what follows may wait for ever: on an endpoint, or in the queue.
+            let action = exchange.pointee.machine.handle(.retryDue)
+            armTimer(exchange)
+            perform(exchange, action)
             return
         }
         if nowMs < deadlineMs(exchange), tryLimitMs(exchange) <= nowMs {

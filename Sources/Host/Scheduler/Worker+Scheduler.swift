@@ -118,7 +118,10 @@ extension Worker {
         exchange.pointee.place = place
         exchange.pointee.queuedAt = now
         metrics.enqueued(pool: PoolMetricsID(index: shared.pointee.metrics))
-        return exchange.pointee.machine.handle(.queued)
+        let action = exchange.pointee.machine.handle(.queued)
+        // A failed attempt may have used up the timer.
+        armTimer(exchange)
+        return action
     }
 
     private func entry(

@@ -98,6 +98,56 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) >= 1)
         }
 
+        /// The deadline holds for an attempt after a wait, too, though the timer has run out for the wait.
+        @Test func anAttemptAfterAWaitIsStillUnderTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.answer(503, "not now")
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            var configuration = Self.configuration([backend.endpoint], "")
+            let policy = "retry_policy: { max_attempts: 2, backoff_ms: 100 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 500, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            // A random part of the wait is waited, which may be none.
+            for _ in 0..<3 {
+                let answer = try gateway.get("/")
+                #expect(answer.status == 504, "\(answer.bodyText)")
+            }
+            #expect(try gateway.metric("sluice_retries_total", ["model=\"web\""]) == 3)
+        }
+
+        /// An attempt that has used up its time gives its place to who waits, and has to wait for one itself.
+        @Test func anAttemptThatWaitsForAPlaceIsStillUnderTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let asked = Counter()
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                // The second one has the place for as long as its answer streams.
+                if asked.increment() > 1 {
+                    connection.socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+                }
+                gate.wait()
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint], version: ", max_connections: 1")
+            configuration.workers = 1
+            let policy = "retry_policy: { max_attempts: 2, backoff_ms: 0, per_try_timeout_ms: 500 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 1500, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            let (first, second) = (try gateway.connect(), try gateway.connect())
+            first.send("GET /first HTTP/1.1\r\nHost: t\r\n\r\n")
+            try waitUntil("the first is under way") { asked.value == 1 }
+            second.send("GET /second HTTP/1.1\r\nHost: t\r\n\r\n")
+            let answer = try MessageReader(first).response()
+            #expect(answer?.status == 504, "\(String(describing: answer))")
+            #expect(asked.value == 2)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"queue\""]) == 1)
+        }
+
         @Test func theBudgetBoundsThem() throws {
             let backend = try Self.failing(times: 100)
             let policy = "max_attempts: 5, backoff_ms: 1, budget: { percent: 0, minimum: 0 }"
