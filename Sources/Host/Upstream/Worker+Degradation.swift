@@ -82,6 +82,11 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.machine.divert() else { return nil }
         rewind(exchange)
+        // A message made for the pool that is left is none for this one. Pieces of the client's own stay.
+        if !exchange.pointee.passes {
+            exchange.pointee.toEndpoint.pieces = nil
+            exchange.pointee.toEndpoint.pieceCount = 0
+        }
         enter(exchange, tables.pointee.pools + Int(index))
         exchange.pointee.passes = false
         exchange.pointee.outgoing = nil

@@ -206,6 +206,39 @@ extension EndToEnd {
             #expect(answer.field("x-sluice-fallback") == "iris-small/1")
         }
 
+        /// What was made for an endpoint of gRPC is not sent behind the client's own request to one of HTTP.
+        @Test func aMessageMadeForOnePoolIsNotSentToAnother() throws {
+            let calls = Counter()
+            let first = try ScriptedBackend.http2 { _, peer in
+                guard let stream = try peer.nextRequest() else { return }
+                calls.add(1)
+                peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.cancel)))
+                _ = try peer.nextRequest()
+            }
+            let all = Gate()
+            let second = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.answer(200, "{}", fields: ["Connection: close"])
+                _ = try connection.reader.rest()
+                all.open()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.models = [
+                "  iris:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(first.grpcEndpoint)\" ], protocol: open-inference }",
+                "      \"2\": { endpoints: [ \"\(second.endpoint)\" ], protocol: open-inference }",
+                "    fallback: { version: \"2\" }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/v2/models/iris/versions/1/ready")
+            #expect(answer.status == 200 && answer.field("x-sluice-fallback") == "iris/2", "\(answer)")
+            #expect(calls.value == 1)
+            all.wait()
+            #expect(second.received.count == 1)
+            #expect(text(second.received[0]).hasSuffix("\r\n\r\n"), "\(second.received)")
+        }
+
         @Test func whatIsWrongWithTheRequestStaysAnError() throws {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference"]
