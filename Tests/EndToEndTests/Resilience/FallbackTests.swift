@@ -239,6 +239,44 @@ extension EndToEnd {
             #expect(text(second.received[0]).hasSuffix("\r\n\r\n"), "\(second.received)")
         }
 
+        /// A body that streamed to the first pool and was gathered for the second goes to the third once, and what the
+        /// client sent behind it is another request.
+        @Test func aBodyThatWasStreamedAndThenGatheredIsSentOnce() throws {
+            let first = try ScriptedBackend { connection in _ = try connection.reader.request() }
+            let second = "http://127.0.0.1:\(try Clients.freePort())"
+            let all = Gate()
+            let third = try ScriptedBackend { connection in
+                guard let request = try connection.reader.request() else { return }
+                connection.answer(200, request.bodyText, fields: ["Connection: close"])
+                _ = try connection.reader.rest()
+                all.open()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.models = [
+                "  one: { versions: { \"1\": { endpoints: [ \"\(first.endpoint)\" ], protocol: open-inference } },",
+                "         fallback: [ { model: two }, { model: three } ] }",
+                "  two: { versions: { \"1\": { endpoints: [ \"\(second)\" ], protocol: rest-predict } } }",
+                "  three: { versions: { \"1\": { endpoints: [ \"\(third.endpoint)\" ], protocol: open-inference } } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let body = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[5.5,3.25]}]}"
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            socket.send(
+                "POST /v2/models/one/infer HTTP/1.1\r\nHost: t\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    + "GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n")
+            let answer = try reader.response(to: "POST")
+            #expect(answer?.status == 200, "\(String(describing: answer))")
+            #expect(answer?.field("x-sluice-fallback") == "three/1")
+            #expect(answer?.bodyText == body)
+            all.wait()
+            let sent = text(third.received.first ?? [])
+            #expect(sent.hasSuffix("\r\n\r\n\(body)"), "\(sent)")
+            #expect(sent.components(separatedBy: body).count == 2, "\(sent)")
+            #expect(try reader.response()?.status == 200)
+        }
+
         @Test func whatIsWrongWithTheRequestStaysAnError() throws {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference"]
