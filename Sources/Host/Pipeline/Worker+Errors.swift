@@ -24,7 +24,7 @@ extension Worker {
             cancelFilters(exchange)
         }
         if exchange.pointee.rival != nil { settleHedge(exchange) }
-        endAttempt(exchange, failed: true)
+        endAttempt(exchange)
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatchQueue(exchange)

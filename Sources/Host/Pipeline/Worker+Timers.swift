@@ -102,7 +102,7 @@ extension Worker {
         if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
             metrics.timedOut(.deadline)
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
-            finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+            attemptTookTooLong(exchange)
             perform(exchange, machine.responseBegan ? .cut : .failDeadline)
             return
         }
@@ -118,6 +118,7 @@ extension Worker {
             // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
             let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
             let byClient = !machine.requestBodyEnded && isClientAwaited
+            if isEndpointAwaited(exchange) { finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED) }
             perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
             return
         }
@@ -142,7 +143,23 @@ extension Worker {
         }
         metrics.timedOut(machine.phase == .queued ? .queue : .response)
         exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
-        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+        attemptTookTooLong(exchange)
         perform(exchange, exchange.pointee.machine.handle(.deadlinePassed))
+    }
+
+    /// The deadline has come in the middle of an attempt. One whose answer a filter holds took no longer than it may.
+    private func attemptTookTooLong(_ exchange: ExchangePointer) {
+        if exchange.pointee.machine.phase == .suspended { return endAttempt(exchange) }
+        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+    }
+
+    /// A body stands still, and it is the endpoint that neither takes nor gives. A client that could take more, and has
+    /// sent all that it had to, or as much as the endpoint wants, waits as we do.
+    private func isEndpointAwaited(_ exchange: ExchangePointer) -> Bool {
+        guard let upstream = exchange.pointee.upstream else { return false }
+        let takesNothing = !upstream.pointee.writable
+        guard exchange.pointee.machine.responseBegan else { return takesNothing }
+        guard exchange.pointee.client?.pointee.writable == true else { return false }
+        return takesNothing || exchange.pointee.machine.requestBodyEnded
     }
 }

@@ -102,7 +102,8 @@ extension Worker {
     }
 
     func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 502, "the endpoint's answer is larger than allowed")
+        finishAttempt(exchange, .badResponse, SLUICE_RESOURCE_EXHAUSTED)
+        return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 502, "the endpoint's answer is larger than allowed")
     }
 
     func responseGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
