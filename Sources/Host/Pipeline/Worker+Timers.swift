@@ -65,13 +65,17 @@ extension Worker {
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
     }
 
-    /// When the attempt under way has used up its own time; none of it, or none limited: never.
+    /// When the attempt under way has used up its own time, which is for the head of its answer; none that waits for
+    /// one, or none limited: never.
     private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         guard !exchange.pointee.machine.responseBegan, let perTry = exchange.pointee.pool?.pointee.retry.perTryNs,
             perTry > 0
         else { return .max }
-        var began = exchange.pointee.attemptOpen ? exchange.pointee.attemptAt : .max
-        if let rival = exchange.pointee.rival, rival.pointee.attemptOpen { began = min(began, rival.pointee.attemptAt) }
+        let waits = exchange.pointee.attemptOpen && exchange.pointee.firstByteAt == 0
+        var began = waits ? exchange.pointee.attemptAt : .max
+        if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0 {
+            began = min(began, rival.pointee.attemptAt)
+        }
         return began == .max ? .max : (began &+ perTry &+ 999_999) / 1_000_000
     }
 
@@ -131,8 +135,9 @@ extension Worker {
         }
         if nowMs < deadlineMs(exchange), tryLimitMs(exchange) <= nowMs {
             metrics.timedOut(.attempt)
-            if let rival = exchange.pointee.rival, rival.pointee.attemptOpen,
-                !exchange.pointee.attemptOpen || rival.pointee.attemptAt < exchange.pointee.attemptAt
+            if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0,
+                !exchange.pointee.attemptOpen || exchange.pointee.firstByteAt != 0
+                    || rival.pointee.attemptAt < exchange.pointee.attemptAt
             {
                 swapAttempts(exchange)
             }

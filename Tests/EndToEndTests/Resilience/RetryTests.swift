@@ -98,6 +98,44 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) >= 1)
         }
 
+        /// The time of an attempt is for the head of its answer. One that is read whole has the deadline for the rest.
+        @Test func theTimeOfAnAttemptEndsWithTheHeadOfItsAnswer() throws {
+            let (rest, never) = (Gate(), Gate())
+            defer { never.open() }
+            let body = "{\"predictions\":[[1.0]]}"
+            let slow = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n{")
+                rest.wait()
+                connection.socket.send(String(body.dropFirst()))
+                _ = connection.socket.closedByPeer()
+            }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                never.wait()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 2, per_try_timeout_ms: 200 } }"]
+            configuration.models = [("slow", slow), ("silent", silent)].map { name, backend in
+                let version = "{ endpoints: [ \"\(backend.endpoint)\" ], protocol: rest-predict }"
+                return "  \(name): { versions: { \"1\": \(version) } }"
+            }
+            let gateway = try Gateway(configuration)
+            let infer = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,1],\"datatype\":\"FP32\",\"data\":[1.0]}]}"
+            let socket = try gateway.connect()
+            socket.send(
+                "POST /v2/models/slow/infer HTTP/1.1\r\nHost: t\r\nContent-Length: \(infer.utf8.count)\r\n\r\n\(infer)"
+            )
+            try waitUntil("the head of the answer is there") { slow.connectionCount == 1 }
+            // When both attempts of a later request have had their time, so has the one whose head is there.
+            #expect(try gateway.post("/v2/models/silent/infer", infer).status == 504)
+            rest.open()
+            let answer = try MessageReader(socket).response(to: "POST")
+            #expect(answer?.status == 200, "\(String(describing: answer))")
+            #expect(slow.connectionCount == 1)
+        }
+
         /// The deadline holds for an attempt after a wait, too, though the timer has run out for the wait.
         @Test func anAttemptAfterAWaitIsStillUnderTheDeadline() throws {
             let gate = Gate()
