@@ -57,6 +57,11 @@ extension Worker {
         return min(deadline, tryLimitMs(exchange))
     }
 
+    /// The request may go on: neither its deadline nor its client's has come, and it is not its body that is late.
+    func hasTimeLeft(_ exchange: ExchangePointer) -> Bool {
+        !bodyFlows(exchange) && nowMs < min(deadlineMs(exchange), exchange.pointee.callDeadline / 1_000_000)
+    }
+
     private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000

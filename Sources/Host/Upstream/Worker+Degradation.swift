@@ -53,9 +53,9 @@ extension Worker {
         case .kept: return true
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
         case .response: return !exchange.pointee.isGRPC && exchange.pointee.client?.pointee.isRaw != true
-        // With the deadline gone nobody else can answer in time either.
+        // With the deadline gone nobody else can answer in time either; an attempt's own time says nothing of others.
         case .pool:
-            return status != SLUICE_DEADLINE_EXCEEDED
+            return (status != SLUICE_DEADLINE_EXCEEDED || hasTimeLeft(exchange))
                 && (!exchange.pointee.toEndpoint.begun || exchange.pointee.machine.repeatable)
         }
     }
@@ -91,6 +91,8 @@ extension Worker {
         exchange.pointee.passes = false
         exchange.pointee.outgoing = nil
         exchange.pointee.avoided = nil
+        // An attempt's own time may have used up the timer.
+        armTimer(exchange)
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
     }
 

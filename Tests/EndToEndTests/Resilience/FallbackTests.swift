@@ -38,6 +38,56 @@ extension EndToEnd {
             #expect(failing.requests.count == 2)
         }
 
+        /// No attempt was answered in its own time: there is time for another model, up to the deadline, which nobody
+        /// then has.
+        @Test func anotherModelIsAskedWhenAttemptsHaveUsedUpTheirTime() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            let other = try ScriptedBackend.ordinary()
+            var configuration = configuration(silent.endpoint, other.endpoint, "{ model: other }")
+            let policy = "retry_policy: { max_attempts: 1, per_try_timeout_ms: 100 }"
+            configuration.models.insert("    \(policy)", at: 3)
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/a")
+            #expect(answer.status == 200 && answer.bodyText == "GET /a 0", "\(answer)")
+            #expect(answer.field("x-sluice-fallback") == "other/7")
+
+            configuration = self.configuration(silent.endpoint, silent.endpoint, "{ model: other }")
+            configuration.models.insert("    \(policy)", at: 3)
+            configuration.gateway = ["  routing: { default_timeout_ms: 400 }"]
+            let late = try Gateway(configuration)
+            let refused = try late.get("/a")
+            #expect(refused.status == 504 && refused.field("x-sluice-fallback") == "other/7", "\(refused)")
+            #expect(try late.metric("sluice_timeouts_total", ["kind=\"response\""]) == 1)
+        }
+
+        /// A client whose body is late is late for every model.
+        @Test func aBodyThatDoesNotComeIsNotWaitedForTwice() throws {
+            let other = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  limits: { body_timeout_ms: 100 }"]
+            let calls = "grpc://127.0.0.1:\(try Clients.freePort())"
+            // Toward an endpoint of gRPC the message is made, of a body that is gathered when the pool is there.
+            configuration.models = [
+                "  iris:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(calls)\" ], protocol: open-inference }",
+                "      \"2\": { endpoints: [ \"\(other.endpoint)\" ], protocol: open-inference }",
+                "    fallback: { version: \"2\" }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.exchange(
+                "POST /v2/models/iris/versions/1/infer HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n",
+                method: "POST")
+            #expect(answer.status == 408 && answer.field("x-sluice-fallback") == nil, "\(answer)")
+            #expect(other.connectionCount == 0)
+            #expect(try gateway.metric("sluice_fallbacks_total") == 0)
+        }
+
         @Test func theNextStepIsTakenWhenOneFails() throws {
             let dead = try Clients.freePort()
             let alsoDead = try Clients.freePort()
