@@ -27,7 +27,11 @@ extension Worker {
         // Read in its place: a copy of the machine costs more than all that is asked of it.
         if exchange.pointee.machine.responseBegan { return true }
         // While a second attempt is sent all of the body is at hand.
-        if exchange.pointee.machine.requestBodyEnded || exchange.pointee.rival != nil { return false }
+        if exchange.pointee.machine.requestBodyEnded || exchange.pointee.machine.replaysBody
+            || exchange.pointee.rival != nil
+        {
+            return false
+        }
         switch exchange.pointee.machine.phase {
         case .gathering: return true
         case .awaitingResponse, .gatheringResponse: return exchange.pointee.passes

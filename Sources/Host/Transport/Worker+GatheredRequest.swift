@@ -27,7 +27,7 @@ extension Worker {
             exchange.pointee.gathered = buffers.take(BufferPool.medium)
         }
         guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
-        exchange.pointee.progressAt = nowMs
+        if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
         armTimer(exchange)
         if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
             exchange.pointee.expectsContinue = false
@@ -152,7 +152,7 @@ extension Worker {
 
     func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         bodyIsTaken(exchange)
-        exchange.pointee.progressAt = nowMs
+        if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
         if exchange.pointee.gathersFirst {
             takeTrailers(exchange)
             return firstMessageGathered(exchange)

@@ -98,6 +98,26 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) >= 1)
         }
 
+        /// However often a body is sent, the deadline counts from when it came.
+        @Test func aBodyThatIsSentAgainDoesNotPutOffTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            var configuration = Self.configuration([silent.endpoint], "")
+            let policy = "retry_policy: { max_attempts: 3, backoff_ms: 0, per_try_timeout_ms: 700 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 1000, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.exchange(
+                "PUT /a HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", method: "PUT")
+            #expect(answer.status == 504)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) == 1)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"response\""]) == 1)
+            #expect(silent.connectionCount == 2)
+        }
+
         /// The time of an attempt is for the head of its answer. One that is read whole has the deadline for the rest.
         @Test func theTimeOfAnAttemptEndsWithTheHeadOfItsAnswer() throws {
             let (rest, never) = (Gate(), Gate())
