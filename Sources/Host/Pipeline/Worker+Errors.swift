@@ -88,6 +88,7 @@ extension Worker {
     func failWithoutMemory(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.memory)
         answersErrors(exchange)
+        exchange.pointee.batch?.pointee.isTooLarge = true
         return fail(
             exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the request needs more memory than it may use"),
             retryAfter: 1)
