@@ -65,4 +65,6 @@ struct Batch {
     var pool: UnsafeMutablePointer<WorkerPool>
     var members: [UnsafeMutablePointer<BatchMember>]
     var rows: UInt32
+    /// It or its answer came to more than one request may; alone each of them may do.
+    var isTooLarge = false
 }

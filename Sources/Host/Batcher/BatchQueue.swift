@@ -35,14 +35,19 @@ struct BatchQueue<Member> {
             in_flight: inFlight, max_delay_ns: maxDelay)
     }
 
-    /// Takes up to `count` of the oldest, but no more rows than `maxRows`; the first one goes in any case.
-    mutating func flush(_ count: UInt32, maxRows: UInt32) -> [Entry] {
+    /// Takes up to `count` of the oldest, but no more rows than `maxRows` and no more bytes than `maxBytes`; the first
+    /// one goes in any case.
+    mutating func flush(_ count: UInt32, maxRows: UInt32, maxBytes: UInt64 = .max) -> [Entry] {
         var taken = 0
         var sum: UInt64 = 0
+        var size: UInt64 = 0
         while taken < min(Int(count), entries.count) {
-            let next = UInt64(entries[taken].rows)
-            if taken > 0, sum + next > UInt64(maxRows) { break }
-            sum += next
+            let next = entries[taken]
+            if taken > 0, sum + UInt64(next.rows) > UInt64(maxRows) || next.bytes > maxBytes - min(size, maxBytes) {
+                break
+            }
+            sum += UInt64(next.rows)
+            size += next.bytes
             taken += 1
         }
         let flushed = Array(entries[..<taken])

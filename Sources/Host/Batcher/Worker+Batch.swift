@@ -186,8 +186,10 @@ extension Worker {
                 }
                 return
             }
+            // A batch is one request, with the memory of one: more would fail all of its members.
             let flushed = batching.pointee.groups[position].queue.flush(
-                decision.flush, maxRows: batching.pointee.maxRows)
+                decision.flush, maxRows: batching.pointee.maxRows,
+                maxBytes: UInt64(pool.pointee.generation.pointee.limits.bodyBytes))
             startBatch(pool, flushed.map(\.member))
         }
     }

@@ -55,8 +55,8 @@ extension Worker {
 
     private static let cacheControlName: StaticString = "cache-control"
 
-    /// The merged request failed. When that may be one member's fault, each is asked for alone: an error of one stays
-    /// that member's.
+    /// The merged request failed. When that may be one member's fault, or comes of their number, each is asked for
+    /// alone: an error of one stays that member's.
     func failBatch(
         _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
     ) -> ExchangeMachine.Action {
@@ -64,7 +64,7 @@ extension Worker {
         batchDone(exchange, status)
         let members = batch.pointee.members
         batch.pointee.members.removeAll()
-        if members.count > 1, status == SLUICE_INVALID_ARGUMENT {
+        if members.count > 1, status == SLUICE_INVALID_ARGUMENT || batch.pointee.isTooLarge {
             for member in members { startBatch(batch.pointee.pool, [member]) }
         } else {
             let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))

@@ -265,6 +265,12 @@ extension Worker {
 
     /// The endpoint, or a proxy before it, answered a call with plain HTTP.
     func failHTTPAnswer(_ exchange: ExchangePointer, _ http: UInt16) -> ExchangeMachine.Action {
+        // A status such as 404 or 401 is about the call, and is judged as it is where nobody speaks gRPC.
+        if (400..<500).contains(http) {
+            finishAttempt(exchange, .success, SLUICE_OK)
+        } else {
+            finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
+        }
         let room = 64
         guard let memory = allocate(exchange, UInt8.self, room) else { return failWithoutMemory(exchange) }
         var writer = ByteWriter(memory, capacity: room)

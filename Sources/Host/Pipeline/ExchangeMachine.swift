@@ -13,6 +13,8 @@ struct ExchangeMachine: Equatable {
     private(set) var responseBegan = false
     /// All of the request's body was taken from the client, or it has none.
     private(set) var requestBodyEnded = false
+    /// It is sent again, from where it lies: whatever becomes of it now, the client has done its part.
+    private(set) var replaysBody = false
     /// The client may send another request on its connection.
     var clientPersists = true
     /// The request may be sent a second time: its method or its operation is idempotent (RFC 9110 §9.2.2) and its
@@ -185,7 +187,10 @@ struct ExchangeMachine: Equatable {
 
     /// The request's body is at hand again, to be sent a second time: until it has been, it is in the way of the
     /// connection's next request.
-    mutating func rewindBody() { requestBodyEnded = false }
+    mutating func rewindBody() {
+        requestBodyEnded = false
+        replaysBody = true
+    }
 
     /// The exchange becomes a member of a batch; nothing but its reply, its deadline or its client moves it on.
     mutating func joinBatch() {

@@ -24,7 +24,7 @@ extension Worker {
         let client = exchange.pointee.client
         exchange.pointee.status = SLUICE_CANCELLED
         if exchange.pointee.rival != nil { settleHedge(exchange) }
-        endAttempt(exchange, failed: false)
+        endAttempt(exchange)
         cancelFilters(exchange)
         report(exchange)
         dispose(exchange)
@@ -39,7 +39,7 @@ extension Worker {
     func cut(_ exchange: ExchangePointer) {
         let client = exchange.pointee.client
         if exchange.pointee.status == SLUICE_OK { exchange.pointee.status = SLUICE_UNAVAILABLE }
-        endAttempt(exchange, failed: true)
+        endAttempt(exchange)
         cancelFilters(exchange)
         report(exchange)
         // A call says how it ended even when its answer has begun.

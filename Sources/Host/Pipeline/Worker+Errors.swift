@@ -24,7 +24,7 @@ extension Worker {
             cancelFilters(exchange)
         }
         if exchange.pointee.rival != nil { settleHedge(exchange) }
-        endAttempt(exchange, failed: true)
+        endAttempt(exchange)
         detachUpstream(exchange)
         leaveQueue(exchange)
         leaveBatchQueue(exchange)
@@ -88,6 +88,7 @@ extension Worker {
     func failWithoutMemory(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.memory)
         answersErrors(exchange)
+        exchange.pointee.batch?.pointee.isTooLarge = true
         return fail(
             exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the request needs more memory than it may use"),
             retryAfter: 1)

@@ -27,7 +27,11 @@ extension Worker {
         // Read in its place: a copy of the machine costs more than all that is asked of it.
         if exchange.pointee.machine.responseBegan { return true }
         // While a second attempt is sent all of the body is at hand.
-        if exchange.pointee.machine.requestBodyEnded || exchange.pointee.rival != nil { return false }
+        if exchange.pointee.machine.requestBodyEnded || exchange.pointee.machine.replaysBody
+            || exchange.pointee.rival != nil
+        {
+            return false
+        }
         switch exchange.pointee.machine.phase {
         case .gathering: return true
         case .awaitingResponse, .gatheringResponse: return exchange.pointee.passes
@@ -57,6 +61,11 @@ extension Worker {
         return min(deadline, tryLimitMs(exchange))
     }
 
+    /// The request may go on: neither its deadline nor its client's has come, and it is not its body that is late.
+    func hasTimeLeft(_ exchange: ExchangePointer) -> Bool {
+        !bodyFlows(exchange) && nowMs < min(deadlineMs(exchange), exchange.pointee.callDeadline / 1_000_000)
+    }
+
     private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000
@@ -65,13 +74,17 @@ extension Worker {
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
     }
 
-    /// When the attempt under way has used up its own time; none of it, or none limited: never.
+    /// When the attempt under way has used up its own time, which is for the head of its answer; none that waits for
+    /// one, or none limited: never.
     private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         guard !exchange.pointee.machine.responseBegan, let perTry = exchange.pointee.pool?.pointee.retry.perTryNs,
             perTry > 0
         else { return .max }
-        var began = exchange.pointee.attemptOpen ? exchange.pointee.attemptAt : .max
-        if let rival = exchange.pointee.rival, rival.pointee.attemptOpen { began = min(began, rival.pointee.attemptAt) }
+        let waits = exchange.pointee.attemptOpen && exchange.pointee.firstByteAt == 0
+        var began = waits ? exchange.pointee.attemptAt : .max
+        if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0 {
+            began = min(began, rival.pointee.attemptAt)
+        }
         return began == .max ? .max : (began &+ perTry &+ 999_999) / 1_000_000
     }
 
@@ -102,7 +115,7 @@ extension Worker {
         if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
             metrics.timedOut(.deadline)
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
-            finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+            attemptTookTooLong(exchange)
             perform(exchange, machine.responseBegan ? .cut : .failDeadline)
             return
         }
@@ -118,17 +131,22 @@ extension Worker {
             // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
             let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
             let byClient = !machine.requestBodyEnded && isClientAwaited
+            if isEndpointAwaited(exchange) { finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED) }
             perform(exchange, exchange.pointee.machine.handle(.bodyTimedOut(byClient: byClient)))
             return
         }
         if machine.phase == .backingOff, nowMs < deadlineMs(exchange) {
-            perform(exchange, exchange.pointee.machine.handle(.retryDue))
+            // The wait took the timer, and what follows may wait for ever: on an endpoint, or in the queue.
+            let action = exchange.pointee.machine.handle(.retryDue)
+            armTimer(exchange)
+            perform(exchange, action)
             return
         }
         if nowMs < deadlineMs(exchange), tryLimitMs(exchange) <= nowMs {
             metrics.timedOut(.attempt)
-            if let rival = exchange.pointee.rival, rival.pointee.attemptOpen,
-                !exchange.pointee.attemptOpen || rival.pointee.attemptAt < exchange.pointee.attemptAt
+            if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0,
+                !exchange.pointee.attemptOpen || exchange.pointee.firstByteAt != 0
+                    || rival.pointee.attemptAt < exchange.pointee.attemptAt
             {
                 swapAttempts(exchange)
             }
@@ -139,7 +157,23 @@ extension Worker {
         }
         metrics.timedOut(machine.phase == .queued ? .queue : .response)
         exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
-        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+        attemptTookTooLong(exchange)
         perform(exchange, exchange.pointee.machine.handle(.deadlinePassed))
+    }
+
+    /// The deadline has come in the middle of an attempt. One whose answer a filter holds took no longer than it may.
+    private func attemptTookTooLong(_ exchange: ExchangePointer) {
+        if exchange.pointee.machine.phase == .suspended { return endAttempt(exchange) }
+        finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
+    }
+
+    /// A body stands still, and it is the endpoint that neither takes nor gives. A client that could take more, and has
+    /// sent all that it had to, or as much as the endpoint wants, waits as we do.
+    private func isEndpointAwaited(_ exchange: ExchangePointer) -> Bool {
+        guard let upstream = exchange.pointee.upstream else { return false }
+        let takesNothing = !upstream.pointee.writable
+        guard exchange.pointee.machine.responseBegan else { return takesNothing }
+        guard exchange.pointee.client?.pointee.writable == true else { return false }
+        return takesNothing || exchange.pointee.machine.requestBodyEnded
     }
 }

@@ -32,9 +32,7 @@ extension Worker {
             if upstream.pointee.input.count > 0 {
                 switch frame(adapter, upstream.pointee.input, limits) {
                 case .size(let size): return answerArrived(exchange, size)
-                case .tooLarge:
-                    finishAttempt(exchange, .badResponse, SLUICE_OUT_OF_RANGE)
-                    return responseTooLarge(exchange)
+                case .tooLarge: return responseTooLarge(exchange)
                 case .malformed:
                     metrics.parseFailed(.upstream, .framing)
                     return badResponse(exchange)

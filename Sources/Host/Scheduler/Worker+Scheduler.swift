@@ -118,7 +118,10 @@ extension Worker {
         exchange.pointee.place = place
         exchange.pointee.queuedAt = now
         metrics.enqueued(pool: PoolMetricsID(index: shared.pointee.metrics))
-        return exchange.pointee.machine.handle(.queued)
+        let action = exchange.pointee.machine.handle(.queued)
+        // A failed attempt may have used up the timer.
+        armTimer(exchange)
+        return action
     }
 
     private func entry(
@@ -219,9 +222,11 @@ extension Worker {
     ) {
         guard settings.pointee.algorithm != .fixed else { return }
         let http = exchange.pointee.httpStatus
+        // The status of an exchange that ended before its attempt is not the endpoint's word.
+        let status = outcome == .cancelled ? SLUICE_OK : exchange.pointee.status
         let isRefused =
-            http == 429 || http == 503 || exchange.pointee.status == SLUICE_RESOURCE_EXHAUSTED
-            || exchange.pointee.status == SLUICE_UNAVAILABLE && exchange.pointee.isGRPC
+            http == 429 || http == 503 || status == SLUICE_RESOURCE_EXHAUSTED
+            || status == SLUICE_UNAVAILABLE && exchange.pointee.isGRPC
         let dropped = outcome == .timeout || isRefused
         // What ended without an answer for another reason says nothing of how much is too much.
         guard dropped || firstByte > 0 else { return }

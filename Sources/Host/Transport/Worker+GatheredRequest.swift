@@ -17,7 +17,7 @@ extension Worker {
                 let body = sluice_bytes(client.pointee.input.head.asImmutable, size)
                 client.pointee.input.start &+= size
                 client.pointee.floor = client.pointee.input.start
-                exchange.pointee.toEndpoint.sourceEnded = true
+                bodyIsTaken(exchange)
                 exchange.pointee.toEndpoint.bodyBytes = UInt64(size)
                 return bodyGathered(exchange, body)
             }
@@ -27,7 +27,7 @@ extension Worker {
             exchange.pointee.gathered = buffers.take(BufferPool.medium)
         }
         guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
-        exchange.pointee.progressAt = nowMs
+        if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
         armTimer(exchange)
         if exchange.pointee.expectsContinue, client.pointee.input.count == 0 {
             exchange.pointee.expectsContinue = false
@@ -151,8 +151,8 @@ extension Worker {
     }
 
     func gatheredIsWhole(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        exchange.pointee.toEndpoint.sourceEnded = true
-        exchange.pointee.progressAt = nowMs
+        bodyIsTaken(exchange)
+        if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
         if exchange.pointee.gathersFirst {
             takeTrailers(exchange)
             return firstMessageGathered(exchange)
@@ -165,6 +165,14 @@ extension Worker {
             return failWithoutMemory(exchange)
         }
         return bodyGathered(exchange, sluice_bytes(gathered.head.asImmutable, gathered.count))
+    }
+
+    /// From here on the body is in memory, and sent from there. It may have streamed toward another pool before: where
+    /// it lay in the client's input then is the next request's place.
+    private func bodyIsTaken(_ exchange: ExchangePointer) {
+        exchange.pointee.toEndpoint.sourceEnded = true
+        exchange.pointee.toEndpoint.remaining = 0
+        exchange.pointee.replaySize = 0
     }
 
     func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {

@@ -102,7 +102,13 @@ extension Worker {
     }
 
     func responseTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 502, "the endpoint's answer is larger than allowed")
+        if let batch = exchange.pointee.batch, batch.pointee.members.count > 1 {
+            // The endpoint has answered all that it was asked, and each answer may be within the limit.
+            batch.pointee.isTooLarge = true
+        } else {
+            finishAttempt(exchange, .badResponse, SLUICE_RESOURCE_EXHAUSTED)
+        }
+        return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 502, "the endpoint's answer is larger than allowed")
     }
 
     func responseGathered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {

@@ -53,7 +53,7 @@ extension Worker {
         exchange.pointee.holdTimerRuns = false
         let action = pumpRequest(exchange)
         if action == .none, !exchange.pointee.machine.requestBodyEnded {
-            exchange.pointee.progressAt = nowMs
+            if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
             armTimer(exchange)
         }
         if action == .none, let hedging = exchange.pointee.pool?.pointee.hedging { planHedge(exchange, hedging) }
@@ -92,7 +92,8 @@ extension Worker {
                     if exchange.pointee.machine.requestBodyEnded || !exchange.pointee.toEndpoint.sourceEnded {
                         return .none
                     }
-                    exchange.pointee.progressAt = nowMs
+                    // The deadline counts from the client's last byte, and not from its last repetition.
+                    if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
                     return .none

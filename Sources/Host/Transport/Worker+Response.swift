@@ -290,6 +290,7 @@ extension Worker {
                 if !exchange.pointee.toClient.isDirect {
                     if let fault = stageChunks(&exchange.pointee.toClient, &upstream.pointee.input) {
                         metrics.parseFailed(.upstream, ParseErrorKind(fault))
+                        finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
                         return .cut
                     }
                 }

@@ -53,9 +53,9 @@ extension Worker {
         case .kept: return true
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
         case .response: return !exchange.pointee.isGRPC && exchange.pointee.client?.pointee.isRaw != true
-        // With the deadline gone nobody else can answer in time either.
+        // With the deadline gone nobody else can answer in time either; an attempt's own time says nothing of others.
         case .pool:
-            return status != SLUICE_DEADLINE_EXCEEDED
+            return (status != SLUICE_DEADLINE_EXCEEDED || hasTimeLeft(exchange))
                 && (!exchange.pointee.toEndpoint.begun || exchange.pointee.machine.repeatable)
         }
     }
@@ -82,10 +82,17 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.machine.divert() else { return nil }
         rewind(exchange)
+        // A message made for the pool that is left is none for this one. Pieces of the client's own stay.
+        if !exchange.pointee.passes {
+            exchange.pointee.toEndpoint.pieces = nil
+            exchange.pointee.toEndpoint.pieceCount = 0
+        }
         enter(exchange, tables.pointee.pools + Int(index))
         exchange.pointee.passes = false
         exchange.pointee.outgoing = nil
         exchange.pointee.avoided = nil
+        // An attempt's own time may have used up the timer.
+        armTimer(exchange)
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
     }
 

@@ -346,13 +346,8 @@ extension Worker {
         endCall(exchange, balancer.plugin, start)
     }
 
-    /// The same when the exchange ends before the attempt does.
-    func endAttempt(_ exchange: ExchangePointer, failed: Bool) {
-        guard exchange.pointee.attemptOpen else { return }
-        let status = exchange.pointee.status
-        let outcome: AttemptOutcome =
-            !failed ? .cancelled : status == SLUICE_DEADLINE_EXCEEDED ? .timeout : .badResponse
-        finishAttempt(
-            exchange, outcome, failed ? (status == SLUICE_OK ? SLUICE_UNAVAILABLE : status) : SLUICE_CANCELLED)
-    }
+    /// The same when the exchange ends before the attempt does, for a reason that is not the endpoint's: what a client,
+    /// a filter or a reload did must not cost an endpoint its place. Where the endpoint is to blame, whoever sees that
+    /// has said so with `finishAttempt` before.
+    func endAttempt(_ exchange: ExchangePointer) { finishAttempt(exchange, .cancelled, SLUICE_CANCELLED) }
 }

@@ -121,6 +121,42 @@ extension EndToEnd {
             #expect(try gateway.exchange(Self.request([5], id: 9), method: "POST").status == 200)
         }
 
+        /// A batch is one request to all that bounds requests.
+        @Test func whatWouldBeTooLargeTogetherIsSentApart() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 400, delay: 300)
+            configuration.gateway = ["  limits: { body_bytes: 2000 }"]
+            let gateway = try Gateway(configuration)
+            let sockets = try (0..<3).map { _ in try gateway.connect() }
+            // 800 bytes of values each: two of them fit.
+            for socket in sockets { socket.send(Self.request([Int](repeating: 1, count: 100), id: 0)) }
+            for socket in sockets {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                #expect(response.status == 200, "\(response.bodyText)")
+            }
+            #expect(try backend.requests.map { try Self.rows(of: $0) }.sorted() == [100, 200])
+        }
+
+        /// The answer to all of them is larger than an answer may be; each one's is not.
+        @Test func anAnswerThatIsTooLargeTogetherIsAskedForApart() throws {
+            let backend = try Self.tenfold()
+            var configuration = Self.configuration(backend, rows: 4, delay: 2_000)
+            configuration.gateway = [
+                "  limits: { body_bytes: 120 }",
+                "  circuit_breaker: { failure_threshold: 1, reset_timeout_sec: 600 }",
+            ]
+            let gateway = try Gateway(configuration)
+            let values = [1_000_000_000_000, 2_000_000_000_000, 3_000_000_000_000, 4_000_000_000_000]
+            let sockets = try values.map { _ in try gateway.connect() }
+            for (value, socket) in zip(values, sockets) { socket.send(Self.request([value], id: 0)) }
+            for (value, socket) in zip(values, sockets) {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                #expect(response.status == 200, "\(response.bodyText)")
+                #expect(try JSON(response.bodyText)["outputs"][0]["data"].integers == [value * 10])
+            }
+            #expect(try backend.requests.map { try Self.rows(of: $0) } == [4, 1, 1, 1, 1])
+        }
+
         @Test func anAnswerOfTheWrongSizeIsNobodysAnswer() throws {
             let backend = try ScriptedBackend { connection, _ in
                 connection.answer(

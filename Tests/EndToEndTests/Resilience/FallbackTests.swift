@@ -38,6 +38,56 @@ extension EndToEnd {
             #expect(failing.requests.count == 2)
         }
 
+        /// No attempt was answered in its own time: there is time for another model, up to the deadline, which nobody
+        /// then has.
+        @Test func anotherModelIsAskedWhenAttemptsHaveUsedUpTheirTime() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            let other = try ScriptedBackend.ordinary()
+            var configuration = configuration(silent.endpoint, other.endpoint, "{ model: other }")
+            let policy = "retry_policy: { max_attempts: 1, per_try_timeout_ms: 100 }"
+            configuration.models.insert("    \(policy)", at: 3)
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/a")
+            #expect(answer.status == 200 && answer.bodyText == "GET /a 0", "\(answer)")
+            #expect(answer.field("x-sluice-fallback") == "other/7")
+
+            configuration = self.configuration(silent.endpoint, silent.endpoint, "{ model: other }")
+            configuration.models.insert("    \(policy)", at: 3)
+            configuration.gateway = ["  routing: { default_timeout_ms: 400 }"]
+            let late = try Gateway(configuration)
+            let refused = try late.get("/a")
+            #expect(refused.status == 504 && refused.field("x-sluice-fallback") == "other/7", "\(refused)")
+            #expect(try late.metric("sluice_timeouts_total", ["kind=\"response\""]) == 1)
+        }
+
+        /// A client whose body is late is late for every model.
+        @Test func aBodyThatDoesNotComeIsNotWaitedForTwice() throws {
+            let other = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  limits: { body_timeout_ms: 100 }"]
+            let calls = "grpc://127.0.0.1:\(try Clients.freePort())"
+            // Toward an endpoint of gRPC the message is made, of a body that is gathered when the pool is there.
+            configuration.models = [
+                "  iris:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(calls)\" ], protocol: open-inference }",
+                "      \"2\": { endpoints: [ \"\(other.endpoint)\" ], protocol: open-inference }",
+                "    fallback: { version: \"2\" }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.exchange(
+                "POST /v2/models/iris/versions/1/infer HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\n",
+                method: "POST")
+            #expect(answer.status == 408 && answer.field("x-sluice-fallback") == nil, "\(answer)")
+            #expect(other.connectionCount == 0)
+            #expect(try gateway.metric("sluice_fallbacks_total") == 0)
+        }
+
         @Test func theNextStepIsTakenWhenOneFails() throws {
             let dead = try Clients.freePort()
             let alsoDead = try Clients.freePort()
@@ -204,6 +254,77 @@ extension EndToEnd {
             #expect(answer.status == 200)
             #expect(answer.bodyText == direct.bodyText)
             #expect(answer.field("x-sluice-fallback") == "iris-small/1")
+        }
+
+        /// What was made for an endpoint of gRPC is not sent behind the client's own request to one of HTTP.
+        @Test func aMessageMadeForOnePoolIsNotSentToAnother() throws {
+            let calls = Counter()
+            let first = try ScriptedBackend.http2 { _, peer in
+                guard let stream = try peer.nextRequest() else { return }
+                calls.add(1)
+                peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.cancel)))
+                _ = try peer.nextRequest()
+            }
+            let all = Gate()
+            let second = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.answer(200, "{}", fields: ["Connection: close"])
+                _ = try connection.reader.rest()
+                all.open()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.models = [
+                "  iris:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(first.grpcEndpoint)\" ], protocol: open-inference }",
+                "      \"2\": { endpoints: [ \"\(second.endpoint)\" ], protocol: open-inference }",
+                "    fallback: { version: \"2\" }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/v2/models/iris/versions/1/ready")
+            #expect(answer.status == 200 && answer.field("x-sluice-fallback") == "iris/2", "\(answer)")
+            #expect(calls.value == 1)
+            all.wait()
+            #expect(second.received.count == 1)
+            #expect(text(second.received[0]).hasSuffix("\r\n\r\n"), "\(second.received)")
+        }
+
+        /// A body that streamed to the first pool and was gathered for the second goes to the third once, and what the
+        /// client sent behind it is another request.
+        @Test func aBodyThatWasStreamedAndThenGatheredIsSentOnce() throws {
+            let first = try ScriptedBackend { connection in _ = try connection.reader.request() }
+            let second = "http://127.0.0.1:\(try Clients.freePort())"
+            let all = Gate()
+            let third = try ScriptedBackend { connection in
+                guard let request = try connection.reader.request() else { return }
+                connection.answer(200, request.bodyText, fields: ["Connection: close"])
+                _ = try connection.reader.rest()
+                all.open()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.models = [
+                "  one: { versions: { \"1\": { endpoints: [ \"\(first.endpoint)\" ], protocol: open-inference } },",
+                "         fallback: [ { model: two }, { model: three } ] }",
+                "  two: { versions: { \"1\": { endpoints: [ \"\(second)\" ], protocol: rest-predict } } }",
+                "  three: { versions: { \"1\": { endpoints: [ \"\(third.endpoint)\" ], protocol: open-inference } } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let body = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[5.5,3.25]}]}"
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            socket.send(
+                "POST /v2/models/one/infer HTTP/1.1\r\nHost: t\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    + "GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n")
+            let answer = try reader.response(to: "POST")
+            #expect(answer?.status == 200, "\(String(describing: answer))")
+            #expect(answer?.field("x-sluice-fallback") == "three/1")
+            #expect(answer?.bodyText == body)
+            all.wait()
+            let sent = text(third.received.first ?? [])
+            #expect(sent.hasSuffix("\r\n\r\n\(body)"), "\(sent)")
+            #expect(sent.components(separatedBy: body).count == 2, "\(sent)")
+            #expect(try reader.response()?.status == 200)
         }
 
         @Test func whatIsWrongWithTheRequestStaysAnError() throws {

@@ -98,6 +98,114 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) >= 1)
         }
 
+        /// However often a body is sent, the deadline counts from when it came.
+        @Test func aBodyThatIsSentAgainDoesNotPutOffTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            var configuration = Self.configuration([silent.endpoint], "")
+            let policy = "retry_policy: { max_attempts: 3, backoff_ms: 0, per_try_timeout_ms: 700 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 1000, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.exchange(
+                "PUT /a HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", method: "PUT")
+            #expect(answer.status == 504)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"attempt\""]) == 1)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"response\""]) == 1)
+            #expect(silent.connectionCount == 2)
+        }
+
+        /// The time of an attempt is for the head of its answer. One that is read whole has the deadline for the rest.
+        @Test func theTimeOfAnAttemptEndsWithTheHeadOfItsAnswer() throws {
+            let (rest, never) = (Gate(), Gate())
+            defer { never.open() }
+            let body = "{\"predictions\":[[1.0]]}"
+            let slow = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n{")
+                rest.wait()
+                connection.socket.send(String(body.dropFirst()))
+                _ = connection.socket.closedByPeer()
+            }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                never.wait()
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 2, per_try_timeout_ms: 200 } }"]
+            configuration.models = [("slow", slow), ("silent", silent)].map { name, backend in
+                let version = "{ endpoints: [ \"\(backend.endpoint)\" ], protocol: rest-predict }"
+                return "  \(name): { versions: { \"1\": \(version) } }"
+            }
+            let gateway = try Gateway(configuration)
+            let infer = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,1],\"datatype\":\"FP32\",\"data\":[1.0]}]}"
+            let socket = try gateway.connect()
+            socket.send(
+                "POST /v2/models/slow/infer HTTP/1.1\r\nHost: t\r\nContent-Length: \(infer.utf8.count)\r\n\r\n\(infer)"
+            )
+            try waitUntil("the head of the answer is there") { slow.connectionCount == 1 }
+            // When both attempts of a later request have had their time, so has the one whose head is there.
+            #expect(try gateway.post("/v2/models/silent/infer", infer).status == 504)
+            rest.open()
+            let answer = try MessageReader(socket).response(to: "POST")
+            #expect(answer?.status == 200, "\(String(describing: answer))")
+            #expect(slow.connectionCount == 1)
+        }
+
+        /// The deadline holds for an attempt after a wait, too, though the timer has run out for the wait.
+        @Test func anAttemptAfterAWaitIsStillUnderTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.answer(503, "not now")
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            var configuration = Self.configuration([backend.endpoint], "")
+            let policy = "retry_policy: { max_attempts: 2, backoff_ms: 100 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 500, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            // A random part of the wait is waited, which may be none.
+            for _ in 0..<3 {
+                let answer = try gateway.get("/")
+                #expect(answer.status == 504, "\(answer.bodyText)")
+            }
+            #expect(try gateway.metric("sluice_retries_total", ["model=\"web\""]) == 3)
+        }
+
+        /// An attempt that has used up its time gives its place to who waits, and has to wait for one itself.
+        @Test func anAttemptThatWaitsForAPlaceIsStillUnderTheDeadline() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let asked = Counter()
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                // The second one has the place for as long as its answer streams.
+                if asked.increment() > 1 {
+                    connection.socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+                }
+                gate.wait()
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint], version: ", max_connections: 1")
+            configuration.workers = 1
+            let policy = "retry_policy: { max_attempts: 2, backoff_ms: 0, per_try_timeout_ms: 500 }"
+            configuration.gateway = ["  routing: { default_timeout_ms: 1500, \(policy) }"]
+            let gateway = try Gateway(configuration)
+            let (first, second) = (try gateway.connect(), try gateway.connect())
+            first.send("GET /first HTTP/1.1\r\nHost: t\r\n\r\n")
+            try waitUntil("the first is under way") { asked.value == 1 }
+            second.send("GET /second HTTP/1.1\r\nHost: t\r\n\r\n")
+            let answer = try MessageReader(first).response()
+            #expect(answer?.status == 504, "\(String(describing: answer))")
+            #expect(asked.value == 2)
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"queue\""]) == 1)
+        }
+
         @Test func theBudgetBoundsThem() throws {
             let backend = try Self.failing(times: 100)
             let policy = "max_attempts: 5, backoff_ms: 1, budget: { percent: 0, minimum: 0 }"

@@ -31,6 +31,21 @@ import Testing
         #expect(queue.flush(4, maxRows: 4).map(\.member) == [2, 3])
     }
 
+    @Test func aFlushHasNoMoreBytesThanAllowedAndTakesNobodyOutOfTurn() {
+        var queue = BatchQueue<Int>()
+        let bytes: [UInt64] = [60, 40, 1, 99, 500, 2, .max, .max, 3]
+        for (member, bytes) in bytes.enumerated() { queue.add(entry(member, rows: 1, bytes: bytes)) }
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 100).map(\.member) == [0, 1])
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 100).map(\.member) == [2, 3])
+        // One that is larger goes alone, and the next one not with it.
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 100).map(\.member) == [4])
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 100).map(\.member) == [5])
+        #expect(queue.flush(9, maxRows: 100, maxBytes: .max).map(\.member) == [6])
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 0).map(\.member) == [7])
+        #expect(queue.flush(9, maxRows: 100, maxBytes: 0).map(\.member) == [8])
+        #expect(queue.bytes == 0)
+    }
+
     @Test func theFirstGoesInAnyCase() {
         var queue = queue([50, 1, 50])
         #expect(queue.flush(3, maxRows: 8).map(\.member) == [0])
