@@ -50,10 +50,14 @@ extension Worker {
         guard !call.pointee.isClosed else { return (-1, 0) }
         var wanted = 0
         for index in 0..<count { wanted &+= pieces[index].iov_len }
-        let room = BufferPool.medium &- call.pointee.output.count
+        let output = call.pointee.output
+        // What is kept fills its buffer first. Only an endpoint that has taken all of that, with its window opened
+        // once more, is beyond refusing the request.
+        let keeps = !call.pointee.hasForgotten && (output.end < BufferPool.medium || output.count > 0)
+        let room = BufferPool.medium &- (keeps ? output.end : output.count)
         let taken = min(wanted, room)
         guard taken > 0 else { return (0, wanted) }
-        if call.pointee.output.end + taken > BufferPool.medium { call.pointee.hasForgotten = true }
+        if output.end + taken > BufferPool.medium { call.pointee.hasForgotten = true }
         guard reserveKeeping(taken, in: call) else { return (-1, wanted) }
         var left = taken
         var index = 0
@@ -362,29 +366,5 @@ extension Worker {
         buffers.give(call.pointee.trailers)
         buffers.give(call.pointee.requestTrailers)
         calls.give(call)
-    }
-
-    /// The endpoint has not looked at the request: what was sent of its body becomes what is sent first again. False
-    /// when that is not at hand any more.
-    func recoverRefused(_ exchange: ExchangePointer, _ call: UnsafeMutablePointer<HTTP2Call>) -> Bool {
-        // A body that was gathered or made here begins anew from its pieces. So does one whose beginning is kept in
-        // pieces, by an earlier refusal or as the first message of a call, when no more than these was sent.
-        let isGathered =
-            exchange.pointee.message?.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) && exchange.pointee.lead.isEmpty
-        if isGathered || !exchange.pointee.passes || exchange.pointee.toEndpoint.hasPieces { return true }
-        let sent = call.pointee.output
-        guard sent.end > 0 else { return true }
-        guard !call.pointee.hasForgotten, let piece = allocate(exchange, sluice_bytes.self, 1),
-            let base = sent.base, exchange.pointee.ownedBuffers.adopt(sent)
-        else { return false }
-        call.pointee.output = .none
-        piece.initialize(to: sluice_bytes(base.asImmutable, sent.end))
-        // The first message goes before what streams each time that the request is written: with all that followed it.
-        if !exchange.pointee.lead.isEmpty { exchange.pointee.lead = piece.pointee }
-        exchange.pointee.toEndpoint.pieces = UnsafePointer(piece)
-        exchange.pointee.toEndpoint.pieceCount = 1
-        exchange.pointee.toEndpoint.piecesAreCounted = true
-        exchange.pointee.replaySize = 0
-        return true
     }
 }
