@@ -54,4 +54,33 @@ extension Worker {
         buffers.give(exchange.pointee.recovered.1)
         exchange.pointee.recovered = (.none, .none)
     }
+
+    /// Whether a request of which a refusal left the beginning can go to this pool. Toward HTTP/1.1 a body whose length
+    /// nobody has said is chunked, and the beginning has lost its chunks: its bytes would be read as framing.
+    func mayTakeRecovered(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) -> Bool {
+        guard exchange.pointee.isRecovered, exchange.pointee.lead.isEmpty, !pool.pointee.speaksHTTP2,
+            pool.pointee.adapter == exchange.pointee.adapter
+        else { return true }
+        if case .length? = exchange.pointee.head?.pointee.body { return true }
+        return false
+    }
+
+    /// Somebody reads the body whole whose beginning a refusal left: the rest joins it.
+    func gatherBehindRecovered(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let flow = exchange.pointee.toEndpoint
+        let (sent, rest) = exchange.pointee.recovered
+        var size = sent.end + rest.count
+        if flow.source == .length, !flow.sourceEnded { size += Int(flow.remaining) }
+        exchange.pointee.gathered = buffers.take(max(size, 1))
+        guard !exchange.pointee.gathered.isAbsent else { return failWithoutMemory(exchange) }
+        if let base = sent.base { exchange.pointee.gathered.append(base, sent.end) }
+        if rest.count > 0 { exchange.pointee.gathered.append(rest.head, rest.count) }
+        exchange.pointee.toEndpoint.pieces = nil
+        exchange.pointee.toEndpoint.pieceCount = 0
+        releaseRecovered(exchange)
+        if flow.sourceEnded { return gatheredIsWhole(exchange) }
+        exchange.pointee.progressAt = nowMs
+        armTimer(exchange)
+        return gatherMore(exchange)
+    }
 }
