@@ -65,10 +65,14 @@ enum HTTP2Callbacks {
             guard let frame, let connection = from(user) else { return 0 }
             let header = frame.pointee.hd
             if header.type == resetStream { connection.pointee.resets.note(header.stream_id) }
-            guard header.type == data || header.type == headers, header.flags & endStream != 0,
+            guard header.type == data || header.type == headers,
                 let stream = nghttp2_session_get_stream_user_data(session, header.stream_id)
             else { return 0 }
             let place = stream.assumingMemoryBound(to: HTTP2Stream.self)
+            if header.type == data {
+                connection.pointee.frames.earn(sent: header.length, isCutShort: place.pointee.output.count > 0)
+            }
+            guard header.flags & endStream != 0 else { return 0 }
             place.pointee.responseSent = true
             if !place.pointee.requestEnded {
                 // RFC 9113 §8.1: the answer is complete, the rest of the request is not wanted.
