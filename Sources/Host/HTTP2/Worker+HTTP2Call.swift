@@ -289,9 +289,8 @@ extension Worker {
         if unread > 0 { nghttp2_session_consume_connection(connection.pointee.session, unread) }
         unlink(call)
         guard call.pointee.upstream.exchange != nil else { return free(call) }
-        if code != NGHTTP2_NO_ERROR.rawValue || call.pointee.pending.count > 0 || call.pointee.responseEnded {
-            advance(call)
-        }
+        // Also when nothing is wrong by its code: an answer that is not whole by now never will be.
+        advance(call)
     }
 
     /// The exchange has all of the response.

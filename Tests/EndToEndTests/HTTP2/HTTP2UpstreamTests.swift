@@ -152,7 +152,7 @@ extension EndToEnd {
         /// What an endpoint sends in place of a response.
         @Test(arguments: [
             "no-status", "upper-case", "connection-field", "long-length", "short-length", "headers-too-large", "reset",
-            "http1", "garbage", "closes", "status-101",
+            "reset-without-error", "http1", "garbage", "closes", "status-101",
         ]) func whatIsNoResponseIsABadGateway(_ what: String) throws {
             let backend = try ScriptedBackend { connection in
                 if what == "http1" || what == "garbage" {
@@ -183,6 +183,8 @@ extension EndToEnd {
                     case "status-101": head([(":status", "101")])
                     case "headers-too-large":
                         head([(":status", "200")] + (0..<9).map { ("x-\($0)", String(repeating: "v", count: 9_000)) })
+                    case "reset-without-error":
+                        peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.none)))
                     case "reset": peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(2)))
                     default: return
                     }
@@ -199,13 +201,14 @@ extension EndToEnd {
             if !["http1", "garbage"].contains(what) { #expect(try gateway.get("/good").status == 200) }
         }
 
-        @Test func anAnswerThatBreaksOffIsNeverTakenForWhole() throws {
+        /// `code`: also a reset without error (RFC 9113 §8.1) ends what has not ended.
+        @Test(arguments: [2, HTTP2Error.none]) func anAnswerThatBreaksOffIsNeverTakenForWhole(_ code: UInt32) throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {
                     peer.send(
                         HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")])),
                         HTTP2Frame(.data, stream: stream, bytes("half")),
-                        HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(2)))
+                        HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
                 }
             }
             let gateway = try gateway(backend)
