@@ -247,6 +247,7 @@ extension Worker {
         noteAnswer(exchange, head)
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
         exchange.pointee.toClient.setSource(head.pointee.body)
+        if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream() }
         upstream.pointee.input.start &+= head.pointee.headSize
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         var needs = tables.pointee.filters.needs

@@ -149,6 +149,43 @@ extension EndToEnd {
             #expect(try client.answer(1).trailers.map { "\($0.name)=\($0.value)" } == ["x-sum=3"])
         }
 
+        /// The last byte of a body whose length was said is not the end of its stream: a call's status comes behind it,
+        /// in the same read or later.
+        @Test(arguments: [false, true]) func trailersFollowABodyWithALength(_ apart: Bool) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let fields = [(":status", "200"), ("content-length", "3"), ("content-type", "application/grpc")]
+                    let body = [
+                        HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(fields)),
+                        HTTP2Frame(.data, stream: stream, bytes("abc")),
+                    ]
+                    let trailers = HTTP2Frame(
+                        .headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "5")]))
+                    peer.socket.send(body.flatMap(\.encoded) + (apart ? [] : trailers.encoded))
+                    guard apart else { continue }
+                    // All of the body has been there and gone when this is answered.
+                    peer.send(HTTP2Frame(.ping, [0, 0, 0, 0, 0, 0, 0, 1]))
+                    try peer.read { $0.kind == .ping }
+                    peer.send(trailers)
+                }
+            }
+            let gateway = try gateway(backend)
+            let client = try gateway.http2()
+            client.request(1)
+            let answer = try client.answer(1)
+            #expect(answer.bodyText == "abc")
+            #expect(answer.field("content-length") == "3")
+            #expect(answer.trailers.map { "\($0.name)=\($0.value)" } == ["grpc-status=5"])
+            // HTTP/1.1 has no place for them behind a length, and the connection lives on.
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            for _ in 0..<2 {
+                socket.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                let plain = try #require(try reader.response())
+                #expect(plain.bodyText == "abc" && plain.field("content-length") == "3")
+            }
+        }
+
         /// What an endpoint sends in place of a response.
         @Test(arguments: [
             "no-status", "upper-case", "connection-field", "long-length", "short-length", "headers-too-large", "reset",
