@@ -11,6 +11,7 @@ enum HTTP2Callbacks {
     static let data: UInt8 = 0
     static let headers: UInt8 = 1
     static let resetStream: UInt8 = 3
+    static let continuation: UInt8 = 9
     static let endStream: UInt8 = 1
 
     /// Made once, shared by all sessions, never freed.
@@ -19,7 +20,10 @@ enum HTTP2Callbacks {
         precondition(nghttp2_session_callbacks_new(&made) == 0, "no memory for callbacks")
         let table = made.unsafelyUnwrapped
         nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
-            guard let header, let connection = from(user), header.pointee.type == headers else { return 0 }
+            guard let header, let connection = from(user) else { return 0 }
+            // Nothing else may stand within a header block (RFC 9113 §6.10): the one before is over, however it ended.
+            if header.pointee.type != continuation { connection.pointee.headSince = 0 }
+            guard header.pointee.type == headers else { return 0 }
             worker(of: connection).headersFrameBegins(connection, header.pointee.stream_id)
             return 0
         }
@@ -36,6 +40,8 @@ enum HTTP2Callbacks {
         // Without this one a field that must not be is dropped, and the request goes on without it.
         nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
             guard let connection = from(user) else { return 0 }
+            // The stream is reset, and nobody tells of the block's end.
+            connection.pointee.headSince = 0
             worker(of: connection).metrics.parseFailed(.client, .field)
             return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
@@ -43,8 +49,9 @@ enum HTTP2Callbacks {
             guard let frame, let connection = from(user) else { return 0 }
             return worker(of: connection).frameReceived(connection, frame)
         }
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
-            guard let connection = from(user) else { return 0 }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, _, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            if frame.pointee.hd.type == headers { connection.pointee.headSince = 0 }
             worker(of: connection).invalidFrameReceived(connection)
             return 0
         }

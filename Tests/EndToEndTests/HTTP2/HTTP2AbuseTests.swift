@@ -172,6 +172,30 @@ extension EndToEnd {
             #expect(try MessageReader(socket).response()?.status == 408)
         }
 
+        /// A head that is wrong costs its stream, and is over for the connection.
+        @Test(arguments: ["no-path", "control-byte", "upper-case"])
+        func aMalformedHeadIsNoHeadThatDoesNotEnd(_ what: String) throws {
+            let backend = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  limits: { header_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            switch what {
+            case "no-path":
+                client.send(HTTP2Frame(.headers, flags: 5, stream: 1, HTTP2Client.block([(":method", "GET")])))
+            case "control-byte": client.request(1, fields: [("x", "\u{1}")])
+            default: client.request(1, fields: [("X", "y")])
+            }
+            #expect(try client.answer(1).resetCode != nil)
+            // A head that does not end, begun later, is the measure of time.
+            let other = try gateway.http2()
+            other.send(HTTP2Frame(.headers, flags: 1, stream: 1, HTTP2Client.block(HTTP2Client.request())))
+            _ = try other.goAwayCode()
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"header\""]) == 1)
+            client.request(3)
+            #expect(try client.answer(3).status == 200)
+        }
+
         @Test func aBodyThatDoesNotEndIsTimedOut() throws {
             let backend = try ScriptedBackend { connection in _ = connection.socket.closedByPeer() }
             var configuration = GatewayConfiguration.web([backend.endpoint])
