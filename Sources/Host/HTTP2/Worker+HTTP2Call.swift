@@ -38,6 +38,7 @@ extension Worker {
             return false
         }
         call.pointee.id = id
+        call.pointee.heardBefore = connection.pointee.timesHeard
         call.pointee.requestEnded = !hasBody
         buffers.give(flow.staged)
         exchange.pointee.toEndpoint.staged = .none
@@ -281,7 +282,7 @@ extension Worker {
     /// libnghttp2 has forgotten the stream: both sides have ended it, or one has reset it.
     func callClosed(_ call: UnsafeMutablePointer<HTTP2Call>, _ code: UInt32) {
         let connection = call.pointee.connection
-        call.pointee.isClosed = true
+        call.pointee.noteClosed()
         if code == NGHTTP2_REFUSED_STREAM.rawValue { call.pointee.isRefused = true }
         // What was reset is not whole, even if its last byte has come.
         if code != NGHTTP2_NO_ERROR.rawValue { call.pointee.responseEnded = false }

@@ -212,6 +212,7 @@ extension Worker {
                 continue
             }
             connection.pointee.heardAt = nowMs
+            connection.pointee.timesHeard &+= 1
             connection.pointee.pingSent = false
             let taken = nghttp2_session_mem_recv(
                 connection.pointee.session, socket.pointee.input.head, socket.pointee.input.count)
@@ -297,7 +298,7 @@ extension Worker {
         }
         while let call = connection.pointee.firstCall {
             unlink(call)
-            call.pointee.isClosed = true
+            call.pointee.noteClosed()
             guard call.pointee.upstream.exchange != nil else {
                 free(call)
                 continue

@@ -163,7 +163,10 @@ extension Worker {
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> ExchangeMachine.Action {
         let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
-        finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
+        // One of many calls on a connection that was alive: what has ended it is the endpoint's doing.
+        let isAlive = upstream.pointee.isStream && !refused && upstream.asCall.pointee.wasHeard
+        if isAlive { exchange.pointee.machine.connectionWasAlive() }
+        finishAttempt(exchange, upstream.pointee.reused && !isAlive ? .stale : .reset, SLUICE_UNAVAILABLE)
         if refused, exchange.pointee.rival == nil {
             exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall)
         }
