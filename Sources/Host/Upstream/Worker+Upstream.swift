@@ -243,7 +243,7 @@ extension Worker {
         if upstream.pointee.isStream {
             let call = upstream.asCall.pointee
             let isEmpty =
-                call.responseEnded && call.pending.count == 0
+                call.responseEnded && call.pending.count == 0 && call.trailers.count == 0
                 && upstream.pointee.input.count == head.pointee.headSize
             head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
         }
