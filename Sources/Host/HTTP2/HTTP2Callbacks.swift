@@ -87,8 +87,20 @@ enum HTTP2Callbacks {
             }
             return 0
         }
+        // What cannot be sent is dropped, and the client would wait for it.
+        nghttp2_session_callbacks_set_on_frame_not_send_callback(table) { session, frame, _, _ in
+            guard let header = frame?.pointee.hd, header.type == headers,
+                nghttp2_session_get_stream_user_data(session, header.stream_id) != nil
+            else { return 0 }
+            nghttp2_submit_rst_stream(session, 0, header.stream_id, NGHTTP2_INTERNAL_ERROR.rawValue)
+            return 0
+        }
         return table
     }()
+
+    /// Bytes of a header block that may be sent, as libnghttp2 estimates them, which by itself sends 64 KiB: the most
+    /// that `limits.header_bytes` lets a head have, and as much for what filters add and for the estimate.
+    private static let blockAtMost = 2 << 20
 
     /// The options of all sessions.
     nonisolated(unsafe) static let options: OpaquePointer = {
@@ -102,6 +114,7 @@ enum HTTP2Callbacks {
         // The peer makes us answer PING and SETTINGS: no more than so many answers wait for it to read them.
         nghttp2_option_set_max_outbound_ack(options, 100)
         nghttp2_option_set_max_settings(options, 32)
+        nghttp2_option_set_max_send_header_block_length(options, blockAtMost)
         return options
     }()
 

@@ -63,5 +63,33 @@ extension EndToEnd {
             #expect(try gateway.get("/quick").bodyText == "ok")
             #expect(backend.connectionCount == 1)
         }
+
+        /// What the limit of heads allows goes on in both directions, also where it needs many frames.
+        @Test func largeHeadsCross() throws {
+            let long = (0..<10).map { ("x-long-\($0)", String(repeating: "v", count: 12_000)) }
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let size = peer.answers[stream]?.fields.reduce(0) { $0 + $1.value.utf8.count } ?? 0
+                    peer.respond(stream, 200, size > 120_000 ? "large" : "small", fields: [])
+                }
+            }
+            let old = try ScriptedBackend { connection, _ in
+                connection.answer(fields: long.map { "\($0.0): \($0.1)" })
+            }
+            func gateway(_ endpoint: String) throws -> Gateway {
+                var configuration = Self.configuration(endpoint)
+                configuration.gateway = ["  limits: { header_bytes: 262144 }"]
+                return try Gateway(configuration)
+            }
+            let lines = long.map { "\($0.0): \($0.1)\r\n" }.joined()
+            let up = try gateway(backend.grpcEndpoint)
+                .exchange("POST / HTTP/1.1\r\nHost: h\r\n\(lines)Content-Length: 1\r\n\r\na", method: "POST")
+            #expect(up.bodyText == "large", "\(up.status)")
+            let second = try gateway(old.endpoint)
+            let client = try second.http2()
+            client.request(1)
+            let down = try client.answer(1)
+            #expect(down.field("x-long-9")?.utf8.count == 12_000, "\(down.resetCode ?? 0)")
+        }
     }
 }
