@@ -11,6 +11,7 @@ enum HTTP2Callbacks {
     static let data: UInt8 = 0
     static let headers: UInt8 = 1
     static let resetStream: UInt8 = 3
+    static let continuation: UInt8 = 9
     static let endStream: UInt8 = 1
 
     /// Made once, shared by all sessions, never freed.
@@ -19,7 +20,10 @@ enum HTTP2Callbacks {
         precondition(nghttp2_session_callbacks_new(&made) == 0, "no memory for callbacks")
         let table = made.unsafelyUnwrapped
         nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
-            guard let header, let connection = from(user), header.pointee.type == headers else { return 0 }
+            guard let header, let connection = from(user) else { return 0 }
+            // Nothing else may stand within a header block (RFC 9113 §6.10): the one before is over, however it ended.
+            if header.pointee.type != continuation { connection.pointee.headSince = 0 }
+            guard header.pointee.type == headers else { return 0 }
             worker(of: connection).headersFrameBegins(connection, header.pointee.stream_id)
             return 0
         }
@@ -36,6 +40,8 @@ enum HTTP2Callbacks {
         // Without this one a field that must not be is dropped, and the request goes on without it.
         nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
             guard let connection = from(user) else { return 0 }
+            // The stream is reset, and nobody tells of the block's end.
+            connection.pointee.headSince = 0
             worker(of: connection).metrics.parseFailed(.client, .field)
             return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
@@ -43,8 +49,9 @@ enum HTTP2Callbacks {
             guard let frame, let connection = from(user) else { return 0 }
             return worker(of: connection).frameReceived(connection, frame)
         }
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
-            guard let connection = from(user) else { return 0 }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, _, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            if frame.pointee.hd.type == headers { connection.pointee.headSince = 0 }
             worker(of: connection).invalidFrameReceived(connection)
             return 0
         }
@@ -65,10 +72,14 @@ enum HTTP2Callbacks {
             guard let frame, let connection = from(user) else { return 0 }
             let header = frame.pointee.hd
             if header.type == resetStream { connection.pointee.resets.note(header.stream_id) }
-            guard header.type == data || header.type == headers, header.flags & endStream != 0,
+            guard header.type == data || header.type == headers,
                 let stream = nghttp2_session_get_stream_user_data(session, header.stream_id)
             else { return 0 }
             let place = stream.assumingMemoryBound(to: HTTP2Stream.self)
+            if header.type == data {
+                connection.pointee.frames.earn(sent: header.length, isCutShort: place.pointee.output.count > 0)
+            }
+            guard header.flags & endStream != 0 else { return 0 }
             place.pointee.responseSent = true
             if !place.pointee.requestEnded {
                 // RFC 9113 §8.1: the answer is complete, the rest of the request is not wanted.
@@ -76,8 +87,20 @@ enum HTTP2Callbacks {
             }
             return 0
         }
+        // What cannot be sent is dropped, and the client would wait for it.
+        nghttp2_session_callbacks_set_on_frame_not_send_callback(table) { session, frame, _, _ in
+            guard let header = frame?.pointee.hd, header.type == headers,
+                nghttp2_session_get_stream_user_data(session, header.stream_id) != nil
+            else { return 0 }
+            nghttp2_submit_rst_stream(session, 0, header.stream_id, NGHTTP2_INTERNAL_ERROR.rawValue)
+            return 0
+        }
         return table
     }()
+
+    /// Bytes of a header block that may be sent, as libnghttp2 estimates them, which by itself sends 64 KiB: the most
+    /// that `limits.header_bytes` lets a head have, and as much for what filters add and for the estimate.
+    private static let blockAtMost = 2 << 20
 
     /// The options of all sessions.
     nonisolated(unsafe) static let options: OpaquePointer = {
@@ -91,6 +114,7 @@ enum HTTP2Callbacks {
         // The peer makes us answer PING and SETTINGS: no more than so many answers wait for it to read them.
         nghttp2_option_set_max_outbound_ack(options, 100)
         nghttp2_option_set_max_settings(options, 32)
+        nghttp2_option_set_max_send_header_block_length(options, blockAtMost)
         return options
     }()
 

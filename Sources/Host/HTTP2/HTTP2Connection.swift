@@ -115,13 +115,16 @@ extension UnsafeMutablePointer<ClientConnection> {
 /// How many frames that carry no request a client may send: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty
 /// DATA, each of which costs the receiver more than the sender (RFC 9113 §10.5).
 ///
-/// A bucket of tokens. A body of any speed stays within it: a WINDOW_UPDATE for every frame of a response that is read
-/// in pieces of 16 KiB makes 1,000 a second at 16 MB/s, and what moves a byte of a body refills the bucket.
+/// A bucket of tokens. A body of any speed stays within it, since what moves one refills the bucket: an honest peer
+/// opens its window in steps of 4 KiB or more, for a stream and for the connection, or once for each frame it gets.
+/// What a narrow window has cut short earns by its size alone: windows of single bytes cost more than they earn.
 struct HTTP2FrameBudget {
     static let burst = 10_000
     static let perSecond: UInt64 = 2_000
     /// What one frame with content gives back.
     static let refund = 4
+    /// How many bytes that were sent give back one: two WINDOW_UPDATE frames for 4 KiB are earned twice.
+    static let bytesPerToken = 1_024
     /// What RST_STREAM takes, and a frame that makes us send one: the work that was begun for the stream is lost, at an
     /// endpoint too, and the client may begin the next at once. 500 at once and 100 a second are more than a client has
     /// calls to cancel; beside them every piece of a body pays for some.
@@ -143,5 +146,12 @@ struct HTTP2FrameBudget {
         return true
     }
 
+    /// A frame with content was received.
     mutating func earn() { left = min(Self.burst, left &+ Self.refund) }
+
+    /// DATA of `bytes` went out. `isCutShort`: more was there to be sent, and the window or the frame had no room.
+    mutating func earn(sent bytes: Int, isCutShort: Bool) {
+        guard bytes > 0 else { return }
+        left = min(Self.burst, left &+ bytes / Self.bytesPerToken &+ (isCutShort ? 0 : Self.refund))
+    }
 }

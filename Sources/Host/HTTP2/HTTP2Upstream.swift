@@ -26,6 +26,8 @@ struct HTTP2Upstream {
     /// When the endpoint was last heard of, in milliseconds; and whether a PING waits for its answer.
     var heardAt: UInt64 = 0
     var pingSent = false
+    /// How many times something has come of it.
+    var timesHeard: UInt64 = 0
     var frames = HTTP2FrameBudget()
     /// The next connection of the same worker to the same endpoint.
     var next: UnsafeMutablePointer<HTTP2Upstream>?
@@ -55,6 +57,8 @@ struct HTTP2Call: SlabElement {
     var connection: UnsafeMutablePointer<HTTP2Upstream>
     /// 0 until the request is submitted.
     var id: Int32 = 0
+    /// The connection's `timesHeard` at that moment.
+    var heardBefore: UInt64 = 0
     /// What the endpoint has sent and nobody has taken: heads as text of HTTP/1.1, then bytes of the body, at most the
     /// stream's window.
     var pending = Buffer.none
@@ -85,6 +89,8 @@ struct HTTP2Call: SlabElement {
     var isRefused = false
     /// libnghttp2 knows this stream no more.
     var isClosed = false
+    /// Of a closed one: something came of the connection after the request went there, which so was not closed before.
+    var wasHeard = false
     var isDeferred = false
     var isListedDrained = false
     var nextDrained: UnsafeMutablePointer<HTTP2Call>?
@@ -101,6 +107,12 @@ struct HTTP2Call: SlabElement {
     var slot: SlabSlot {
         get { upstream.slot }
         set { upstream.slot = newValue }
+    }
+
+    /// libnghttp2 has forgotten the stream, or the connection ends. The connection is there for the last time.
+    mutating func noteClosed() {
+        isClosed = true
+        wasHeard = id > 0 && connection.pointee.timesHeard != heardBefore
     }
 }
 

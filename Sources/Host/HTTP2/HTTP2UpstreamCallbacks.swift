@@ -51,13 +51,16 @@ enum HTTP2UpstreamCallbacks {
             worker(of: connection).callClosed(call, code)
             return 0
         }
-        nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, _ in
-            guard let frame else { return 0 }
+        nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
+            guard let frame, let connection = from(user) else { return 0 }
             let header = frame.pointee.hd
             guard header.type == HTTP2Callbacks.data || header.type == HTTP2Callbacks.headers,
-                header.flags & HTTP2Callbacks.endStream != 0, let call = call(session, header.stream_id)
+                let call = call(session, header.stream_id)
             else { return 0 }
-            call.pointee.requestSent = true
+            if header.type == HTTP2Callbacks.data {
+                connection.pointee.frames.earn(sent: header.length, isCutShort: call.pointee.output.count > 0)
+            }
+            if header.flags & HTTP2Callbacks.endStream != 0 { call.pointee.requestSent = true }
             return 0
         }
         return table

@@ -10,8 +10,9 @@ extension Worker {
     static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     /// Of a stream: what RFC 9113 §6.9.2 begins with, and what a buffer of `BufferPool.medium` holds.
     static let streamWindow: UInt32 = 65_535
-    /// Of a connection: so that fifteen streams which nobody drains do not hold up the sixteenth.
-    static let connectionWindow: Int32 = 1_048_576
+    /// Of a connection: as large as those of all its streams, so that however many of them nobody drains they do not
+    /// hold up another. What is held is bounded by the streams' windows.
+    static func connectionWindow(streams: Int) -> Int32 { Int32(clamping: streams * Int(streamWindow)) }
     /// Frames that are written at once: one send for the answers of a turn of the loop.
     private static let outputAtOnce = BufferPool.medium
 
@@ -53,7 +54,7 @@ extension Worker {
                 settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: UInt32(limits.headerBytes)),
         ]
         nghttp2_submit_settings(session, 0, &settings, settings.count)
-        nghttp2_session_set_local_window_size(session, 0, 0, Self.connectionWindow)
+        nghttp2_session_set_local_window_size(session, 0, 0, Self.connectionWindow(streams: limits.http2Streams))
         client.pointee.deadline = nowMs &+ limits.idleTimeoutMs
         timers.start(client.timer, at: client.pointee.deadline)
         markDirty(connection)

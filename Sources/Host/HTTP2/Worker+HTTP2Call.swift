@@ -38,6 +38,7 @@ extension Worker {
             return false
         }
         call.pointee.id = id
+        call.pointee.heardBefore = connection.pointee.timesHeard
         call.pointee.requestEnded = !hasBody
         buffers.give(flow.staged)
         exchange.pointee.toEndpoint.staged = .none
@@ -50,10 +51,14 @@ extension Worker {
         guard !call.pointee.isClosed else { return (-1, 0) }
         var wanted = 0
         for index in 0..<count { wanted &+= pieces[index].iov_len }
-        let room = BufferPool.medium &- call.pointee.output.count
+        let output = call.pointee.output
+        // What is kept fills its buffer first. Only an endpoint that has taken all of that, with its window opened
+        // once more, is beyond refusing the request.
+        let keeps = !call.pointee.hasForgotten && (output.end < BufferPool.medium || output.count > 0)
+        let room = BufferPool.medium &- (keeps ? output.end : output.count)
         let taken = min(wanted, room)
         guard taken > 0 else { return (0, wanted) }
-        if call.pointee.output.end + taken > BufferPool.medium { call.pointee.hasForgotten = true }
+        if output.end + taken > BufferPool.medium { call.pointee.hasForgotten = true }
         guard reserveKeeping(taken, in: call) else { return (-1, wanted) }
         var left = taken
         var index = 0
@@ -277,7 +282,7 @@ extension Worker {
     /// libnghttp2 has forgotten the stream: both sides have ended it, or one has reset it.
     func callClosed(_ call: UnsafeMutablePointer<HTTP2Call>, _ code: UInt32) {
         let connection = call.pointee.connection
-        call.pointee.isClosed = true
+        call.pointee.noteClosed()
         if code == NGHTTP2_REFUSED_STREAM.rawValue { call.pointee.isRefused = true }
         // What was reset is not whole, even if its last byte has come.
         if code != NGHTTP2_NO_ERROR.rawValue { call.pointee.responseEnded = false }
@@ -285,9 +290,8 @@ extension Worker {
         if unread > 0 { nghttp2_session_consume_connection(connection.pointee.session, unread) }
         unlink(call)
         guard call.pointee.upstream.exchange != nil else { return free(call) }
-        if code != NGHTTP2_NO_ERROR.rawValue || call.pointee.pending.count > 0 || call.pointee.responseEnded {
-            advance(call)
-        }
+        // Also when nothing is wrong by its code: an answer that is not whole by now never will be.
+        advance(call)
     }
 
     /// The exchange has all of the response.
@@ -362,29 +366,5 @@ extension Worker {
         buffers.give(call.pointee.trailers)
         buffers.give(call.pointee.requestTrailers)
         calls.give(call)
-    }
-
-    /// The endpoint has not looked at the request: what was sent of its body becomes what is sent first again. False
-    /// when that is not at hand any more.
-    func recoverRefused(_ exchange: ExchangePointer, _ call: UnsafeMutablePointer<HTTP2Call>) -> Bool {
-        // A body that was gathered or made here begins anew from its pieces. So does one whose beginning is kept in
-        // pieces, by an earlier refusal or as the first message of a call, when no more than these was sent.
-        let isGathered =
-            exchange.pointee.message?.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) && exchange.pointee.lead.isEmpty
-        if isGathered || !exchange.pointee.passes || exchange.pointee.toEndpoint.hasPieces { return true }
-        let sent = call.pointee.output
-        guard sent.end > 0 else { return true }
-        guard !call.pointee.hasForgotten, let piece = allocate(exchange, sluice_bytes.self, 1),
-            let base = sent.base, exchange.pointee.ownedBuffers.adopt(sent)
-        else { return false }
-        call.pointee.output = .none
-        piece.initialize(to: sluice_bytes(base.asImmutable, sent.end))
-        // The first message goes before what streams each time that the request is written: with all that followed it.
-        if !exchange.pointee.lead.isEmpty { exchange.pointee.lead = piece.pointee }
-        exchange.pointee.toEndpoint.pieces = UnsafePointer(piece)
-        exchange.pointee.toEndpoint.pieceCount = 1
-        exchange.pointee.toEndpoint.piecesAreCounted = true
-        exchange.pointee.replaySize = 0
-        return true
     }
 }

@@ -31,13 +31,14 @@ extension Worker {
         guard frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
         connection.pointee.head.release(&buffers)
         connection.pointee.head = HTTP2Head(limit: generation.pointee.limits.headerBytes)
-        connection.pointee.headSince = nowMs
         let id = frame.pointee.hd.stream_id
         guard !connection.pointee.isLeaving, let stream = streams.take() else {
             metrics.rejected(.memory)
             nghttp2_submit_rst_stream(connection.pointee.session, 0, id, NGHTTP2_REFUSED_STREAM.rawValue)
             return 0
         }
+        // Of a block whose stream is refused nobody tells the end.
+        connection.pointee.headSince = nowMs
         stream.pointee.id = id
         stream.pointee.connection = connection
         let client = connection.pointee.client

@@ -124,7 +124,8 @@ extension Worker {
                 settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: UInt32(limits.headerBytes))
             nghttp2_submit_settings(session, 0, settings.baseAddress, settings.count)
         }
-        nghttp2_session_set_local_window_size(session, 0, 0, Self.connectionWindow)
+        let window = Self.connectionWindow(streams: HTTP2Upstream.callsAtMost)
+        nghttp2_session_set_local_window_size(session, 0, 0, window)
         if opened.failed {
             connection.pointee.isCondemned = true
         } else if socket.pointee.connecting {
@@ -212,6 +213,7 @@ extension Worker {
                 continue
             }
             connection.pointee.heardAt = nowMs
+            connection.pointee.timesHeard &+= 1
             connection.pointee.pingSent = false
             let taken = nghttp2_session_mem_recv(
                 connection.pointee.session, socket.pointee.input.head, socket.pointee.input.count)
@@ -297,7 +299,7 @@ extension Worker {
         }
         while let call = connection.pointee.firstCall {
             unlink(call)
-            call.pointee.isClosed = true
+            call.pointee.noteClosed()
             guard call.pointee.upstream.exchange != nil else {
                 free(call)
                 continue

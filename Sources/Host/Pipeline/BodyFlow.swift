@@ -27,6 +27,8 @@ struct BodyFlow {
     var staged = Buffer.none
     /// Bytes of the source still to come, for `length`.
     var remaining: UInt64 = 0
+    /// The size that the head has said; `.max`: none.
+    var announced = UInt64.max
     var decoder = ChunkedDecoder()
     /// Filters are shown what passes through `staged`: one piece of data at a time is put there, at `unseenStart`.
     var showsChunks = false
@@ -57,7 +59,14 @@ struct BodyFlow {
     @inline(__always)
     var isDirect: Bool { source == .length || (source == .untilClose && !sinkIsChunked) }
 
+    /// The body is over with its stream, and not with the last byte of its length: trailers may follow. libnghttp2
+    /// compares what comes with what was announced.
+    mutating func endsWithStream() {
+        if source == .length, !sourceEnded { source = .untilClose }
+    }
+
     mutating func setSource(_ framing: BodyFraming) {
+        announced = .max
         switch framing {
         case .none:
             source = .none
@@ -65,6 +74,7 @@ struct BodyFlow {
         case .length(let size):
             source = .length
             remaining = size
+            announced = size
             sourceEnded = size == 0
         case .chunked:
             source = .chunked

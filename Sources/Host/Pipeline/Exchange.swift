@@ -27,6 +27,10 @@ struct Exchange: SlabElement {
     var arena = Arena()
     /// Buffers beside the arena that the exchange gives back: a head taken off its connection, gathered bodies.
     var ownedBuffers = OwnedBuffers()
+    /// The beginning of a body that an endpoint has refused unread, which is sent first again: what the call had taken
+    /// of it, from the first byte on, and what stood behind that.
+    var recovered: (Buffer, Buffer) = (.none, .none)
+    var isRecovered: Bool { !recovered.0.isAbsent || !recovered.1.isAbsent }
     var adapter: UnsafeMutablePointer<AdapterLink>?
     /// Which route matched, and its captures; in the arena.
     var match: UnsafeMutablePointer<sluice_match>?
@@ -156,8 +160,8 @@ struct Exchange: SlabElement {
     init(slot: SlabSlot) { self.slot = slot }
 }
 
-/// Up to six buffers, enough for a head, a call's first message, a gathered request, what was sent of one that was
-/// refused, a response's head and a gathered response.
+/// Up to six buffers, enough for a head, a call's first message, a gathered request, a response's head and a gathered
+/// response.
 struct OwnedBuffers {
     var buffers: (Buffer, Buffer, Buffer, Buffer, Buffer, Buffer) = (.none, .none, .none, .none, .none, .none)
 

@@ -192,6 +192,10 @@ struct ExchangeMachine: Equatable {
         replaysBody = true
     }
 
+    /// The present attempt's connection carried others before, and had not been closed when the request went there: an
+    /// end without an answer is no race with that.
+    mutating func connectionWasAlive() { connectionReused = false }
+
     /// The exchange becomes a member of a batch; nothing but its reply, its deadline or its client moves it on.
     mutating func joinBatch() {
         guard phase == .dispatching else { return }

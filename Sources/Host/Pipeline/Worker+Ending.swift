@@ -220,6 +220,7 @@ extension Worker {
         buffers.give(exchange.pointee.toClient.trailers)
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.ownedBuffers.release(to: &buffers)
+        releaseRecovered(exchange)
         releaseCounted(exchange)
         exchange.pointee.arena.release(to: &buffers)
         let tables = exchange.pointee.generation.unsafelyUnwrapped

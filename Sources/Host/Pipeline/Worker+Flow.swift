@@ -237,8 +237,7 @@ extension Worker {
         else { return failWithoutMemory(exchange) }
         if !exchange.pointee.toClient.sourceEnded {
             message.pointee.body_state = UInt32(SLUICE_BODY_STREAMING)
-            message.pointee.body_size =
-                exchange.pointee.toClient.source == .length ? exchange.pointee.toClient.remaining : .max
+            message.pointee.body_size = exchange.pointee.toClient.announced
         }
         response.pointee.message = UnsafePointer(message)
         response.pointee.http_status = message.pointee.status

@@ -33,9 +33,10 @@ extension Worker {
         let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
         if exchange.pointee.gathered.isAbsent {
             var size = BufferPool.medium
-            if exchange.pointee.toClient.source == .length {
-                guard exchange.pointee.toClient.remaining <= UInt64(limit) else { return responseTooLarge(exchange) }
-                size = Int(exchange.pointee.toClient.remaining)
+            let announced = exchange.pointee.toClient.announced
+            if announced != .max {
+                guard announced <= UInt64(limit) else { return responseTooLarge(exchange) }
+                size = Int(announced)
             }
             // Of the answer to a copy nothing is kept.
             if exchange.pointee.shadow != nil { size = BufferPool.small }

@@ -146,7 +146,8 @@ extension Worker {
         _ exchange: ExchangePointer, _ client: UnsafeMutablePointer<ClientConnection>
     ) -> ExchangeMachine.Action? {
         let isDirect = exchange.pointee.toEndpoint.isDirect
-        if !isDirect {
+        // What a refused call had taken goes first, and what is staged before it.
+        if !isDirect, !exchange.pointee.toEndpoint.hasPieces {
             let fault = stageChunks(&exchange.pointee.toEndpoint, &client.pointee.input, fromClient: true)
             if let fault {
                 exchange.pointee.machine.clientPersists = false

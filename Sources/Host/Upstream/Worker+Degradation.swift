@@ -54,8 +54,10 @@ extension Worker {
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
         case .response: return !exchange.pointee.isGRPC && exchange.pointee.client?.pointee.isRaw != true
         // With the deadline gone nobody else can answer in time either; an attempt's own time says nothing of others.
-        case .pool:
+        case .pool(let index):
+            let tables = exchange.pointee.generation.unsafelyUnwrapped
             return (status != SLUICE_DEADLINE_EXCEEDED || hasTimeLeft(exchange))
+                && mayTakeRecovered(exchange, tables.pointee.pools + Int(index))
                 && (!exchange.pointee.toEndpoint.begun || exchange.pointee.machine.repeatable)
         }
     }

@@ -163,7 +163,10 @@ extension Worker {
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> ExchangeMachine.Action {
         let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
-        finishAttempt(exchange, upstream.pointee.reused ? .stale : .reset, SLUICE_UNAVAILABLE)
+        // One of many calls on a connection that was alive: what has ended it is the endpoint's doing.
+        let isAlive = upstream.pointee.isStream && !refused && upstream.asCall.pointee.wasHeard
+        if isAlive { exchange.pointee.machine.connectionWasAlive() }
+        finishAttempt(exchange, upstream.pointee.reused && !isAlive ? .stale : .reset, SLUICE_UNAVAILABLE)
         if refused, exchange.pointee.rival == nil {
             exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall)
         }
@@ -240,13 +243,14 @@ extension Worker {
         if upstream.pointee.isStream {
             let call = upstream.asCall.pointee
             let isEmpty =
-                call.responseEnded && call.pending.count == 0
+                call.responseEnded && call.pending.count == 0 && call.trailers.count == 0
                 && upstream.pointee.input.count == head.pointee.headSize
             head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
         }
         noteAnswer(exchange, head)
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
         exchange.pointee.toClient.setSource(head.pointee.body)
+        if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream() }
         upstream.pointee.input.start &+= head.pointee.headSize
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         var needs = tables.pointee.filters.needs

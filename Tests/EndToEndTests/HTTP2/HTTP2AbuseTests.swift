@@ -89,6 +89,54 @@ extension EndToEnd {
             #expect(try gateway.get("/").status == 200)
         }
 
+        /// Go's client opens its windows in steps of 4 KiB: the faster it downloads, the more frames it sends.
+        @Test func aClientThatOpensItsWindowsInSmallStepsIsNoFlood() throws {
+            let size = 64 << 20
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+                let piece = [UInt8](repeating: 7, count: 1 << 20)
+                for _ in 0..<size / piece.count { guard connection.socket.send(piece) else { return } }
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            client.opensWindows = false
+            client.request(1)
+            var received = 0
+            var opened = 0
+            let step = HTTP2Frame.word(4_096)
+            let pair = HTTP2Frame(.windowUpdate, step).encoded + HTTP2Frame(.windowUpdate, stream: 1, step).encoded
+            try client.read(.after(seconds: 120)) { frame in
+                guard frame.kind == .data else { return frame.kind == .goAway || frame.kind == .resetStream }
+                received += frame.payload.count
+                while opened + 4_096 <= received {
+                    client.socket.send(pair)
+                    opened += 4_096
+                }
+                return received == size
+            }
+            #expect(received == size, "\(client.goAway.map { "\($0)" } ?? "no GOAWAY")")
+            #expect(try gateway.metric("sluice_rejected_total", ["reason=\"flood\""]) == 0)
+        }
+
+        /// A window that opens by single bytes turns an answer into a frame for each of them.
+        @Test func windowsOfSingleBytesAreAFlood() throws {
+            let backend = try ScriptedBackend { connection in
+                while try connection.reader.request() != nil {
+                    connection.answer(200, String(repeating: "x", count: 60_000))
+                }
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2(settings: [(4, 0)])
+            client.opensWindows = false
+            client.request(1)
+            let one = HTTP2Frame(.windowUpdate, stream: 1, HTTP2Frame.word(1)).encoded
+            let hundred = (0..<100).flatMap { _ in one }
+            // A bound for the test's sake: all that there is to be sent.
+            for _ in 0..<600 where client.socket.send(hundred) {}
+            #expect(try client.goAwayCode() == HTTP2Error.enhanceYourCalm)
+        }
+
         @Test func aHeadBeyondTheLimitIsRefused() throws {
             let backend = try ScriptedBackend.ordinary()
             var configuration = GatewayConfiguration.web([backend.endpoint])
@@ -122,6 +170,30 @@ extension EndToEnd {
             let socket = try gateway.connect()
             socket.send("PRI * HT")
             #expect(try MessageReader(socket).response()?.status == 408)
+        }
+
+        /// A head that is wrong costs its stream, and is over for the connection.
+        @Test(arguments: ["no-path", "control-byte", "upper-case"])
+        func aMalformedHeadIsNoHeadThatDoesNotEnd(_ what: String) throws {
+            let backend = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  limits: { header_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            switch what {
+            case "no-path":
+                client.send(HTTP2Frame(.headers, flags: 5, stream: 1, HTTP2Client.block([(":method", "GET")])))
+            case "control-byte": client.request(1, fields: [("x", "\u{1}")])
+            default: client.request(1, fields: [("X", "y")])
+            }
+            #expect(try client.answer(1).resetCode != nil)
+            // A head that does not end, begun later, is the measure of time.
+            let other = try gateway.http2()
+            other.send(HTTP2Frame(.headers, flags: 1, stream: 1, HTTP2Client.block(HTTP2Client.request())))
+            _ = try other.goAwayCode()
+            #expect(try gateway.metric("sluice_timeouts_total", ["kind=\"header\""]) == 1)
+            client.request(3)
+            #expect(try client.answer(3).status == 200)
         }
 
         @Test func aBodyThatDoesNotEndIsTimedOut() throws {

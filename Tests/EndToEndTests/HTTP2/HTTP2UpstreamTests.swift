@@ -149,10 +149,47 @@ extension EndToEnd {
             #expect(try client.answer(1).trailers.map { "\($0.name)=\($0.value)" } == ["x-sum=3"])
         }
 
+        /// The last byte of a body whose length was said is not the end of its stream: a call's status comes behind it,
+        /// in the same read or later.
+        @Test(arguments: [false, true]) func trailersFollowABodyWithALength(_ apart: Bool) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let fields = [(":status", "200"), ("content-length", "3"), ("content-type", "application/grpc")]
+                    let body = [
+                        HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(fields)),
+                        HTTP2Frame(.data, stream: stream, bytes("abc")),
+                    ]
+                    let trailers = HTTP2Frame(
+                        .headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "5")]))
+                    peer.socket.send(body.flatMap(\.encoded) + (apart ? [] : trailers.encoded))
+                    guard apart else { continue }
+                    // All of the body has been there and gone when this is answered.
+                    peer.send(HTTP2Frame(.ping, [0, 0, 0, 0, 0, 0, 0, 1]))
+                    try peer.read { $0.kind == .ping }
+                    peer.send(trailers)
+                }
+            }
+            let gateway = try gateway(backend)
+            let client = try gateway.http2()
+            client.request(1)
+            let answer = try client.answer(1)
+            #expect(answer.bodyText == "abc")
+            #expect(answer.field("content-length") == "3")
+            #expect(answer.trailers.map { "\($0.name)=\($0.value)" } == ["grpc-status=5"])
+            // HTTP/1.1 has no place for them behind a length, and the connection lives on.
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            for _ in 0..<2 {
+                socket.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                let plain = try #require(try reader.response())
+                #expect(plain.bodyText == "abc" && plain.field("content-length") == "3")
+            }
+        }
+
         /// What an endpoint sends in place of a response.
         @Test(arguments: [
             "no-status", "upper-case", "connection-field", "long-length", "short-length", "headers-too-large", "reset",
-            "http1", "garbage", "closes", "status-101",
+            "reset-without-error", "http1", "garbage", "closes", "status-101",
         ]) func whatIsNoResponseIsABadGateway(_ what: String) throws {
             let backend = try ScriptedBackend { connection in
                 if what == "http1" || what == "garbage" {
@@ -183,6 +220,8 @@ extension EndToEnd {
                     case "status-101": head([(":status", "101")])
                     case "headers-too-large":
                         head([(":status", "200")] + (0..<9).map { ("x-\($0)", String(repeating: "v", count: 9_000)) })
+                    case "reset-without-error":
+                        peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.none)))
                     case "reset": peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(2)))
                     default: return
                     }
@@ -199,13 +238,14 @@ extension EndToEnd {
             if !["http1", "garbage"].contains(what) { #expect(try gateway.get("/good").status == 200) }
         }
 
-        @Test func anAnswerThatBreaksOffIsNeverTakenForWhole() throws {
+        /// `code`: also a reset without error (RFC 9113 §8.1) ends what has not ended.
+        @Test(arguments: [2, HTTP2Error.none]) func anAnswerThatBreaksOffIsNeverTakenForWhole(_ code: UInt32) throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {
                     peer.send(
                         HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")])),
                         HTTP2Frame(.data, stream: stream, bytes("half")),
-                        HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(2)))
+                        HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
                 }
             }
             let gateway = try gateway(backend)

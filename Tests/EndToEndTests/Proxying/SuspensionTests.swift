@@ -63,6 +63,28 @@ extension EndToEnd {
             #expect(try count("resumed") == 4)
         }
 
+        /// An answer without a byte of a body, all of which is there when the filter resumes its head.
+        @Test func trailersOutlastASuspension() throws {
+            let modern = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    peer.send(
+                        HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")])),
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "0")])))
+                }
+            }
+            var configuration = GatewayConfiguration.web([modern.grpcEndpoint])
+            configuration.workers = 1
+            configuration.plugins = ["  - { name: pause, library: \(directory.file("pause.so")) }"]
+            configuration.filters = ["pause"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            client.request(1, "GET", "/later-response")
+            let answer = try client.answer(1)
+            #expect(answer.status == 200)
+            #expect(answer.trailers.map { "\($0.name)=\($0.value)" } == ["grpc-status=0"])
+            #expect(try gateway.metric("sluice_plugin_pause_resumed_total") == 1)
+        }
+
         @Test func aResumedCallGoesOnWhereItStopped() throws {
             let socket = try gateway.connect()
             let reader = MessageReader(socket)

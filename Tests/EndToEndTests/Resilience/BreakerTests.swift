@@ -56,6 +56,32 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_breaker_state", ["model=\"web\""]) == 0)
         }
 
+        /// A stream that is reset on a connection which lives on is a failure like any other, and no race with the
+        /// connection's end: the breaker counts it, and nobody sends the request again without being told to.
+        @Test func resetStreamsOnALivingConnectionCount() throws {
+            let asked = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    // INTERNAL_ERROR (RFC 9113 §7), but for the first.
+                    if asked.increment() == 1 {
+                        peer.respond(stream)
+                    } else {
+                        peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(2)))
+                    }
+                }
+            }
+            var configuration = web(
+                [backend.grpcEndpoint],
+                gateway: ["  circuit_breaker: { failure_threshold: 3, reset_timeout_sec: 600, jitter_percent: 0 }"])
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/").status == 200)
+            for _ in 0..<3 { #expect(try gateway.get("/").status == 502) }
+            #expect(try gateway.get("/").status == 503)
+            #expect(asked.value == 4)
+            #expect(backend.connectionCount == 1)
+        }
+
         @Test func itOutlivesAReload() throws {
             let backend = try Patient().backend()
             let configuration = web(

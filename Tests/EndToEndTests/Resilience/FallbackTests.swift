@@ -103,6 +103,33 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_fallbacks_total", ["model=\"web\""]) == 2)
         }
 
+        /// What was taken of a body that an endpoint has refused has lost its chunks. Toward HTTP/1.1 its bytes would
+        /// be read as chunk lines: such a request ends with the error. One that says its length goes on.
+        @Test func aRefusedBodyIsNeverTakenForItsFraming() throws {
+            let refusing = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.refused)))
+                }
+            }
+            let old = try ScriptedBackend.ordinary()
+            let modern = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    peer.respond(stream, 200, peer.answers[stream]?.bodyText ?? "")
+                }
+            }
+            let chunked = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n0\r\n\r\n0\r\n\r\n"
+            let counted = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n0\r\n"
+            let gateway = try Gateway(
+                configuration(
+                    refusing.grpcEndpoint, old.endpoint, "[ { model: other }, { response: { status: 203, body: no } } ]"
+                ))
+            #expect(try gateway.exchange(chunked, method: "POST").status == 203)
+            #expect(old.received.isEmpty, "\(old.received.map { text($0) })")
+            #expect(try gateway.exchange(counted, method: "POST").bodyText == "POST /a 3")
+            let second = try Gateway(configuration(refusing.grpcEndpoint, modern.grpcEndpoint, "{ model: other }"))
+            #expect(try second.exchange(chunked, method: "POST").bodyText == "0\r\n")
+        }
+
         @Test func aFailedAnswerFallsBackWithoutAPolicyOfRetriesToo() throws {
             let failing = try ScriptedBackend { connection, _ in connection.answer(503, "not now") }
             let other = try ScriptedBackend.ordinary()

@@ -55,6 +55,16 @@ import Testing
         #expect(machine.mayRetry(after: .closedBeforeResponse))
     }
 
+    @Test func anEndOnALivingConnectionIsNoRace() {
+        var machine = dispatched()
+        machine.repeatable = true
+        _ = machine.handle(.connected(reused: true))
+        machine.connectionWasAlive()
+        #expect(machine.mayRetry(after: .closedBeforeResponse))
+        let failed = machine.handle(.attemptFailed(.closedBeforeResponse))
+        #expect(failed == .failUnanswered)
+    }
+
     @Test func aDiversionStartsAgainBehindTheModelsFilters() {
         var machine = dispatched()
         _ = machine.handle(.connecting)
