@@ -10,9 +10,10 @@ extension Worker {
     static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     /// Of a stream: what RFC 9113 §6.9.2 begins with, and what a buffer of `BufferPool.medium` holds.
     static let streamWindow: UInt32 = 65_535
-    /// Of a connection: as large as those of all its streams, so that however many of them nobody drains they do not
-    /// hold up another. What is held is bounded by the streams' windows.
-    static func connectionWindow(streams: Int) -> Int32 { Int32(clamping: streams * Int(streamWindow)) }
+    /// Of a connection: however many of its streams nobody drains, they are not to hold up another. Twice as large as
+    /// those of all streams, since libnghttp2 opens a window again only when half of it was consumed. What is held is
+    /// bounded by the streams' windows.
+    static func connectionWindow(streams: Int) -> Int32 { Int32(clamping: 2 * streams * Int(streamWindow)) }
     /// Frames that are written at once: one send for the answers of a turn of the loop.
     private static let outputAtOnce = BufferPool.medium
 

@@ -248,7 +248,10 @@ extension EndToEnd {
                         HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
                 }
             }
-            let gateway = try gateway(backend)
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            // It is the reset that ends the answer, and no timeout.
+            configuration.gateway = ["  limits: { body_timeout_ms: 600000 }"]
+            let gateway = try Gateway(configuration)
             let socket = try gateway.connect()
             socket.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             #expect(try MessageReader(socket).response()?.complete == false)
