@@ -85,7 +85,7 @@ enum AttemptOutcome: Int, MetricLabel {
     case reset
     /// The answer was no message of the protocol.
     case badResponse
-    /// The client left first.
+    /// It ended for a reason that is not the endpoint's, as when the client has left.
     case cancelled
     /// A kept-alive connection turned out to be closed before a byte of the answer came; the request was sent again.
     case stale

@@ -47,7 +47,9 @@ extension Worker {
         if framing == .untilClose { framing = .chunked }
         if framing == .chunked, exchange.pointee.upstream?.pointee.isStream == true { framing = .untilClose }
         exchange.pointee.toEndpoint.sinkIsChunked = framing == .chunked
-        exchange.pointee.toEndpoint.showsChunks = framing == .chunked && wantsChunks(exchange)
+        let source = exchange.pointee.toEndpoint.source
+        exchange.pointee.toEndpoint.showsChunks =
+            source != .none && !exchange.pointee.toEndpoint.isDirect && wantsChunks(exchange)
         exchange.pointee.askedHead =
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
         noteReplay(exchange)

@@ -70,7 +70,7 @@ enum CompiledPlugin {
 
     /// A filter of version 2, one instance for each worker, that lets every request pass but for what the functions of
     /// `body` do that `callbacks` names. They have the host's `context` and its `exchanges`.
-    static func filter(_ name: String, callbacks: [String], _ body: String) -> String {
+    static func filter(_ name: String, needs: String = "0", callbacks: [String], _ body: String) -> String {
         let functions = callbacks.contains("on_request") ? [] : [".on_request = pass"]
         let table = (functions + callbacks.map { ".\($0) = \($0)" }).joined(separator: ", ")
         return source(
@@ -87,7 +87,7 @@ enum CompiledPlugin {
               return SLUICE_OK;
             }
             static void destroy(void *instance) { (void)instance; }
-            static uint32_t needs(void *instance) { (void)instance; return 0; }
+            static uint32_t needs(void *instance) { (void)instance; return \(needs); }
             static inline sluice_status pass(
                 void *instance, sluice_exchange *exchange, sluice_request *request, sluice_response *answer) {
               (void)instance, (void)exchange, (void)request, (void)answer;
