@@ -49,7 +49,14 @@ extension Worker {
     }
 
     /// Gives back what was kept of a refused request.
+    @inline(__always)
     func releaseRecovered(_ exchange: ExchangePointer) {
+        // Every exchange asks for it, and next to none has anything.
+        if exchange.pointee.isRecovered { giveRecovered(exchange) }
+    }
+
+    @inline(never)
+    private func giveRecovered(_ exchange: ExchangePointer) {
         buffers.give(exchange.pointee.recovered.0)
         buffers.give(exchange.pointee.recovered.1)
         exchange.pointee.recovered = (.none, .none)
