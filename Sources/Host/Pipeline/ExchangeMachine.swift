@@ -13,8 +13,6 @@ struct ExchangeMachine: Equatable {
     private(set) var responseBegan = false
     /// All of the request's body was taken from the client, or it has none.
     private(set) var requestBodyEnded = false
-    /// It is sent again, from where it lies: whatever becomes of it now, the client has done its part.
-    private(set) var replaysBody = false
     /// The client may send another request on its connection.
     var clientPersists = true
     /// The request may be sent a second time: its method or its operation is idempotent (RFC 9110 §9.2.2) and its
@@ -29,6 +27,8 @@ struct ExchangeMachine: Equatable {
     private var wasHedged = false
     private(set) var attempts: UInt8 = 0
     private var staleRetries: UInt8 = 0
+    /// The request's body is sent again, from where it lies: whatever becomes of it now, the client has done its part.
+    private(set) var replaysBody = false
 
     /// A kept-alive connection that turns out to be closed is retried on a fresh one, which cannot be stale.
     private static let staleRetriesAtMost: UInt8 = 1

@@ -43,7 +43,8 @@ extension Worker {
     /// the bodies it is the deadline, which counts from the last byte of the request.
     private func limitMs(_ exchange: ExchangePointer) -> UInt64 {
         // A call's own deadline holds whatever moves (grpc.io/docs/guides/deadlines).
-        min(stepLimitMs(exchange), exchange.pointee.callDeadline / 1_000_000)
+        let limit = stepLimitMs(exchange)
+        return exchange.pointee.callDeadline == .max ? limit : min(limit, exchange.pointee.callDeadline / 1_000_000)
     }
 
     private func stepLimitMs(_ exchange: ExchangePointer) -> UInt64 {
