@@ -36,7 +36,7 @@ struct ApiKey: Filter, ~Copyable {
         let forward = try config.boolean("forward", default: false)
         let refused = try context.metrics.counter("refused_total", "Requests without a known API key.")
         var hash = try context.sha256()
-        let keys = try Self.keys(config, &hash)
+        let keys = try Self.keys(context, &hash)
         self.header = header
         self.bearer = bearer
         self.forward = forward
@@ -46,17 +46,16 @@ struct ApiKey: Filter, ~Copyable {
     }
 
     private static func keys(
-        _ config: Configuration, _ hash: inout SHA256Stream
+        _ context: Context, _ hash: inout SHA256Stream
     ) throws(PluginError) -> KeyRing {
+        let config = context.config
         var keys = KeyRing()
         /// False when the key is there already.
         func add(_ key: GivenKey, _ tenant: String) throws(PluginError) -> Bool {
             switch key {
             case .digest(let digest): return keys.add(digest, tenant: kept(tenant))
             case .plain(let bytes):
-                let digest = bytes.withUnsafeBytes { hash.digest(of: Bytes($0)) }
-                guard let digest else { throw config.error("libcrypto computes no SHA-256; check its configuration") }
-                return keys.add(digest, tenant: kept(tenant))
+                return keys.add(try context.digest(of: bytes, &hash), tenant: kept(tenant))
             }
         }
         var tenants: [String: KeptText] = [:]

@@ -51,8 +51,7 @@ struct FleetOptions: Sendable {
     func key(_ context: Context) throws(PluginError) -> (UInt64, UInt64) {
         let text = Array("sluice rate limit 1\u{0}\(prefix)\u{0}\(username)\u{0}\(password)".utf8)
         var hash = try context.sha256()
-        let digest = text.withUnsafeBytes { hash.digest(of: Bytes($0)) }
-        guard let digest else { throw context.error(.failedPrecondition, "libcrypto computes no SHA-256") }
+        let digest = try context.digest(of: text, &hash)
         return (digest.first.bigEndian, digest.second.bigEndian)
     }
 }

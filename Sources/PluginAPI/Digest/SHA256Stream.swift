@@ -54,9 +54,17 @@ public struct SHA256Stream: ~Copyable {
 extension Context {
     /// For the instance that is being made.
     public func sha256() throws(PluginError) -> SHA256Stream {
-        guard let hash = SHA256Stream() else {
-            throw error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
-        }
+        guard let hash = SHA256Stream() else { throw noSHA256 }
         return hash
+    }
+
+    /// The digest of what a configuration says, with the state that `sha256` made.
+    public func digest(of bytes: [UInt8], _ hash: inout SHA256Stream) throws(PluginError) -> Digest256 {
+        guard let digest = bytes.withUnsafeBytes({ hash.digest(of: Bytes($0)) }) else { throw noSHA256 }
+        return digest
+    }
+
+    private var noSHA256: PluginError {
+        error(.failedPrecondition, "libcrypto computes no SHA-256; check its configuration")
     }
 }
