@@ -28,7 +28,7 @@ enum CompiledPlugin {
     }
 
     /// C source: `body` between what every plugin needs, the function `text`, which makes bytes of a literal, and the
-    /// plugin's entry.
+    /// plugin's entry. `no_state` and `no_end` make and end an instance that has none.
     /// - Parameter tables: of the body, by the macro of their kind: `["SLUICE_FILTER": "filter"]`.
     static func source(
         _ name: String, build: String = "", tables: KeyValuePairs<String, String>, _ body: String
@@ -47,6 +47,14 @@ enum CompiledPlugin {
               sluice_bytes bytes = {(const uint8_t *)literal, strlen(literal)};
               return bytes;
             }
+            static inline sluice_status no_state(const sluice_host *host, const sluice_create *arguments,
+                                                 void **instance) {
+              static int nothing;
+              (void)host, (void)arguments;
+              *instance = &nothing;
+              return SLUICE_OK;
+            }
+            static inline void no_end(void *instance) { (void)instance; }
 
             \(body)
 
@@ -86,7 +94,6 @@ enum CompiledPlugin {
               *instance = NULL;
               return SLUICE_OK;
             }
-            static void destroy(void *instance) { (void)instance; }
             static uint32_t needs(void *instance) { (void)instance; return \(needs); }
             static inline sluice_status pass(
                 void *instance, sluice_exchange *exchange, sluice_request *request, sluice_response *answer) {
@@ -97,7 +104,7 @@ enum CompiledPlugin {
             \(body)
 
             static const sluice_filter_2 filter = {
-                .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_PER_WORKER, create, destroy},
+                .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_PER_WORKER, create, no_end},
                 .needs = needs, \(table)};
             """)
     }
@@ -107,14 +114,6 @@ enum CompiledPlugin {
         source(
             "edge", build: build, tables: ["SLUICE_BALANCER": "balancer"],
             """
-            static int instance_;
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)host;
-              (void)arguments;
-              *instance = &instance_;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { (void)instance; }
             static uint32_t pick(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                  const sluice_pick *pick) {
               (void)instance;
@@ -129,7 +128,8 @@ enum CompiledPlugin {
               return chosen;
             }
             static const sluice_balancer balancer = {
-                .base = {.struct_size = sizeof(sluice_balancer), .create = create, .destroy = destroy}, .pick = pick};
+                .base = {.struct_size = sizeof(sluice_balancer), .create = no_state, .destroy = no_end},
+                .pick = pick};
             """)
     }
 }

@@ -104,13 +104,6 @@ extension EndToEnd {
             CompiledPlugin.source(
                 "holding", tables: ["SLUICE_ROUTER": "router"],
                 """
-                static int instance_;
-                static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-                  (void)host, (void)arguments;
-                  *instance = &instance_;
-                  return SLUICE_OK;
-                }
-                static void destroy(void *instance) { (void)instance; }
                 static sluice_status route(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                            sluice_route_decision *decision) {
                   (void)instance, (void)exchange;
@@ -123,7 +116,7 @@ extension EndToEnd {
                   return SLUICE_OK;
                 }
                 static const sluice_router router = {
-                    .base = {.struct_size = sizeof(sluice_router), .create = create, .destroy = destroy},
+                    .base = {.struct_size = sizeof(sluice_router), .create = no_state, .destroy = no_end},
                     .route = route};
                 """)
         }

@@ -51,15 +51,7 @@ extension EndToEnd {
             "heads",
             tables: ["SLUICE_BALANCER": "first", "SLUICE_BALANCER_2": "second", "SLUICE_FILTER": "filter"],
             """
-            static int instance_;
             static uint32_t loads[2];
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)host;
-              (void)arguments;
-              *instance = &instance_;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { (void)instance; }
             static uint32_t blind(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                   const sluice_pick *pick) {
               (void)instance;
@@ -98,13 +90,13 @@ extension EndToEnd {
               return SLUICE_OK;
             }
             static const sluice_balancer first = {
-                .base = {.struct_size = sizeof(sluice_balancer), .create = create, .destroy = destroy},
+                .base = {.struct_size = sizeof(sluice_balancer), .create = no_state, .destroy = no_end},
                 .pick = blind};
             static const sluice_balancer_2 second = {
-                .base = {.struct_size = sizeof(sluice_balancer_2), .create = create, .destroy = destroy},
+                .base = {.struct_size = sizeof(sluice_balancer_2), .create = no_state, .destroy = no_end},
                 .pick = pick, .on_head = on_head};
             static const sluice_filter filter = {
-                .base = {.struct_size = sizeof(sluice_filter), .create = create, .destroy = destroy},
+                .base = {.struct_size = sizeof(sluice_filter), .create = no_state, .destroy = no_end},
                 .needs = needs, .on_request = on_request};
             """)
     }

@@ -55,14 +55,6 @@ extension EndToEnd {
         private static let identity = CompiledPlugin.source(
             "identity", tables: ["SLUICE_BACKEND": "backend"],
             """
-            static int instance_;
-            static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
-              (void)host;
-              (void)arguments;
-              *instance = &instance_;
-              return SLUICE_OK;
-            }
-            static void destroy(void *instance) { (void)instance; }
             static sluice_status describe(void *instance, sluice_metadata *metadata) {
               (void)instance;
               metadata->platform = (sluice_bytes)SLUICE_TEXT("identity");
@@ -78,7 +70,7 @@ extension EndToEnd {
               return SLUICE_OK;
             }
             static const sluice_backend backend = {
-                .base = {.struct_size = sizeof(sluice_backend), .create = create, .destroy = destroy},
+                .base = {.struct_size = sizeof(sluice_backend), .create = no_state, .destroy = no_end},
                 .describe = describe, .infer = infer};
             """)
     }
