@@ -119,11 +119,16 @@ struct BufferPool: ~Copyable {
         return Buffer(base: block.assumingMemoryBound(to: UInt8.self), capacity: capacity)
     }
 
+    /// Whoever ends gives all that it may hold, and most of that was never taken: no call for what is absent.
+    @inline(__always)
     mutating func give(_ buffer: Buffer) {
-        guard let base = buffer.base else { return }
-        let block = UnsafeMutableRawPointer(base)
+        if let base = buffer.base { give(UnsafeMutableRawPointer(base), capacity: buffer.capacity) }
+    }
+
+    @inline(never)
+    private mutating func give(_ block: UnsafeMutableRawPointer, capacity: Int) {
         let index: Int
-        switch buffer.capacity {
+        switch capacity {
         case Self.small:
             index = 0
             Self.push(&free.0, block)
@@ -135,7 +140,7 @@ struct BufferPool: ~Copyable {
             Self.push(&free.2, block)
         default:
             index = 3
-            mapped.give(block, buffer.capacity)
+            mapped.give(block, capacity)
         }
         change(index, by: -1)
     }

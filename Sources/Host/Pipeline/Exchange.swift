@@ -188,6 +188,11 @@ struct OwnedBuffers {
     mutating func release(to pool: inout BufferPool) {
         guard !buffers.0.isAbsent else { return }
         pool.give(buffers.0)
+        // They are filled in this order.
+        guard !buffers.1.isAbsent else {
+            buffers.0 = .none
+            return
+        }
         pool.give(buffers.1)
         pool.give(buffers.2)
         pool.give(buffers.3)
