@@ -36,8 +36,23 @@ extension Compiler {
             }
         }
         return Program(
-            code: place(code), constants: place(values), steps: place(flatSteps),
+            code: place(fused), constants: place(values), steps: place(flatSteps),
             functions: place(used.map(FlatFunction.init)), texts: texts)
+    }
+}
+
+extension Compiler {
+    /// The code with each comparison of something to a constant as one step: most comparisons of most rules. Nothing
+    /// moves, so that jumps stay as they are; one that leads to a comparison finds it where it was.
+    private var fused: [Instruction] {
+        var code = code
+        for index in code.indices.dropLast() where code[index].operation == .constant {
+            let comparison = code[index + 1]
+            guard comparison.operation == .equal || comparison.operation == .notEqual else { continue }
+            code[index].operation = comparison.operation == .equal ? .equalsConstant : .differsFromConstant
+            code[index].ignoresCase = comparison.ignoresCase
+        }
+        return code
     }
 }
 

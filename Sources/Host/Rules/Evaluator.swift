@@ -53,6 +53,18 @@ extension Program {
             case .notEqual:
                 top -= 1
                 top.pointee = .boolean(!areEqual(top[0], top[1], instruction.ignoresCase))
+            case .equalsConstant, .differsFromConstant:
+                let isEqual = areEqual(top.pointee, constants[Int(instruction.index)], instruction.ignoresCase)
+                let holds = isEqual == (instruction.operation == .equalsConstant)
+                // Behind the comparison most often stands the jump that it decides: no value is made for that.
+                let following = next[1]
+                if following.operation == (holds ? .jumpIfFalse : .jumpIfTrue) {
+                    top -= 1
+                    next += 2
+                } else {
+                    top.pointee = .boolean(holds)
+                    next += 1
+                }
             case .less:
                 top -= 1
                 top.pointee = .boolean(order(top[0], top[1]) == -1)

@@ -17,6 +17,9 @@ struct Instruction {
         // Replace the two on top.
         case add, subtract, multiply, divide, remainder
         case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual, startsWith, endsWith, contains
+        /// Puts in place of the top whether it equals `constants[index]`, or does not. The comparison that the constant
+        /// was pushed for is the instruction behind, and is passed over.
+        case equalsConstant, differsFromConstant
         /// Whether the top is among `count` constants from `index` on.
         case isIn, isNotIn
         /// Goes on at `code[index]` with the top as it is when it is false (true), else takes it off.
