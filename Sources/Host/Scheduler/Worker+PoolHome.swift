@@ -103,7 +103,7 @@ extension Worker {
 
     /// Sends a place back. To this worker, too: who is called in the middle of something must not be answered there.
     private func send(_ place: UnsafeMutablePointer<QueuePlace>) {
-        peers[place.pointee.worker].mailbox.send(.queueVerdict, pointer: UnsafeMutableRawPointer(place))
+        peers[place.pointee.worker].mailbox.send(.queueVerdict, pointer: UnsafeMutableRawPointer(place), from: mailbox)
     }
 
     // MARK: Handing on

@@ -83,7 +83,8 @@ extension Worker {
     func askHome(_ shared: UnsafeMutablePointer<SharedPool>) {
         if shared.pointee.homeWorker == index { return list(shared) }
         guard shared.pointee.gate.pointee.asksHome() else { return }
-        peers[shared.pointee.homeWorker].mailbox.send(.poolServe, pointer: UnsafeMutableRawPointer(shared))
+        peers[shared.pointee.homeWorker].mailbox.send(
+            .poolServe, pointer: UnsafeMutableRawPointer(shared), from: mailbox)
     }
 
     // MARK: Waiting
@@ -113,7 +114,8 @@ extension Worker {
                 return refuse(exchange, verdict, retryAfter: retryAfter)
             }
         } else {
-            peers[shared.pointee.homeWorker].mailbox.send(.queueEnter, pointer: UnsafeMutableRawPointer(place))
+            peers[shared.pointee.homeWorker].mailbox.send(
+                .queueEnter, pointer: UnsafeMutableRawPointer(place), from: mailbox)
         }
         exchange.pointee.place = place
         exchange.pointee.queuedAt = now
@@ -157,7 +159,7 @@ extension Worker {
             if withdraw(place) { queuePlaces.release(place) }
         } else {
             place.pointee.retain()
-            peers[home].mailbox.send(.queueLeave, pointer: UnsafeMutableRawPointer(place))
+            peers[home].mailbox.send(.queueLeave, pointer: UnsafeMutableRawPointer(place), from: mailbox)
         }
     }
 

@@ -57,6 +57,12 @@ struct Message {
 final class Mailbox: @unchecked Sendable {
     let descriptor: Int32
     private let top: UnsafeMutablePointer<Atomic<UInt>>
+    /// What the owner has received and will send again: a request that waits at another worker's queue costs two
+    /// messages, and each of the two workers sends about as many as it receives.
+    private var spare: UnsafeMutablePointer<Message>?
+    private(set) var spares = 0
+    /// 40 KiB. That many requests that wait at another worker at one time come and go without an allocation.
+    static let sparesAtMost = 1_024
 
     init?() {
         descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
@@ -67,19 +73,23 @@ final class Mailbox: @unchecked Sendable {
 
     deinit {
         // What nobody received: the messages alone, for whose what they point to is was for the receiver to know.
-        var left = receive()
-        while let message = left {
-            left = message.pointee.next
-            message.deallocate()
+        for first in [receive(), spare] {
+            var left = first
+            while let message = left {
+                left = message.pointee.next
+                message.deallocate()
+            }
         }
         close(descriptor)
         top.deinitialize(count: 1)
         top.deallocate()
     }
 
-    /// Any thread.
-    func send(_ kind: Message.Kind, value: UInt64 = 0, pointer: UnsafeMutableRawPointer? = nil) {
-        let message = UnsafeMutablePointer<Message>.allocate(capacity: 1)
+    /// Any thread. `sender`: the mailbox that this thread owns, whose spare messages are used first; nil for none.
+    func send(
+        _ kind: Message.Kind, value: UInt64 = 0, pointer: UnsafeMutableRawPointer? = nil, from sender: Mailbox? = nil
+    ) {
+        let message = sender?.takeSpare() ?? .allocate(capacity: 1)
         message.initialize(to: Message(next: nil, kind: kind, value: value, pointer: pointer))
         let address = UInt(bitPattern: message)
         var seen = top.pointee.load(ordering: .relaxed)
@@ -96,7 +106,22 @@ final class Mailbox: @unchecked Sendable {
         }
     }
 
-    /// The owner alone. All messages sent so far, the oldest first, as a chain that the caller frees.
+    private func takeSpare() -> UnsafeMutablePointer<Message>? {
+        guard let message = spare else { return nil }
+        spare = message.pointee.next
+        spares -= 1
+        return message
+    }
+
+    /// The owner alone: a message that it has received and dealt with.
+    func giveBack(_ message: UnsafeMutablePointer<Message>) {
+        guard spares < Self.sparesAtMost else { return message.deallocate() }
+        message.pointee.next = spare
+        spare = message
+        spares += 1
+    }
+
+    /// The owner alone. All messages sent so far, the oldest first, as a chain of which each is given back.
     func receive() -> UnsafeMutablePointer<Message>? {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)

@@ -260,7 +260,7 @@ final class Worker: @unchecked Sendable {
         while let message = next {
             next = message.pointee.next
             handle(message.pointee)
-            message.deallocate()
+            mailbox.giveBack(message)
         }
     }
 

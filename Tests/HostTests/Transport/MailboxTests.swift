@@ -17,7 +17,7 @@ import Testing
         while let message = next {
             values.append(message.pointee.value)
             next = message.pointee.next
-            message.deallocate()
+            mailbox.giveBack(message)
         }
         return values
     }
@@ -35,7 +35,7 @@ import Testing
         #expect(first.pointee.kind == .resume && first.pointee.value == 7 && first.pointee.pointer == nil)
         #expect(second.pointee.kind == .batchCancel && second.pointee.value == 8 && second.pointee.pointer == carried)
         #expect(third.pointee.kind == .drain && third.pointee.next == nil)
-        for message in [first, second, third] { message.deallocate() }
+        for message in [first, second, third] { mailbox.giveBack(message) }
         #expect(mailbox.receive() == nil)
     }
 
@@ -51,6 +51,33 @@ import Testing
         mailbox.send(.resume, value: 101)
         #expect(wakeUps(mailbox) == 1)
         #expect(values(mailbox) == [101])
+    }
+
+    @Test func whatWasReceivedIsSentAgain() throws {
+        let (one, other) = (try #require(Mailbox()), try #require(Mailbox()))
+        one.send(.resume, value: 1)
+        one.send(.resume, value: 2)
+        let first = try #require(one.receive())
+        let second = try #require(first.pointee.next)
+        one.giveBack(first)
+        one.giveBack(second)
+        // The one that was given back last comes first; a third has to be made.
+        for value in 3...5 as ClosedRange<UInt64> { other.send(.resume, value: value, from: one) }
+        let third = try #require(other.receive())
+        let fourth = try #require(third.pointee.next)
+        #expect(third == second && fourth == first && fourth.pointee.next != nil)
+        #expect(third.pointee.value == 3 && fourth.pointee.value == 4 && third.pointee.kind == .resume)
+    }
+
+    @Test func whatIsKeptHasABound() throws {
+        let mailbox = try #require(Mailbox())
+        let count = Mailbox.sparesAtMost + 10
+        for value in 0..<UInt64(count) { mailbox.send(.resume, value: value) }
+        #expect(values(mailbox) == Array(0..<UInt64(count)))
+        #expect(mailbox.spares == Mailbox.sparesAtMost)
+        for value in 0..<UInt64(count) { mailbox.send(.resume, value: value, from: mailbox) }
+        #expect(mailbox.spares == 0)
+        #expect(values(mailbox) == Array(0..<UInt64(count)))
     }
 
     @Test func receivingTakesTheWakeUpToo() throws {
