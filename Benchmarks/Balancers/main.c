@@ -70,7 +70,9 @@ static int measure(const char *library, uint32_t endpoints, uint32_t gone) {
   /* Every endpoint is busy, so that no search can end early, and has been heard of. */
   for (uint32_t i = 0; i < endpoints; i++) {
     pool.loads[2 * i].in_flight = 1 + i * 7919u % 9;
-    const sluice_outcome outcome = {i, SLUICE_OK, 200, 1, 1000000 + i * 104729u % 9000000, 20000000};
+    const sluice_outcome outcome = {
+        .endpoint = i, .status = SLUICE_OK, .http_status = 200, .attempt = 1,
+        .first_byte_ns = 1000000 + i * 104729u % 9000000, .total_ns = 20000000, .ended_ns = balancers_now};
     if (pool.table->on_result != NULL) pool.table->on_result(pool.instances[0], &outcome);
     if (pool.second != NULL && pool.second->on_head != NULL) {
       const uint8_t load = (uint8_t)('0' + i * 31u % 10);

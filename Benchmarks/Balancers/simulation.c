@@ -97,7 +97,9 @@ static double end(struct simulation *s, uint32_t slot) {
   const double latency = s->now - request.began;
   s->pool.loads[2 * request.endpoint].in_flight--;
   if (s->pool.table->on_result != NULL) {
-    const sluice_outcome outcome = {request.endpoint, SLUICE_OK, 200, 1, (uint64_t)latency, (uint64_t)latency};
+    const sluice_outcome outcome = {
+        .endpoint = request.endpoint, .status = SLUICE_OK, .http_status = 200, .attempt = 1,
+        .first_byte_ns = (uint64_t)latency, .total_ns = (uint64_t)latency, .ended_ns = balancers_now};
     s->pool.table->on_result(s->pool.instances[request.worker], &outcome);
   }
   s->free_slots[s->free_count++] = slot;

@@ -8,7 +8,7 @@ import SluicePlugin
 /// learned, and a reload forgets nothing.
 ///
 /// A cost is one word: the natural logarithm of nanoseconds as a binary32 in the upper half, 0 when nothing was seen;
-/// milliseconds (of 2^20 ns) of the monotonic clock in the lower one. So a reader never meets the halves of two costs.
+/// milliseconds of the monotonic clock in the lower one. So a reader never meets the halves of two costs.
 /// Of logarithms, since then a pick needs no exponential: the cost falls by 1 in each time of decay.
 ///
 /// A slot whose cost nobody has touched for `abandonedAfter` goes to whoever finds no free one. A book that still holds
@@ -19,11 +19,11 @@ struct LatencyBook: ~Copyable {
     private static var slots: Int { 32_768 }
     /// Slots that are tried for a key. In a table half full fewer than one key in 10^9 finds none.
     private static var triesAtMost: Int { 64 }
-    /// In ticks of 2^20 ns, an hour: six times the longest decay, after which a cost says nothing any more.
-    private static var abandonedAfter: UInt32 { 3_433_228 }
+    /// In milliseconds, an hour: six times the longest decay, after which a cost says nothing any more.
+    private static var abandonedAfter: UInt32 { 3_600_000 }
 
     private let shared: SharedCounters
-    /// 1 over the nanoseconds of decay.
+    /// 1 over the milliseconds of decay.
     private let perDecay: Double
     /// Of each endpoint: its key, and its word in the shared memory behind the one of the key, or -1 for one of `own`.
     private let keys: UnsafeMutablePointer<UInt64>
@@ -38,9 +38,9 @@ struct LatencyBook: ~Copyable {
 
     /// - Parameters:
     ///   - purpose: tells apart costs of one endpoint for different models.
-    ///   - decay: nanoseconds after which a cost has fallen to 1/e of what it was.
-    ///   - now: of the monotonic clock, in nanoseconds.
-    init(_ pool: borrowing EndpointTable, of purpose: UInt64, in shared: SharedCounters, decay: Double, now: UInt64) {
+    ///   - decay: milliseconds after which a cost has fallen to 1/e of what it was.
+    ///   - now: as `milliseconds(_:)` has it.
+    init(_ pool: borrowing EndpointTable, of purpose: UInt64, in shared: SharedCounters, decay: Double, now: UInt32) {
         self.shared = shared
         perDecay = 1 / decay
         count = pool.count
@@ -63,7 +63,7 @@ struct LatencyBook: ~Copyable {
     }
 
     /// The word of a key's cost: where it is, else a slot that was never taken, else one that is abandoned.
-    private static func claim(_ key: UInt64, _ shared: SharedCounters, _ now: UInt64) -> Int32 {
+    private static func claim(_ key: UInt64, _ shared: SharedCounters, _ now: UInt32) -> Int32 {
         var slot = Int(key >> 32) & (slots - 1)
         var abandoned: (slot: Int, key: UInt64)?
         for _ in 0..<triesAtMost {
@@ -82,28 +82,28 @@ struct LatencyBook: ~Copyable {
 
     /// False when another worker was faster, with another key; or has just heard of the endpoint whose slot it was.
     private static func take(
-        _ slot: Int, of old: UInt64, for key: UInt64, _ shared: SharedCounters, _ now: UInt64
+        _ slot: Int, of old: UInt64, for key: UInt64, _ shared: SharedCounters, _ now: UInt32
     ) -> Bool {
         // A young cost of nothing first: who reads the new key must find neither the old cost nor an abandoned slot.
         let cost = shared.load(slot * 2 + 1)
         if old != 0 {
-            guard isAbandoned(cost, now), shared.exchange(slot * 2 + 1, expected: cost, desired: ticks(now)) == cost
+            guard isAbandoned(cost, now), shared.exchange(slot * 2 + 1, expected: cost, desired: UInt64(now)) == cost
             else { return false }
         } else if cost == 0 {
-            _ = shared.exchange(slot * 2 + 1, expected: 0, desired: ticks(now))
+            _ = shared.exchange(slot * 2 + 1, expected: 0, desired: UInt64(now))
         }
         let met = shared.exchange(slot * 2, expected: old, desired: key)
         return met == old || met == key
     }
 
-    private static func isAbandoned(_ word: UInt64, _ now: UInt64) -> Bool {
-        let age = UInt32(truncatingIfNeeded: now >> 20) &- UInt32(truncatingIfNeeded: word)
+    private static func isAbandoned(_ word: UInt64, _ now: UInt32) -> Bool {
+        let age = now &- UInt32(truncatingIfNeeded: word)
         // Another worker's clock may be a moment ahead.
         return age > abandonedAfter && age <= UInt32.max - 1_000
     }
 
-    /// The lower half of a word.
-    private static func ticks(_ now: UInt64) -> UInt64 { now >> 20 & 0xFFFF_FFFF }
+    /// A time in nanoseconds as the book takes it, which is as `Candidates.milliseconds`: the low 32 bits.
+    static func milliseconds(_ nanoseconds: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: nanoseconds / 1_000_000) }
 
     /// The word of its cost, which may be that of nothing.
     private func word(_ index: Int) -> UInt64 {
@@ -116,39 +116,40 @@ struct LatencyBook: ~Copyable {
 
     /// The logarithm of the cost of endpoint `index` at the time `now`; nil when nothing was seen. It falls while
     /// nothing is heard, so that an endpoint that was slow is tried again.
-    func logarithm(_ index: Int, now: UInt64) -> Double? {
+    func logarithm(_ index: Int, now: UInt32) -> Double? {
         let word = word(index)
         if Self.isNothing(word) { return nil }
-        return Self.logarithm(word) - Self.age(word, now) * perDecay
+        return Double(Self.logarithm(word)) - Self.age(word, now) * perDecay
     }
 
     /// Nanoseconds, as they were at the last sample; 0 when nothing was seen.
     func last(_ index: Int) -> Double {
         let word = word(index)
-        return Self.isNothing(word) ? 0 : exp(Self.logarithm(word))
+        return Self.isNothing(word) ? 0 : exp(Double(Self.logarithm(word)))
     }
 
     /// Adds a sample: nanoseconds, above 0. A greater one than the average takes its place, a smaller one weighs as
     /// much as time has passed since the last.
-    func add(_ sample: Double, to index: Int, now: UInt64) {
+    func add(_ sample: Double, to index: Int, now: UInt32) {
         if words[index] >= 0, shared.load(Int(words[index]) - 1) != keys[index] {
             // It was not heard of for so long that its slot has gone to another.
             words[index] = Self.claim(keys[index], shared, now)
         }
         let place = Int(words[index])
+        // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
+        let logarithm = Float(log(max(sample, 2)))
         // Who loses against other workers this often may lose its sample.
         for _ in 0..<4 {
             let old = word(index)
-            var cost = sample
-            if !Self.isNothing(old) {
-                let before = exp(Self.logarithm(old))
-                if sample < before {
-                    let kept = exp(-Self.age(old, now) * perDecay)
-                    cost = before * kept + sample * (1 - kept)
-                }
+            var cost = logarithm
+            if !Self.isNothing(old), logarithm < Self.logarithm(old) {
+                let age = Self.age(old, now)
+                // Within one millisecond a smaller one weighs nothing: most samples of a busy endpoint end here.
+                if age == 0 { return }
+                let (before, kept) = (exp(Double(Self.logarithm(old))), exp(-age * perDecay))
+                cost = Float(log(max(before * kept + sample * (1 - kept), 2)))
             }
-            // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
-            let bits = UInt64(Float(log(max(cost, 2))).bitPattern) << 32 | Self.ticks(now)
+            let bits = UInt64(cost.bitPattern) << 32 | UInt64(now)
             guard place >= 0 else {
                 own[index] = bits
                 return
@@ -157,14 +158,14 @@ struct LatencyBook: ~Copyable {
         }
     }
 
-    private static func logarithm(_ word: UInt64) -> Double {
-        Double(Float(bitPattern: UInt32(truncatingIfNeeded: word >> 32)))
+    private static func logarithm(_ word: UInt64) -> Float {
+        Float(bitPattern: UInt32(truncatingIfNeeded: word >> 32))
     }
 
-    /// Nanoseconds. The clock's lower bits come around after 52 days.
-    private static func age(_ word: UInt64, _ now: UInt64) -> Double {
-        let ticks = UInt32(truncatingIfNeeded: now >> 20) &- UInt32(truncatingIfNeeded: word)
+    /// Milliseconds. The clock's lower bits come around after 49 days.
+    private static func age(_ word: UInt64, _ now: UInt32) -> Double {
+        let age = now &- UInt32(truncatingIfNeeded: word)
         // Another worker's clock may be a moment ahead.
-        return ticks > UInt32.max - 1_000 ? 0 : Double(ticks) * 1_048_576
+        return age > UInt32.max - 1_000 ? 0 : Double(age)
     }
 }

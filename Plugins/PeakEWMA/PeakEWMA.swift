@@ -32,7 +32,7 @@ struct PeakEWMA: Balancer, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         let config = context.config
         try config.allow(["decay_ms", "failure_penalty", "measure"])
-        let decay = Double(try config.integer("decay_ms", default: 10_000, in: 100...600_000)) * 1e6
+        let decay = Double(try config.integer("decay_ms", default: 10_000, in: 100...600_000))
         let failurePenalty = try config.number("failure_penalty", default: 10, in: 1...100)
         let measure = try config.text("measure", default: "first_byte")
         guard measure == "first_byte" || measure == "total" else {
@@ -49,25 +49,27 @@ struct PeakEWMA: Balancer, ~Copyable {
         numbers = SplitMix64(seed: context.seed)
         pool = EndpointTable()
         pairs = PairDraw(EndpointTable())
-        book = LatencyBook(EndpointTable(), of: purpose, in: costs, decay: decay, now: clock.monotonic)
+        book = LatencyBook(EndpointTable(), of: purpose, in: costs, decay: decay, now: 0)
     }
 
     mutating func endpointsChanged(_ endpoints: List<Endpoint>) {
         pool = EndpointTable(endpoints)
         pairs = PairDraw(pool)
-        book = LatencyBook(pool, of: purpose, in: costs, decay: decay, now: clock.monotonic)
+        book = LatencyBook(
+            pool, of: purpose, in: costs, decay: decay, now: LatencyBook.milliseconds(clock.monotonic))
     }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
         if pool.count != candidates.count { endpointsChanged(candidates.endpoints) }
         let (first, second) = pairs.draw(candidates, &numbers)
         if first == second { return first }
-        let now = clock.monotonic
+        let now =
+            candidates.milliseconds != 0 ? candidates.milliseconds : LatencyBook.milliseconds(clock.monotonic)
         return load(first, now) <= load(second, now) ? first : second
     }
 
     /// The logarithm of cost × (attempts under way + 1) / weight.
-    private func load(_ index: Int, _ now: UInt64) -> Double {
+    private func load(_ index: Int, _ now: UInt32) -> Double {
         let inFlight = pool.inFlight(index)
         guard let cost = book.logarithm(index, now: now) else {
             // Never heard of: the first attempt at once, others when that has told something.
@@ -83,7 +85,7 @@ struct PeakEWMA: Balancer, ~Copyable {
         // A client that left says nothing of the endpoint.
         if outcome.error == .cancelled { return }
         let measured = Double(measuresTotal || outcome.firstByte == 0 ? outcome.total : outcome.firstByte)
-        let now = clock.monotonic
+        let now = LatencyBook.milliseconds(outcome.ended)
         if Self.failed(outcome) {
             let base = max(measured, book.last(index), usual, 1)
             let bound = max(max(usual, measured) * Self.penaltyAtMost, book.last(index))

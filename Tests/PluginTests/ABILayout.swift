@@ -450,7 +450,7 @@ extension ABILayout {
                 ("now_ms", \.now_ms, 28),
             ])
         pin(
-            sluice_outcome.self, "sluice_outcome", 0x6813f720b2f6c7f4, 32, 8,
+            sluice_outcome.self, "sluice_outcome", 0xacf7c5d0b675f3e2, 40, 8,
             [
                 ("endpoint", \.endpoint, 0),
                 ("status", \.status, 4),
@@ -458,6 +458,7 @@ extension ABILayout {
                 ("attempt", \.attempt, 12),
                 ("first_byte_ns", \.first_byte_ns, 16),
                 ("total_ns", \.total_ns, 24),
+                ("ended_ns", \.ended_ns, 32),
             ])
         pin(
             sluice_balancer.self, "sluice_balancer", 0xb030bfb27c80f829, 48, 8,

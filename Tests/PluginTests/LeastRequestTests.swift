@@ -80,11 +80,13 @@ import Testing
 /// A balancer's library with one instance of it.
 final class BalancerUnderTest {
     private let plugin: LoadedPlugin
+    private let host: FakeHost
     let table: UnsafePointer<sluice_balancer>
     let instance: UnsafeMutableRawPointer
     private var told: FakePool?
 
     init(_ name: String, _ host: FakeHost, config: ConfigTree = .null, worker: UInt32 = 0, workers: UInt32 = 1) throws {
+        self.host = host
         plugin = try LoadedPlugin(name)
         table = try plugin.table(SLUICE_BALANCER, as: sluice_balancer.self)
         let made = host.create(table.pointee.base, config: config, worker: worker, workerCount: workers)
@@ -110,7 +112,7 @@ final class BalancerUnderTest {
     func end(_ index: UInt32, status: sluice_status = SLUICE_OK, http: UInt32 = 200, firstByte: UInt64, total: UInt64) {
         var outcome = sluice_outcome(
             endpoint: index, status: status, http_status: http, attempt: 1, first_byte_ns: firstByte * 1_000_000,
-            total_ns: total * 1_000_000)
+            total_ns: total * 1_000_000, ended_ns: host.monotonic)
         table.pointee.on_result?(instance, &outcome)
     }
 }

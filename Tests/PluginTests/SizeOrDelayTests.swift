@@ -108,7 +108,8 @@ final class BatcherUnderTest {
 
     func done(total: UInt64, status: sluice_status = SLUICE_OK) {
         var outcome = sluice_outcome(
-            endpoint: 0, status: status, http_status: 200, attempt: 1, first_byte_ns: total, total_ns: total)
+            endpoint: 0, status: status, http_status: 200, attempt: 1, first_byte_ns: total, total_ns: total,
+            ended_ns: 0)
         table.pointee.on_batch_done(instance, 1, 1, &outcome)
     }
 }

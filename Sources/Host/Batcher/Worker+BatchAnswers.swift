@@ -83,6 +83,7 @@ extension Worker {
         outcome.http_status = UInt32(exchange.pointee.httpStatus)
         outcome.attempt = UInt32(exchange.pointee.machine.attempts)
         outcome.total_ns = now &- exchange.pointee.receivedAt
+        outcome.ended_ns = now
         let rows = exchange.pointee.batchRows
         let count = UInt32(exchange.pointee.batch?.pointee.members.count ?? 0)
         done(batching.pointee.batcher.instance, count, rows, &outcome)

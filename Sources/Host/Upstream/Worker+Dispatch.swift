@@ -341,6 +341,7 @@ extension Worker {
         result.attempt = UInt32(exchange.pointee.machine.attempts)
         result.first_byte_ns = firstByte
         result.total_ns = total
+        result.ended_ns = now
         let start = beginCall(exchange)
         onResult(balancer.instance, &result)
         endCall(exchange, balancer.plugin, start)

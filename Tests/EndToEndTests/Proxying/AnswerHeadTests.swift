@@ -52,6 +52,8 @@ extension EndToEnd {
             tables: ["SLUICE_BALANCER": "first", "SLUICE_BALANCER_2": "second", "SLUICE_FILTER": "filter"],
             """
             static uint32_t loads[2];
+            static uint32_t asked;
+            static int is_late;
             static uint32_t blind(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                   const sluice_pick *pick) {
               (void)instance;
@@ -65,7 +67,13 @@ extension EndToEnd {
               (void)instance;
               (void)exchange;
               (void)request;
-              return pick->count == 2 && loads[1] < loads[0] ? 1 : 0;
+              asked = pick->now_ms;
+              return is_late || (pick->count == 2 && loads[1] < loads[0]) ? 1 : 0;
+            }
+            /* An attempt ends after it was picked for, within the minute. */
+            static void on_result(void *instance, const sluice_outcome *outcome) {
+              (void)instance;
+              if ((uint32_t)(outcome->ended_ns / 1000000) - asked > 60000) is_late = 1;
             }
             static void on_head(void *instance, const sluice_answer_head *head) {
               (void)instance;
@@ -94,7 +102,7 @@ extension EndToEnd {
                 .pick = blind};
             static const sluice_balancer_2 second = {
                 .base = {.struct_size = sizeof(sluice_balancer_2), .create = no_state, .destroy = no_end},
-                .pick = pick, .on_head = on_head};
+                .pick = pick, .on_result = on_result, .on_head = on_head};
             static const sluice_filter filter = {
                 .base = {.struct_size = sizeof(sluice_filter), .create = no_state, .destroy = no_end},
                 .needs = needs, .on_request = on_request};

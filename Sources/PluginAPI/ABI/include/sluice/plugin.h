@@ -786,6 +786,7 @@ typedef struct sluice_outcome_1 {
   uint32_t attempt;
   uint64_t first_byte_ns; /* from the attempt's begin; 0: none came */
   uint64_t total_ns;
+  uint64_t ended_ns; /* when, by the monotonic clock, as of this turn of the worker's loop */
 } sluice_outcome;
 
 /* "sluice.balancer/1": one instance for each pool (and each worker, unless shared). */
