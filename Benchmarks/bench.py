@@ -140,6 +140,8 @@ def main():
     steps = plan(options)
     names = list(dict.fromkeys(proxy for _, _, requests in steps for proxy in requests))
     gateways = [name for name in names if name not in proxies.PEERS]
+    # The peers have one endpoint.
+    judged_gateways = [name for name in gateways if name != gateway_name(proxies.SPREAD)]
     directory = temporary_directory()
     before = os.getloadavg()
     backend, counter = proxies.backend(directory, LOAD_CORE)
@@ -149,15 +151,17 @@ def main():
     summaries, unmeasured, missed = {}, [], []
     for name, mode, requests in steps:
         result = summaries[name, mode] = report.summary(
-            samples[name, mode], list(requests), [name for name in gateways if name in requests],
+            samples[name, mode], list(requests), [name for name in judged_gateways if name in requests],
             [rival for rival in proxies.RIVALS if rival in requests], "relay" if "relay" in requests else None,
             has_target=mode != load.SATURATION)
         for line in report.lines(load.SCENARIOS[name].title, mode, result):
             print(line)
-        policies, base = gateway_name(proxies.POLICIES), gateway_name("passthrough")
-        if {policies, base} <= requests.keys() and mode != load.SATURATION:
-            for line in report.added(samples[name, mode], policies, base):
-                print(line + "\n")
+        policies, spread = gateway_name(proxies.POLICIES), gateway_name(proxies.SPREAD)
+        for more, base, target in (
+                (policies, spread, report.TARGET_ADDED), (spread, gateway_name("passthrough"), None)):
+            if {more, base} <= requests.keys() and mode != load.SATURATION:
+                for line in report.added(samples[name, mode], more, base, target):
+                    print(line + "\n")
         unmeasured += [
             f"{proxy}, {name}, {mode}" for proxy, figures in result["proxies"].items()
             if figures["microseconds"] is None and proxy != "envoy"]

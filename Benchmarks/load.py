@@ -100,7 +100,8 @@ class Scenario:
 
 
 SCENARIOS = {
-    "get": Scenario("GET, 200 B answer", Request("/"), {"passthrough": Request("/"), "routed": Request("/")}),
+    "get": Scenario("GET, 200 B answer", Request("/"), {
+        "passthrough": Request("/"), "spread": Request("/"), "routed": Request("/")}),
     "post": Scenario("POST 4 KB", Request("/upload", JSON, b"x" * POST_BYTES), {
         "passthrough": Request("/upload", JSON, b"x" * POST_BYTES),
         "rest-predict": PREDICT,

@@ -197,12 +197,14 @@ def envoy(backend, directory, wire=HTTP1):
 
 
 # What a variant of the gateway is: the protocol of the model `m` that its requests name, or none for Passthrough.
-# `routed` is Passthrough with policies: a rule of five comparisons, then two versions by weight, then the lower moving
-# average of two endpoints of 16.
+# `spread` is Passthrough before 16 endpoints in turn; `routed` before the same with policies: a rule of five
+# comparisons, then two versions by weight, then the lower moving average of two endpoints.
 SLUICE_VARIANTS = {
-    "passthrough": None, "routed": None, "rest-predict": "rest-predict", "open-inference": "open-inference"}
-# The variant that is `passthrough` with more.
+    "passthrough": None, "spread": None, "routed": None, "rest-predict": "rest-predict",
+    "open-inference": "open-inference"}
+# The variant that is `passthrough` with more, and the one that has as many endpoints without that.
 POLICIES = "routed"
+SPREAD = "spread"
 RULE = ('path == "/never" or path == "/ever" or method == "DELETE" or tenant == "nobody" '
         'or header("x-tier") == "gold"')
 ENDPOINTS_OF_POLICIES = 16
@@ -216,12 +218,14 @@ def sluice_configuration(variant, port, metrics_port, backend, plugins, timeout_
     secure = f", tls: {{ certificate: {json.dumps(str(tls[0]))}, key: {json.dumps(str(tls[1]))} }}" if tls else ""
     web = f'"1": {{ endpoints: [ "{scheme}://127.0.0.1:{backend}" ], protocol: passthrough }}'
     router, balancer = "by-version", "least-request"
-    if variant == POLICIES:
-        endpoints = ", ".join(
-            f'"{scheme}://127.0.0.{number}:{backend}"' for number in range(1, ENDPOINTS_OF_POLICIES + 1))
+    if variant in (POLICIES, SPREAD):
+        endpoints = [f'"{scheme}://127.0.0.{number}:{backend}"' for number in range(1, ENDPOINTS_OF_POLICIES + 1)]
+        shares = ((endpoints[:8], 90), (endpoints[8:], 10)) if variant == POLICIES else ((endpoints, 100),)
         web = ", ".join(
-            f'"{version}": {{ endpoints: [ {endpoints} ], protocol: passthrough, weight: {weight} }}'
-            for version, weight in ((1, 90), (2, 10)))
+            f'"{version}": {{ endpoints: [ {", ".join(share)} ], protocol: passthrough, weight: {weight} }}'
+            for version, (share, weight) in enumerate(shares, 1))
+        balancer = "round-robin"
+    if variant == POLICIES:
         router, balancer = "[ content-based, canary ]", "peak-ewma"
     model = "" if protocol is None else f"""
   m:
@@ -244,6 +248,7 @@ plugins:
     config: {{ routes: [ {{ prefix: /, model: web }} ] }}
   - {{ name: by-version, library: libByVersion.so }}
   - {{ name: least-request, library: libLeastRequest.so }}
+  - {{ name: round-robin, library: libRoundRobin.so }}
   - name: content-based
     library: libContentBased.so
     config: {{ rules: [ {{ name: rare, when: {json.dumps(RULE)}, then: {{ priority: 0 }} }} ] }}

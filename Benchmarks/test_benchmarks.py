@@ -58,8 +58,9 @@ class Reports(unittest.TestCase):
     def test_what_is_added_is_the_median_over_pairs(self):
         for more, verdict in [(0.5, "met"), (0.6, "MISSED")]:
             sample = rounds(more=[10 + more, 20 + more, None, 11 + more], base=[10, 20, 30, 11])
-            self.assertIn(f"{more:.2f} µs", line := next(report.added(sample, "more", "base")))
+            self.assertIn(f"{more:.2f} µs", line := next(report.added(sample, "more", "base", 0.5)))
             self.assertIn(verdict, line)
+            self.assertNotIn("target", next(report.added(sample, "more", "base")))
         self.assertEqual(list(report.added(rounds(more=[1, 1], base=[1, 1]), "more", "base")), [])
 
     def test_saturation_has_no_target(self):
