@@ -22,6 +22,10 @@ struct LatencyBook: ~Copyable {
     /// In milliseconds, an hour: six times the longest decay, after which a cost says nothing any more.
     private static var abandonedAfter: UInt32 { 3_600_000 }
 
+    /// Of a time of decay, what must have passed for a smaller sample to count: 1.2 ms of 10 s. Most samples of a busy
+    /// endpoint change nothing, which costs nothing; and a step is never lost in the 24 bits of a cost.
+    private static var leastStep: Double { 1.0 / 8_192 }
+
     private let shared: SharedCounters
     /// 1 over the milliseconds of decay.
     private let perDecay: Double
@@ -129,26 +133,18 @@ struct LatencyBook: ~Copyable {
     }
 
     /// Adds a sample: nanoseconds, above 0. A greater one than the average takes its place, a smaller one weighs as
-    /// much as time has passed since the last.
+    /// much as time has passed since the last that counted.
     func add(_ sample: Double, to index: Int, now: UInt32) {
         if words[index] >= 0, shared.load(Int(words[index]) - 1) != keys[index] {
             // It was not heard of for so long that its slot has gone to another.
             words[index] = Self.claim(keys[index], shared, now)
         }
         let place = Int(words[index])
-        // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
-        let logarithm = Float(log(max(sample, 2)))
         // Who loses against other workers this often may lose its sample.
         for _ in 0..<4 {
             let old = word(index)
-            var cost = logarithm
-            if !Self.isNothing(old), logarithm < Self.logarithm(old) {
-                let age = Self.age(old, now)
-                // Within one millisecond a smaller one weighs nothing: most samples of a busy endpoint end here.
-                if age == 0 { return }
-                let (before, kept) = (exp(Double(Self.logarithm(old))), exp(-age * perDecay))
-                cost = Float(log(max(before * kept + sample * (1 - kept), 2)))
-            }
+            // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
+            guard let cost = logarithm(of: max(sample, 2), after: old, now) else { return }
             let bits = UInt64(cost.bitPattern) << 32 | UInt64(now)
             guard place >= 0 else {
                 own[index] = bits
@@ -156,6 +152,24 @@ struct LatencyBook: ~Copyable {
             }
             if shared.exchange(place, expected: old, desired: bits) == old { return }
         }
+    }
+
+    /// The logarithm of the cost when a sample follows what a word says; nil when it changes nothing.
+    private func logarithm(of sample: Double, after old: UInt64, _ now: UInt32) -> Float? {
+        if Self.isNothing(old) { return Float(log(sample)) }
+        let before = Double(Self.logarithm(old))
+        let ratio = sample * exp(-before)
+        if ratio >= 1 { return Float(log(sample)) }
+        let passed = Self.age(old, now) * perDecay
+        if passed < Self.leastStep { return nil }
+        // log(kept + (1 - kept) × ratio) where kept is e^-passed: by its series, of which what is left out is below
+        // passed^3, or as it stands.
+        if passed < 1.0 / 64 {
+            let step = (passed - passed * passed / 2) * (1 - ratio)
+            return Float(before - step - step * step / 2)
+        }
+        let kept = exp(-passed)
+        return Float(before + log(kept + (1 - kept) * ratio))
     }
 
     private static func logarithm(_ word: UInt64) -> Float {

@@ -50,6 +50,20 @@ import Testing
         #expect(picks(balancer) == [1])
     }
 
+    /// Samples that each move the cost by less than it can tell move it together.
+    @Test func aPeakIsForgottenUnderTrafficToo() throws {
+        let balancer = try taught(38, 40, config: ["decay_ms": 600_000])
+        #expect(picks(balancer) == [0])
+        // 20 + 20 × e^(-t / 600 s) is below 38 from 63 s on.
+        for millisecond in 1...90_000 {
+            host.advance(by: 1_000_000)
+            balancer.end(0, firstByte: 38, total: 38)
+            balancer.end(1, firstByte: 20, total: 20)
+            if millisecond == 30_000 { #expect(picks(balancer) == [0]) }
+        }
+        #expect(picks(balancer) == [1])
+    }
+
     @Test func aSlowEndpointThatIsNotHeardOfIsTriedAgain() throws {
         let balancer = try taught(20, 2_000)
         #expect(picks(balancer) == [0])
