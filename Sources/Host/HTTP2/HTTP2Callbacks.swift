@@ -132,7 +132,8 @@ enum HTTP2Callbacks {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
                 if stream.pointee.trailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    HTTP2Trailers.submit(session, id, stream.pointee.trailers)
+                    let list = worker(of: stream.pointee.connection).fieldList
+                    HTTP2Trailers.submit(session, id, stream.pointee.trailers, in: list)
                 }
             } else {
                 worker(of: stream.pointee.connection).noteDrained(stream)
@@ -156,32 +157,28 @@ enum HTTP2Callbacks {
 
 /// Trailer fields on their way to a peer that speaks HTTP/2.
 enum HTTP2Trailers {
-    /// As many as a head may have fields.
-    private static let fieldsAtMost = 128
-
     /// `lines`: `name: value` with CRLF, as the chunk decoder has checked them. Names are folded to lower case in
     /// place (RFC 9113 §8.2).
-    static func submit(_ session: OpaquePointer?, _ id: Int32, _ lines: Buffer) {
-        withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: fieldsAtMost) { list in
-            var count = 0
-            var cursor = lines.head
-            let end = lines.tail
-            while cursor < end, count < fieldsAtMost {
-                let lineEnd = memchr(cursor, 0x0A, end - cursor)?.assumingMemoryBound(to: UInt8.self) ?? end
-                defer { cursor = min(lineEnd + 1, end) }
-                guard let colon = memchr(cursor, 0x3A, lineEnd - cursor)?.assumingMemoryBound(to: UInt8.self) else {
-                    continue
-                }
-                for place in 0..<(colon - cursor) where cursor[place] &- 0x41 < 26 { cursor[place] |= 0x20 }
-                var value = colon + 1
-                var valueEnd = lineEnd
-                while value < valueEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
-                while valueEnd > value, valueEnd[-1] <= 0x20 { valueEnd -= 1 }
-                list[count] = nghttp2_nv(
-                    name: cursor, value: value, namelen: colon - cursor, valuelen: valueEnd - value, flags: 0)
-                count += 1
+    static func submit(_ session: OpaquePointer?, _ id: Int32, _ lines: Buffer, in list: HTTP2FieldList) {
+        var count = 0
+        var cursor = lines.head
+        let end = lines.tail
+        while cursor < end, count < HTTP2FieldList.capacity {
+            let lineEnd = memchr(cursor, 0x0A, end - cursor)?.assumingMemoryBound(to: UInt8.self) ?? end
+            defer { cursor = min(lineEnd + 1, end) }
+            guard let colon = memchr(cursor, 0x3A, lineEnd - cursor)?.assumingMemoryBound(to: UInt8.self) else {
+                continue
             }
-            nghttp2_submit_trailer(session, id, list.baseAddress, count)
+            for place in 0..<(colon - cursor) where cursor[place] &- 0x41 < 26 { cursor[place] |= 0x20 }
+            var value = colon + 1
+            var valueEnd = lineEnd
+            while value < valueEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
+            while valueEnd > value, valueEnd[-1] <= 0x20 { valueEnd -= 1 }
+            (list.start + count).initialize(
+                to: nghttp2_nv(
+                    name: cursor, value: value, namelen: colon - cursor, valuelen: valueEnd - value, flags: 0))
+            count += 1
         }
+        nghttp2_submit_trailer(session, id, list.start, count)
     }
 }

@@ -3,56 +3,63 @@ import Glibc
 import HTTP1
 import SluiceABI
 
+/// Room for the fields of one message on their way to libnghttp2, which copies them. A worker has one: on the stack, at
+/// 40 bytes each, they would be beyond what Swift puts there, and be allocated for each message.
+struct HTTP2FieldList {
+    /// As many as a head may have, and those that the gateway and its plugins add.
+    static let capacity = 192
+
+    let start: UnsafeMutablePointer<nghttp2_nv> = .allocate(capacity: capacity)
+
+    func deallocate() { start.deallocate() }
+}
+
 /// The head of a request, written for HTTP/1.1, as the field list of HTTP/2 (RFC 9113 §8.3.1).
 enum HTTP2RequestText {
-    /// As many as a head may have, and those that the gateway and its plugins add.
-    private static let fieldsAtMost = 192
-
-    /// Calls `body` with the fields; their bytes are those of `text`, names folded to lower case in place. Fields of
-    /// one connection of HTTP/1.1 are left out (§8.2.2). -1 when it is not called: there are too many fields.
+    /// Calls `body` with the fields, in `list`; their bytes are those of `text`, names folded to lower case in place.
+    /// Fields of one connection of HTTP/1.1 are left out (§8.2.2). -1 when it is not called: there are too many fields.
     static func withFields(
-        of text: Buffer, isSecured: Bool, wantsTrailers: Bool, _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
+        of text: Buffer, isSecured: Bool, wantsTrailers: Bool, in list: HTTP2FieldList,
+        _ body: (UnsafeMutablePointer<nghttp2_nv>, Int) -> Int32
     ) -> Int32 {
-        withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: fieldsAtMost) { storage in
-            let list = storage.baseAddress.unsafelyUnwrapped
-            var cursor = text.head
-            let end = text.tail
-            guard let method = word(&cursor, end), let path = word(&cursor, end) else { return -1 }
-            guard let lineEnd = memchr(cursor, 0x0A, end - cursor) else { return -1 }
-            cursor = lineEnd.assumingMemoryBound(to: UInt8.self) + 1
-            set(list, ":method", method)
-            set(list + 1, ":scheme", sluice_bytes(isSecured ? "https" : "http"))
-            set(list + 2, ":path", path)
-            // Pseudo-header fields come first: the place of :authority is kept until Host is found.
-            set(list + 3, ":authority", .empty)
-            var count = 4
-            while cursor < end {
-                guard let found = memchr(cursor, 0x0D, end - cursor) else { break }
-                let line = cursor
-                let lineEnd = found.assumingMemoryBound(to: UInt8.self)
-                cursor = min(lineEnd + 2, end)
-                guard lineEnd > line, let colon = memchr(line, 0x3A, lineEnd - line) else { continue }
-                let size = colon.assumingMemoryBound(to: UInt8.self) - line
-                for place in 0..<size where line[place] &- 0x41 < 26 { line[place] |= 0x20 }
-                var value = line + size + 1
-                while value < lineEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
-                let name = sluice_bytes(line.asImmutable, size)
-                let content = sluice_bytes(value.asImmutable, lineEnd - value)
-                if name == sluice_bytes("host") {
-                    set(list + 3, ":authority", content)
-                    continue
-                }
-                guard !isOfConnection(name) else { continue }
-                guard count < fieldsAtMost - 1 else { return -1 }
-                set(list + count, name, content)
-                count += 1
+        var cursor = text.head
+        let end = text.tail
+        guard let method = word(&cursor, end), let path = word(&cursor, end) else { return -1 }
+        guard let lineEnd = memchr(cursor, 0x0A, end - cursor) else { return -1 }
+        cursor = lineEnd.assumingMemoryBound(to: UInt8.self) + 1
+        let list = list.start
+        set(list, ":method", method)
+        set(list + 1, ":scheme", sluice_bytes(isSecured ? "https" : "http"))
+        set(list + 2, ":path", path)
+        // Pseudo-header fields come first: the place of :authority is kept until Host is found.
+        set(list + 3, ":authority", .empty)
+        var count = 4
+        while cursor < end {
+            guard let found = memchr(cursor, 0x0D, end - cursor) else { break }
+            let line = cursor
+            let lineEnd = found.assumingMemoryBound(to: UInt8.self)
+            cursor = min(lineEnd + 2, end)
+            guard lineEnd > line, let colon = memchr(line, 0x3A, lineEnd - line) else { continue }
+            let size = colon.assumingMemoryBound(to: UInt8.self) - line
+            for place in 0..<size where line[place] &- 0x41 < 26 { line[place] |= 0x20 }
+            var value = line + size + 1
+            while value < lineEnd, value[0] == 0x20 || value[0] == 0x09 { value += 1 }
+            let name = sluice_bytes(line.asImmutable, size)
+            let content = sluice_bytes(value.asImmutable, lineEnd - value)
+            if name == sluice_bytes("host") {
+                set(list + 3, ":authority", content)
+                continue
             }
-            if wantsTrailers {
-                set(list + count, sluice_bytes("te"), sluice_bytes("trailers"))
-                count += 1
-            }
-            return body(list, count)
+            guard !isOfConnection(name) else { continue }
+            guard count < HTTP2FieldList.capacity - 1 else { return -1 }
+            set(list + count, name, content)
+            count += 1
         }
+        if wantsTrailers {
+            set(list + count, sluice_bytes("te"), sluice_bytes("trailers"))
+            count += 1
+        }
+        return body(list, count)
     }
 
     private static func word(_ cursor: inout UnsafeMutablePointer<UInt8>, _ end: UnsafeMutablePointer<UInt8>)

@@ -80,7 +80,8 @@ enum HTTP2UpstreamCallbacks {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
                 if call.pointee.requestTrailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    HTTP2Trailers.submit(session, id, call.pointee.requestTrailers)
+                    let list = worker(of: call.pointee.connection).fieldList
+                    HTTP2Trailers.submit(session, id, call.pointee.requestTrailers, in: list)
                 }
             } else {
                 worker(of: call.pointee.connection).noteDrained(call)

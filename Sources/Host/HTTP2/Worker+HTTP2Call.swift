@@ -25,7 +25,8 @@ extension Worker {
             && exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
         let wantsTrailers = isMadeCall || exchange.pointee.isGRPC || exchange.pointee.acceptsTrailers
         let id = HTTP2RequestText.withFields(
-            of: flow.staged, isSecured: connection.pointee.socket.pointee.tls != nil, wantsTrailers: wantsTrailers
+            of: flow.staged, isSecured: connection.pointee.socket.pointee.tls != nil, wantsTrailers: wantsTrailers,
+            in: fieldList
         ) { fields, count in
             withUnsafePointer(to: &provider) {
                 nghttp2_submit_request(

@@ -71,8 +71,11 @@ fuzz { data, count in
     let text = Buffer(base: memory, capacity: count, start: 0, end: count)
     let (isSecured, wantsTrailers) = (count & 1 == 1, count & 2 == 2)
     var made: [Line]?
-    let answer = HTTP2RequestText.withFields(of: text, isSecured: isSecured, wantsTrailers: wantsTrailers) {
-        list, size in
+    let fields = HTTP2FieldList()
+    defer { fields.deallocate() }
+    let answer = HTTP2RequestText.withFields(
+        of: text, isSecured: isSecured, wantsTrailers: wantsTrailers, in: fields
+    ) { list, size in
         expect(size >= (wantsTrailers ? 5 : 4) && size <= 192, "a list has its bounds")
         made = (0..<size).map { check(list[$0], at: $0, of: size, in: text, wantsTrailers: wantsTrailers) }
         return 7
