@@ -166,7 +166,12 @@ extension Worker {
     private func answerKept(
         _ exchange: ExchangePointer, _ fallback: UnsafePointer<FallbackChain>
     ) -> ExchangeMachine.Action {
-        enter(exchange, exchange.pointee.generation.unsafelyUnwrapped.pointee.pools + Int(fallback.pointee.pool))
+        let pool = exchange.pointee.generation.unsafelyUnwrapped.pointee.pools + Int(fallback.pointee.pool)
+        enter(exchange, pool)
+        // Nothing may be left of the deadline, and its timer is used up: a filter that suspends the answer has as long
+        // for it as the model has, and no longer.
+        if !hasTimeLeft(exchange) { exchange.pointee.request?.pointee.deadline_ns = now &+ pool.pointee.timeoutNs }
+        armTimer(exchange)
         return answerUnified(exchange)
     }
 

@@ -176,10 +176,35 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_call_errors_total", ["keeping"]) == 2)
         }
 
+        /// The deadline has passed, and a filter suspends the answer that stands for the error and says no more.
+        @Test func aKeptAnswerThatAFilterHoldsHasATimeOfItsOwn() throws {
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.keeping, "keeping.so", in: directory)
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            var configuration = configuration(silent.endpoint, silent.endpoint, "{ cached: true }")
+            configuration.plugins = ["  - { name: keeping, library: \(library) }"]
+            configuration.filters = ["keeping"]
+            configuration.gateway += ["  routing: { default_timeout_ms: 200 }"]
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/kept").status == 203)
+            #expect(try gateway.get("/held").status == 504)
+        }
+
         private static let keeping = CompiledPlugin.filter(
-            "keeping", callbacks: ["on_failure"],
+            "keeping", callbacks: ["on_failure", "on_response"],
             """
             static char name[64];
+
+            static sluice_status on_response(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                             sluice_response *answer) {
+              (void)instance; (void)exchange; (void)answer;
+              return memcmp(request->message->path.data, "/held", 5) == 0 ? SLUICE_PENDING : SLUICE_OK;
+            }
 
             static sluice_status on_failure(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                             sluice_status failure, sluice_response *answer) {
@@ -187,7 +212,8 @@ extension EndToEnd {
               const sluice_bytes path = request->message->path;
               if (path.size == 6 && memcmp(path.data, "/fails", 6) == 0) return SLUICE_INTERNAL;
               if (path.size == 6 && memcmp(path.data, "/waits", 6) == 0) return SLUICE_PENDING;
-              if (path.size != 5 || memcmp(path.data, "/kept", 5) != 0 || failure != SLUICE_UNAVAILABLE)
+              if (path.size != 5 || (memcmp(path.data, "/kept", 5) != 0 && memcmp(path.data, "/held", 5) != 0) ||
+                  (failure != SLUICE_UNAVAILABLE && failure != SLUICE_DEADLINE_EXCEEDED))
                 return SLUICE_OK;
               static const sluice_message message = {.transport = SLUICE_TRANSPORT_HTTP, .status = 203};
               size_t size = 0;
