@@ -77,6 +77,11 @@ struct HealthTests {
         _ = state.record(succeeded: false, now: 7, settings)
         #expect(state.nextCheck(now: 7, random: 0, settings) == 7 + 800 * millisecond)
         #expect(HealthState.firstCheck(now: 7, random: 0, settings) == 7)
+        #expect(HealthState.firstCheck(now: 7, random: .max, isAwaited: true, settings) == 7 + 100 * millisecond)
+        #expect(HealthState(settings).nextCheck(now: 7, random: 0, isAwaited: true, settings) == 7 + 800 * millisecond)
+        settings.interval = 30 * millisecond
+        #expect(HealthState.firstCheck(now: 7, random: .max, isAwaited: true, settings) == 7 + 30 * millisecond)
+        settings.interval = 5 * second
         #expect(HealthState.firstCheck(now: 7, random: .max, settings) == 7 + 5 * second)
     }
 

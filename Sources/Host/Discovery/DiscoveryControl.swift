@@ -43,7 +43,9 @@ struct DiscoveryControl {
             }
             state.applied(taken, all)
             let members = generation.settings.subset(of: all, model: link.key.model)
-            WarmUp.begin(members, after: generation.pools[link.pool].list, now: clinux_monotonic_ns())
+            WarmUp.begin(
+                members, after: generation.pools[link.pool].list, isChecked: generation.settings.checks(link.key.model),
+                now: clinux_monotonic_ns())
             let known = members.count == all.count ? "" : " of \(all.count)"
             HostLog.logger.info("discovery of \(label): \(members.count)\(known) endpoints")
             put(members, in: link.pool, generation, isPublished)

@@ -59,24 +59,30 @@ struct EndpointPreferences {
 
 /// Endpoints that come into a pool which others are in already. [main]
 enum WarmUp {
-    /// Begins the slow start of the endpoints that a pool has now and had not before. Of a pool that had none all are
-    /// alike, and nobody is to be spared.
-    static func begin(_ list: [PoolEndpoint], after old: [PoolEndpoint], now: UInt64) {
+    /// Begins the slow start of the endpoints that a pool has now and had not before, behind their first check where
+    /// there are checks. Of a pool that had none all are alike, and nobody is to be spared.
+    static func begin(_ list: [PoolEndpoint], after old: [PoolEndpoint], isChecked: Bool, now: UInt64) {
         guard !old.isEmpty else { return }
         let known = Set(old.map(\.endpoint))
-        for entry in list where !known.contains(entry.endpoint) { entry.member.pointee.warmingSince = now }
+        for entry in list where !known.contains(entry.endpoint) {
+            entry.member.pointee.warmingSince = now
+            if isChecked { entry.member.pointee.awaitCheck() }
+        }
     }
 
     /// The same for all pools of a generation that is about to be in force.
     static func begin(_ generation: Generation, after old: Generation, now: UInt64) {
         for pool in generation.pools {
             guard let before = old.pools.first(where: { $0.shared == pool.shared }) else { continue }
-            begin(pool.list, after: before.list, now: now)
+            begin(pool.list, after: before.list, isChecked: generation.settings.checks(pool.model), now: now)
         }
     }
 }
 
 extension Settings {
+    /// Whether the endpoints of a model are asked how they are.
+    func checks(_ model: String) -> Bool { models.contains { $0.name == model && $0.healthCheck != nil } }
+
     /// The part of a pool's endpoints that this gateway speaks to: all, unless a subset is configured. It is taken in
     /// the order of addresses, so that all gateways of a fleet mean the same.
     func subset(of list: [PoolEndpoint], model name: String) -> [PoolEndpoint] {

@@ -48,7 +48,9 @@ extension GenerationBuilder {
 
     /// Whether a generation before may have left something in the pool's lasting state.
     private func hadPolicy(_ description: PoolDescription) -> Bool {
-        description.members.contains { $0.pointee.isDown || $0.pointee.ejectedUntil != 0 }
+        description.members.contains {
+            $0.pointee.isDown || $0.pointee.isAwaited || $0.pointee.ejectedUntil != 0
+        }
     }
 
     private func duties(

@@ -16,7 +16,7 @@ extension PoolDescription {
             let isEjected = member.pointee.ejectedUntil > now
             return StatusReport.Endpoint(
                 address: entry.endpoint.pointee.text.text, weight: entry.weight, zone: entry.zone,
-                healthy: !member.pointee.isDown && !isEjected,
+                healthy: !member.pointee.isDown && !member.pointee.isAwaited && !isEjected,
                 ejected: isEjected, breaker: shown,
                 inFlight: Int(Int32(bitPattern: sluice_load_u32(&load.pointee.in_flight))),
                 requests: sluice_load_u64(&load.pointee.requests),

@@ -51,6 +51,15 @@ struct PoolMember {
     private let ejected: UnsafeMutablePointer<Atomic<UInt64>>
     /// Monotonic, nanoseconds; 0: for as long as anybody knows.
     private let warming: UnsafeMutablePointer<Atomic<UInt64>>
+    /// A `Standing`.
+    private let standing: UnsafeMutablePointer<Atomic<UInt32>>
+
+    /// What checks have said of it so far.
+    private enum Standing {
+        static let nothing: UInt32 = 0
+        static let awaited: UInt32 = 1
+        static let something: UInt32 = 2
+    }
 
     init() {
         breaker = .alignedCell()
@@ -67,6 +76,8 @@ struct PoolMember {
         down.initialize(to: Atomic(0))
         warming = (line + 16).bindMemory(to: Atomic<UInt64>.self, capacity: 1)
         warming.initialize(to: Atomic(0))
+        standing = (line + 24).bindMemory(to: Atomic<UInt32>.self, capacity: 1)
+        standing.initialize(to: Atomic(Standing.nothing))
     }
 
     /// Nothing refers to it any more. [main]
@@ -89,6 +100,16 @@ struct PoolMember {
         get { ejected.pointee.load(ordering: .relaxed) }
         nonmutating set { ejected.pointee.store(newValue, ordering: .relaxed) }
     }
+    /// It came to a pool that had others, and its first check is awaited: until then it is picked only where there is
+    /// nobody else. [any]
+    var isAwaited: Bool { standing.pointee.load(ordering: .relaxed) == Standing.awaited }
+    /// Nothing where checks have had their say: who comes back is as it was. [main]
+    func awaitCheck() {
+        _ = standing.pointee.compareExchange(
+            expected: Standing.nothing, desired: Standing.awaited, ordering: .relaxed)
+    }
+    /// Checks have had their say, or there are none any more. [home worker]
+    func endAwaiting() { standing.pointee.store(Standing.something, ordering: .relaxed) }
     /// Since when it has been in the pool, or well again: a slow start counts from there. [any]
     var warmingSince: UInt64 {
         get { warming.pointee.load(ordering: .relaxed) }

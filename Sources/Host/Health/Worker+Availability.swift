@@ -52,26 +52,38 @@ extension Worker {
     ) {
         let total = pool.pointee.endpointCount
         var healthy = 0
+        var known = 0
         for index in 0..<total {
             let member = policy.pointee.members[index].pointee
+            if member.isAwaited { continue }
+            known += 1
             if !member.isDown, member.ejectedUntil <= now { healthy += 1 }
         }
-        let panics = isPanic(healthy: healthy, total: total, threshold: policy.pointee.panicPercent)
-        var until = UInt64.max
-        var count: UInt32 = 0
+        let panics = isPanic(healthy: healthy, total: known, threshold: policy.pointee.panicPercent)
         for word in 0..<(total + 63) >> 6 { policy.pointee.mask[word] = 0 }
+        var until = UInt64.max
+        policy.pointee.count = 0
+        mark(policy, total, awaited: false, panics: panics, &until)
+        // Better an endpoint that nobody has asked yet than none.
+        if policy.pointee.count == 0, known < total { mark(policy, total, awaited: true, panics: panics, &until) }
+        policy.pointee.epoch = epoch
+        policy.pointee.until = min(until, weighPreferences(pool, policy))
+    }
+
+    /// Adds those to the mask that may be picked, of those whose first check is awaited or of the others.
+    private func mark(
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ total: Int, awaited: Bool, panics: Bool, _ until: inout UInt64
+    ) {
         for index in 0..<total {
             let member = policy.pointee.members[index].pointee
+            guard member.isAwaited == awaited else { continue }
             let outlook = member.outlook(
                 now: now, breaker: policy.pointee.breaksEndpoints ? policy.pointee.breaker : nil, panics: panics)
             until = min(until, outlook.until)
             guard outlook.mayBePicked else { continue }
             policy.pointee.mask[index >> 6] |= 1 << UInt64(index & 63)
-            count &+= 1
+            policy.pointee.count &+= 1
         }
-        policy.pointee.count = count
-        policy.pointee.epoch = epoch
-        policy.pointee.until = min(until, weighPreferences(pool, policy))
     }
 
     // MARK: Breakers

@@ -27,7 +27,7 @@ extension Worker {
     }
 
     /// Makes the checks those of the endpoints that the pool has now: who stays goes on as before, who left is asked no
-    /// more, who came is asked within an interval.
+    /// more, who came is asked within an interval, and at once where that is awaited.
     private func matchProbes(
         _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
         _ duties: UnsafeMutablePointer<HealthDuties>
@@ -62,7 +62,8 @@ extension Worker {
             keep(probe, duties)
             probe.pointee.timer.kind = TimerKind.probe
             probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
-            let first = HealthState.firstCheck(now: now, random: nextRandom(), plan.settings)
+            let first = HealthState.firstCheck(
+                now: now, random: nextRandom(), isAwaited: probe.pointee.member.pointee.isAwaited, plan.settings)
             timers.start(probe.timer, at: first / 1_000_000 + 1)
         }
     }
@@ -89,7 +90,8 @@ extension Worker {
         _ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>,
         _ endpoint: UnsafeMutablePointer<Endpoint>
     ) {
-        guard member.pointee.isDown else { return }
+        guard member.pointee.isDown || member.pointee.isAwaited else { return }
+        member.pointee.endAwaiting()
         member.pointee.isDown = false
         // Where another pool still checks it, its next check that says something else will be told.
         endpoint.pointee.setHealthy(true)
@@ -205,7 +207,14 @@ extension Worker {
         let succeeded = exchange.pointee.probeSucceeded
         metrics.checked(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), succeeded: succeeded)
         let change = member.health.pointee.record(succeeded: succeeded, now: now, plan.settings)
+        if succeeded, member.isAwaited {
+            member.endAwaiting()
+            member.warmingSince = now
+            pool.pointee.shared.pointee.state.changed()
+            servesAgain(pool.pointee.shared)
+        }
         if change != .none {
+            member.endAwaiting()
             let endpoint = probe.pointee.endpoint
             let isHealthy = change == .becameHealthy
             member.isDown = !isHealthy
@@ -216,7 +225,8 @@ extension Worker {
             if isHealthy { servesAgain(pool.pointee.shared) }
         }
         guard !draining else { return }
-        let next = member.health.pointee.nextCheck(now: now, random: nextRandom(), plan.settings)
+        let next = member.health.pointee.nextCheck(
+            now: now, random: nextRandom(), isAwaited: member.isAwaited, plan.settings)
         timers.start(probe.timer, at: next / 1_000_000 + 1)
     }
 }

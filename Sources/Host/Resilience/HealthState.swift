@@ -66,16 +66,22 @@ public struct HealthState: Sendable, Equatable {
         return .becameUnhealthy
     }
 
-    /// When to check next, after a check that ended at `now`. `random` is 64 random bits.
-    public func nextCheck(now: UInt64, random: UInt64, _ settings: HealthSettings) -> UInt64 {
-        let interval = isHealthy ? settings.interval : settings.unhealthyInterval
+    /// When to check next, after a check that ended at `now`. `random` is 64 random bits. `isAwaited`: the endpoint
+    /// serves nobody before a check has succeeded.
+    public func nextCheck(
+        now: UInt64, random: UInt64, isAwaited: Bool = false, _ settings: HealthSettings
+    ) -> UInt64 {
+        let interval = isHealthy && !isAwaited ? settings.interval : settings.unhealthyInterval
         let spread = Draw.scaled(interval, by: settings.jitter, cap: interval)
         return now &+ interval &- spread &+ Draw.upTo(spread &* 2, random)
     }
 
-    /// The first check: any time within an interval, so that those of all endpoints do not begin together.
-    public static func firstCheck(now: UInt64, random: UInt64, _ settings: HealthSettings) -> UInt64 {
-        now &+ Draw.upTo(settings.interval, random)
+    /// The first check: any time within an interval, so that those of all endpoints do not begin together; of one that
+    /// is awaited within a tenth of a second, which keeps apart those of endpoints that come together.
+    public static func firstCheck(
+        now: UInt64, random: UInt64, isAwaited: Bool = false, _ settings: HealthSettings
+    ) -> UInt64 {
+        now &+ Draw.upTo(isAwaited ? min(settings.interval, 100_000_000) : settings.interval, random)
     }
 }
 

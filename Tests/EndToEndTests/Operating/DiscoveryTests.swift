@@ -181,17 +181,39 @@ extension EndToEnd {
             var served: Int { backend.requests.count { $0.target != "/health" } }
         }
 
-        static func checkedGateway(_ lines: [String]) throws -> Gateway {
+        static func checkedGateway(_ lines: [String], unhealthyAfter: Int = 2) throws -> Gateway {
             let directory = try TemporaryDirectory()
             let list = try directory.write("endpoints.yaml", lines.joined(separator: "\n") + "\n")
             var configuration = configuration(list)
             configuration.models.append(
-                "    health_check: { path: /health, interval_ms: 20, unhealthy_after: 2, healthy_after: 2 }")
+                "    health_check: "
+                    + "{ path: /health, interval_ms: 20, unhealthy_after: \(unhealthyAfter), healthy_after: 2 }")
             return try Gateway(text: configuration.text(in: directory), in: directory)
         }
 
         static func isHealthy(_ gateway: Gateway, _ checked: Checked) throws -> Bool {
             try gateway.metric("sluice_endpoint_healthy", ["endpoint=\"\(checked.endpoint)\""]) == 1
+        }
+
+        @Test func whoComesServesNobodyBeforeACheckHasSucceeded() throws {
+            let (good, late) = (try Checked("good"), try Checked("late", health: 500))
+            // As many failures as it takes to be unhealthy are not to be had in a test.
+            let gateway = try Self.checkedGateway(["- \(good.endpoint)"], unhealthyAfter: 1_000)
+            try Self.tell(gateway, ["- \(good.endpoint)", "- \(late.endpoint)"])
+            try waitUntil("it is there") { try Self.endpoints(gateway) == 2 }
+            for _ in 0..<20 { #expect(try gateway.get("/").bodyText == "good") }
+            try waitUntil("it has failed some checks") { late.checks > 3 }
+            for _ in 0..<20 { #expect(try gateway.get("/").bodyText == "good") }
+            #expect(late.served == 0)
+            late.say(200)
+            try waitUntil("it serves") {
+                _ = try gateway.get("/"); return late.served > 0
+            }
+            // Where there is nobody else, nothing is awaited.
+            let alone = try Checked("alone", health: 500)
+            try Self.tell(gateway, ["- \(alone.endpoint)"])
+            try waitUntil("the others have left") { try Self.endpoints(gateway) == 1 }
+            #expect(try gateway.get("/").bodyText == "alone")
         }
 
         @Test func endpointsThatComeAreCheckedAndThoseThatLeaveAreNot() throws {
