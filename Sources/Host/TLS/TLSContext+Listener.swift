@@ -26,8 +26,8 @@ extension TLSContext {
         shim_ctx_cache_mode(first.pointer, Int(SSL_SESS_CACHE_OFF))
         var keys = ticketKeys
         _ = shim_ctx_ticket_keys(first.pointer, &keys, keys.count)
-        // One, where OpenSSL sends two, which take a tenth of a handshake's time: a client that comes back gets a new one
-        // with each connection (RFC 8446 §C.4), and most never come back with it.
+        // One, where OpenSSL sends two, which take a tenth of a handshake's time: a client that comes back gets a new
+        // one with each connection (RFC 8446 §C.4), and most never come back with it.
         SSL_CTX_set_num_tickets(first.pointer, 1)
         // Each of them, too: the protocol is chosen after the certificate, by that one's context.
         for context in made { context.chooseProtocol() }
