@@ -18,11 +18,6 @@ struct QueueAware: Balancer {
         name: "queue-aware", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
     static var readsResponseHeads: Bool { true }
 
-    /// Endpoints that one pick looks at. Of more, as many from a random place on: the least of 64 is hardly worse than
-    /// the least of all (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001, shows how little
-    /// each further choice adds), and 1,000 would take several times a microsecond.
-    private static let looksAtMost = 64
-
     private let host: Host
     private let options: Options
     /// Requests say that their answers shall tell the load.
@@ -34,7 +29,7 @@ struct QueueAware: Balancer {
     private let blindPicks: Counter
     /// Of each endpoint its id, and what was read of its report last.
     private var ids: [UInt64] = []
-    private var readings = Readings([])
+    private var readings: Readings
     private var start: SearchStart
 
     init(_ context: Context) throws(PluginError) {
@@ -44,11 +39,12 @@ struct QueueAware: Balancer {
         table = try ReportTable(
             context.state, name: "\(context.model)/\(context.version)", endpoints: options.maxEndpoints,
             maxAge: options.maxAge)
+        readings = Readings([], table, options)
         let labels = [("model", context.model), ("version", context.version)]
         blindPicks = try context.metrics.counter(
             "blind_picks_total", "Picks for which no endpoint's load was known: by least request.",
             labels: labels)
-        start = SearchStart(context, looksAtMost: Self.looksAtMost)
+        start = SearchStart(context, looksAtMost: Readings.looksAtMost)
         guard context.worker == nil || context.worker == 0 else {
             scraper = nil
             housekeeping = nil
@@ -69,8 +65,7 @@ struct QueueAware: Balancer {
         for endpoint in endpoints { table.keep(endpoint.id, now: now) }
         ids = endpoints.map(\.id)
         let slots = ids.map { table.place(of: $0, now: now) ?? -1 }
-        readings = Readings(
-            endpoints.indices.map { Reading(slot: slots[$0], weight: endpoints[$0].weight) })
+        readings = Readings(endpoints.indices.map { Reading(slot: slots[$0], endpoints[$0]) }, table, options)
         housekeeping?.endpointsChanged(slots)
         guard let scraper, let scrape = options.scrape else { return }
         scraper.set(
@@ -92,7 +87,7 @@ struct QueueAware: Balancer {
             candidates.milliseconds != 0
             ? candidates.milliseconds : Report.time(nanoseconds: host.clock.monotonic)
         let from = start.next(of: candidates.count)
-        let found = survey(candidates, from: from, now: now)
+        let found = readings.survey(candidates, from: from, now: now)
         guard found.known >= 0 else {
             blindPicks.add()
             return max(found.silent, 0)
@@ -100,75 +95,10 @@ struct QueueAware: Balancer {
         guard found.silent >= 0 else { return found.known }
         let best = Report(word: readings[found.known].word)
         let (queue, cache) =
-            options.headers == nil ? mean(candidates, from: from, now: now) : (best.queue, best.cache)
+            options.headers == nil ? readings.mean(candidates, from: from, now: now) : (best.queue, best.cache)
         let cost = found.silentCost + options.queueWeight * queue * readings[found.silent].perWeight
         // Of two alike the one that is to be heard of.
         return found.cost * (1 - options.cacheWeight * cache) < cost ? found.known : found.silent
-    }
-
-    /// What one look at a pool has found: the least of those that tell their load, and of those that do not.
-    private struct Survey {
-        var known = -1
-        var cost = Float.infinity
-        var silent = -1
-        var silentCost = Float.infinity
-    }
-
-    @inline(__always)
-    private func survey(_ candidates: Candidates, from: Int, now: UInt32) -> Survey {
-        var found = Survey()
-        look(candidates, from: from, now: now) { index, reading, load, isFresh in
-            if isFresh {
-                let cost = (load + reading.waiting) * reading.scale
-                if cost < found.cost { (found.known, found.cost) = (index, cost) }
-            } else {
-                let cost = load * reading.perWeight
-                if cost < found.silentCost { (found.silent, found.silentCost) = (index, cost) }
-            }
-        }
-        return found
-    }
-
-    /// What those that tell their load tell on average. Only asked for where some do not, and nobody is heard of by
-    /// being asked something.
-    @inline(never)
-    private func mean(_ candidates: Candidates, from: Int, now: UInt32) -> (queue: Float, cache: Float) {
-        var (told, queue, cache): (Float, Float, Float) = (0, 0, 0)
-        look(candidates, from: from, now: now) { _, reading, _, isFresh in
-            guard isFresh else { return }
-            let report = Report(word: reading.word)
-            told += 1
-            queue += report.queue
-            cache += report.cache
-        }
-        return told == 0 ? (0, 0) : (queue / told, cache / told)
-    }
-
-    /// Shows as many eligible endpoints as one pick looks at, with the load that each has from here.
-    @inline(__always)
-    private func look(
-        _ candidates: Candidates, from: Int, now: UInt32, _ show: (Int, Reading, Float, Bool) -> Void
-    ) {
-        let (words, table, readings, maxAge) = (candidates.words, table, readings.base, options.maxAge)
-        let endpoints = candidates.pointer.pointee.endpoints.unsafelyUnwrapped
-        let count = min(candidates.count, self.readings.count)
-        var looks = min(candidates.eligibleCount, Self.looksAtMost)
-        var index = from
-        for _ in 0..<count {
-            if words[index &>> 6] &>> UInt64(index & 63) & 1 != 0 {
-                let reading = readings + index
-                let slot = Int(reading.pointee.slot)
-                let word = slot >= 0 ? table.report(at: slot).word : 0
-                if word != reading.pointee.word { reading.pointee.read(word, options) }
-                // Attempts are below 2^31; from a signed number a float is made in one instruction.
-                let load = Float(Int32(truncatingIfNeeded: Endpoint(endpoints + index).load.inFlight &+ 1))
-                let isFresh = reading.pointee.scale > 0 && Report(word: word).isInTime(at: now, limit: maxAge)
-                show(index, reading.pointee, load, isFresh)
-                looks &-= 1
-                if looks == 0 { break }
-            }
-            index = index &+ 1 < count ? index &+ 1 : 0
-        }
     }
 
     /// Without room for the edit the answer tells nothing, which is no reason to fail.
