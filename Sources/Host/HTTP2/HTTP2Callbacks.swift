@@ -24,17 +24,17 @@ enum HTTP2Callbacks {
             // Nothing else may stand within a header block (RFC 9113 §6.10): the one before is over, however it ended.
             if header.pointee.type != continuation { connection.pointee.headSince = 0 }
             guard header.pointee.type == headers else { return 0 }
-            worker(of: connection).headersFrameBegins(connection, header.pointee.stream_id)
+            with(connection) { $0.headersFrameBegins(connection, header.pointee.stream_id) }
             return 0
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
             guard let frame, let connection = from(user) else { return 0 }
-            return worker(of: connection).headersBegin(connection, frame)
+            return with(connection) { $0.headersBegin(connection, frame) }
         }
         nghttp2_session_callbacks_set_on_header_callback(table) { _, frame, name, nameSize, value, valueSize, _, user in
             guard let frame, let connection = from(user) else { return 0 }
-            worker(of: connection).header(
-                connection, frame, sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            let (name, value) = (sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            with(connection) { $0.header(connection, frame, name, value) }
             return 0
         }
         // Without this one a field that must not be is dropped, and the request goes on without it.
@@ -42,30 +42,30 @@ enum HTTP2Callbacks {
             guard let connection = from(user) else { return 0 }
             // The stream is reset, and nobody tells of the block's end.
             connection.pointee.headSince = 0
-            worker(of: connection).metrics.parseFailed(.client, .field)
+            with(connection) { $0.metrics.parseFailed(.client, .field) }
             return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, user in
             guard let frame, let connection = from(user) else { return 0 }
-            return worker(of: connection).frameReceived(connection, frame)
+            return with(connection) { $0.frameReceived(connection, frame) }
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, _, user in
             guard let frame, let connection = from(user) else { return 0 }
             if frame.pointee.hd.type == headers { connection.pointee.headSince = 0 }
-            worker(of: connection).invalidFrameReceived(connection)
+            with(connection) { $0.invalidFrameReceived(connection) }
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in
             guard let connection = from(user), let bytes else { return 0 }
-            worker(of: connection).dataReceived(
-                connection, nghttp2_session_get_stream_user_data(session, id), id, bytes, count)
+            let stream = nghttp2_session_get_stream_user_data(session, id)
+            with(connection) { $0.dataReceived(connection, stream, id, bytes, count) }
             return 0
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, code, user in
             guard let connection = from(user),
                 let stream = nghttp2_session_get_stream_user_data(session, id)
             else { return 0 }
-            worker(of: connection).streamClosed(stream.assumingMemoryBound(to: HTTP2Stream.self), code)
+            with(connection) { $0.streamClosed(stream.assumingMemoryBound(to: HTTP2Stream.self), code) }
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
@@ -132,11 +132,11 @@ enum HTTP2Callbacks {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
                 if stream.pointee.trailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    let list = worker(of: stream.pointee.connection).fieldList
+                    let list = with(stream.pointee.connection) { $0.fieldList }
                     HTTP2Trailers.submit(session, id, stream.pointee.trailers, in: list)
                 }
             } else {
-                worker(of: stream.pointee.connection).noteDrained(stream)
+                with(stream.pointee.connection) { $0.noteDrained(stream) }
                 if count == 0 {
                     stream.pointee.isDeferred = true
                     return Int(NGHTTP2_ERR_DEFERRED.rawValue)
@@ -150,8 +150,10 @@ enum HTTP2Callbacks {
         user?.assumingMemoryBound(to: HTTP2Connection.self)
     }
 
-    private static func worker(of connection: Connection) -> Worker {
-        connection.pointee.worker._withUnsafeGuaranteedRef { $0 }
+    /// Without a reference of its own: the worker outlives its connections.
+    @inline(__always)
+    private static func with<Result>(_ connection: Connection, _ body: (Worker) -> Result) -> Result {
+        connection.pointee.worker._withUnsafeGuaranteedRef(body)
     }
 }
 

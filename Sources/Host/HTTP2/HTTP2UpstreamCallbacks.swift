@@ -21,34 +21,34 @@ enum HTTP2UpstreamCallbacks {
             guard let frame, let connection = from(user), let call = call(session, frame.pointee.hd.stream_id) else {
                 return 0
             }
-            let fits = worker(of: connection).responseField(
-                call, sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            let (name, value) = (sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
+            let fits = with(connection) { $0.responseField(call, name, value) }
             return fits ? 0 : CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
         // Without this one a field that must not be is dropped, and the response goes on without it.
         nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
             guard let connection = from(user) else { return 0 }
-            worker(of: connection).metrics.parseFailed(.upstream, .field)
+            with(connection) { $0.metrics.parseFailed(.upstream, .field) }
             return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(table) { session, frame, user in
             guard let frame, let connection = from(user) else { return 0 }
-            worker(of: connection).frameReceived(connection, frame, call(session, frame.pointee.hd.stream_id))
+            with(connection) { $0.frameReceived(connection, frame, call(session, frame.pointee.hd.stream_id)) }
             return 0
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
             guard let connection = from(user) else { return 0 }
-            worker(of: connection).metrics.parseFailed(.upstream, .other)
+            with(connection) { $0.metrics.parseFailed(.upstream, .other) }
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in
             guard let connection = from(user), let bytes else { return 0 }
-            worker(of: connection).dataReceived(connection, call(session, id), id, bytes, count)
+            with(connection) { $0.dataReceived(connection, call(session, id), id, bytes, count) }
             return 0
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, code, user in
             guard let connection = from(user), let call = call(session, id) else { return 0 }
-            worker(of: connection).callClosed(call, code)
+            with(connection) { $0.callClosed(call, code) }
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
@@ -80,11 +80,11 @@ enum HTTP2UpstreamCallbacks {
                 flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
                 if call.pointee.requestTrailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                    let list = worker(of: call.pointee.connection).fieldList
+                    let list = with(call.pointee.connection) { $0.fieldList }
                     HTTP2Trailers.submit(session, id, call.pointee.requestTrailers, in: list)
                 }
             } else {
-                worker(of: call.pointee.connection).noteDrained(call)
+                with(call.pointee.connection) { $0.noteDrained(call) }
                 if count == 0 {
                     call.pointee.isDeferred = true
                     return Int(NGHTTP2_ERR_DEFERRED.rawValue)
@@ -103,7 +103,9 @@ enum HTTP2UpstreamCallbacks {
         return nghttp2_session_get_stream_user_data(session, id)?.assumingMemoryBound(to: HTTP2Call.self)
     }
 
-    private static func worker(of connection: Connection) -> Worker {
-        connection.pointee.worker._withUnsafeGuaranteedRef { $0 }
+    /// Without a reference of its own: the worker outlives its connections.
+    @inline(__always)
+    private static func with<Result>(_ connection: Connection, _ body: (Worker) -> Result) -> Result {
+        connection.pointee.worker._withUnsafeGuaranteedRef(body)
     }
 }

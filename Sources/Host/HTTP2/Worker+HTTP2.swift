@@ -31,9 +31,9 @@ extension Worker {
         let connection = UnsafeMutablePointer<HTTP2Connection>.allocate(capacity: 1)
         var session: OpaquePointer?
         guard
-            nghttp2_session_server_new2(
-                &session, HTTP2Callbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options) == 0,
-            let session
+            nghttp2_session_server_new3(
+                &session, HTTP2Callbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options,
+                http2Memory.table) == 0, let session
         else {
             connection.deallocate()
             close(client)

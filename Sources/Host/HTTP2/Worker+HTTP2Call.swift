@@ -155,10 +155,10 @@ extension Worker {
     }
 
     private func appendLine(_ buffer: inout Buffer, _ name: sluice_bytes, _ value: sluice_bytes) -> Int? {
-        guard let first = append(&buffer, name, sluice_bytes(": "), value),
-            let second = append(&buffer, sluice_bytes("\r\n"), .empty, .empty)
-        else { return nil }
-        return first + second
+        let size = name.size &+ value.size &+ 4
+        guard reserve(size, in: &buffer) else { return nil }
+        buffer.appendLine(name, value)
+        return size
     }
 
     /// The bytes appended, or nil without memory.

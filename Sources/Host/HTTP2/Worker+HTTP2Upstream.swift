@@ -100,9 +100,9 @@ extension Worker {
         let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
         var session: OpaquePointer?
         guard
-            nghttp2_session_client_new2(
-                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options)
-                == 0, let session
+            nghttp2_session_client_new3(
+                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options,
+                http2Memory.table) == 0, let session
         else {
             connection.deallocate()
             close(socket)

@@ -71,6 +71,7 @@ final class Worker: @unchecked Sendable {
     /// Where small pieces are joined to one record of TLS.
     let recordScratch: UnsafeMutablePointer<UInt8>
     let fieldList = HTTP2FieldList()
+    let http2Memory = HTTP2Memory()
     private let events: UnsafeMutablePointer<epoll_event>
     /// Runs while no connections are accepted for lack of descriptors.
     let acceptTimer: UnsafeMutablePointer<TimerNode>

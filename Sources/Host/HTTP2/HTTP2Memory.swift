@@ -1,0 +1,28 @@
+import CNGHTTP2
+
+/// Where the sessions of a worker have their memory: libnghttp2 takes some twenty blocks for each stream.
+///
+/// Lives as long as its worker, and its worker's sessions.
+struct HTTP2Memory {
+    private let blocks: UnsafeMutablePointer<SmallBlocks>
+    /// What a session is made with, which copies it.
+    let table: UnsafeMutablePointer<nghttp2_mem>
+
+    init() {
+        blocks = .allocate(capacity: 1)
+        blocks.initialize(to: SmallBlocks())
+        table = .allocate(capacity: 1)
+        table.initialize(
+            to: nghttp2_mem(
+                mem_user_data: UnsafeMutableRawPointer(blocks),
+                malloc: { size, blocks in HTTP2Memory.from(blocks).pointee.take(size) },
+                free: { memory, blocks in HTTP2Memory.from(blocks).pointee.give(memory) },
+                calloc: { count, size, blocks in HTTP2Memory.from(blocks).pointee.takeCleared(count, of: size) },
+                realloc: { memory, size, blocks in HTTP2Memory.from(blocks).pointee.resize(memory, to: size) }))
+    }
+
+    @inline(__always)
+    private static func from(_ blocks: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<SmallBlocks> {
+        blocks.unsafelyUnwrapped.assumingMemoryBound(to: SmallBlocks.self)
+    }
+}
