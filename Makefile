@@ -29,7 +29,7 @@ test:
 # backends, with p99 as before two health intervals after each. Not part of `test`: a busy machine is late by itself.
 abuse:
 	Scripts/setup.sh build test
-	SLUICE_TEST_LATENCY=100 Scripts/test.sh --filter 'EndToEnd\.(HTTP2Abuse|Crowds|Faults|AllDead)'
+	SLUICE_TEST_LATENCY=100 Scripts/test.sh --filter 'EndToEnd/(HTTP2Abuse|Crowds|Faults|AllDead)'
 
 bench: build
 	Benchmarks/setup.sh

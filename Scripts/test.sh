@@ -47,7 +47,13 @@ if [ ${#filter[@]} -eq 0 ]; then
     .venv-test/bin/python3 Tests/ConfigurationTests/check_schema.py </dev/null || status=1
 fi
 
+passed="$(count '✔ Test .* passed after')"
+failed="$(count '✘ Test .* failed after')"
 echo
-echo "$(count '✔ Test .* passed after') passed, $(count '✘ Test .* failed after') failed," \
-    "$(count '➜ Test .* skipped') skipped"
+echo "$passed passed, $failed failed, $(count '➜ Test .* skipped') skipped"
+# A filter that names nothing would pass for a run in which all is well.
+if [ $((passed + failed)) -eq 0 ]; then
+    echo "no test ran${filter[1]:+: nothing is named like '${filter[1]}'}" >&2
+    exit 1
+fi
 exit "$status"
