@@ -44,6 +44,7 @@ public enum Program {
         let (settings, diagnostics) = read(path)
         for diagnostic in diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
         guard let settings else { return 1 }
+        HostLog.reserve(settings.monitoring.logBufferBytes)
         guard let gateway = Gateway(configurationPath: path, settings: settings) else {
             StandardStream.error.write("sluice: error: the system has no memory or descriptors for the workers\n")
             return 1

@@ -38,6 +38,13 @@ public struct Settings: Sendable {
         public var workerThreads: Int?
         public var maxConnections = 10_000
         public var cpuAffinity = Affinity.off
+        /// Two: work of plugins that blocks waits, it does not compute.
+        public var offloadThreads = 2
+        /// Jobs of plugins that may wait for those threads: more than a worker of plugins that ask something for each
+        /// request has under way in the time that one answer takes.
+        public var offloadQueue = 1_024
+        /// Of one worker: 1,024 buffers of 4 KiB, so many busy connections; 128 of 64 KiB and 8 of 1 MiB.
+        public var spareBufferBytes = 20 << 20
         public init() {}
     }
 
@@ -161,6 +168,9 @@ public struct Settings: Sendable {
         public var slowRequestMs: Int?
         public var logLevel = "info"
         public var logFormat = LogFormat.text
+        /// Some 5,000 lines of an access log: a fifth of a second at the rate at which a worker is saturated, which is
+        /// longer than a terminal or a journal stalls.
+        public var logBufferBytes = 1 << 20
         public init() {}
     }
 

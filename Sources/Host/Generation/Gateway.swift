@@ -32,7 +32,10 @@ final class Gateway: ControlPlane {
         self.registry = registry
         self.inbox = inbox
         initial = settings
-        let environment = HostEnvironment(registry: registry, state: StateRegistry(), inbox: inbox)
+        let environment = HostEnvironment(
+            registry: registry, state: StateRegistry(), inbox: inbox,
+            offload: OffloadPool(
+                name: "sluice-offload", threads: settings.server.offloadThreads, waiting: settings.server.offloadQueue))
         workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: workerCount,
             programDirectory: Program.directory)
@@ -40,6 +43,7 @@ final class Gateway: ControlPlane {
         let workerSettings = WorkerSettings(
             maxConnections: settings.server.maxConnections,
             maxUpstreamConnections: settings.server.maxConnections * 2 + 1_024,
+            spareBufferBytes: settings.server.spareBufferBytes,
             cores: Self.cores(settings.server.cpuAffinity, workerCount),
             connections: ConnectionCount(bound: settings.server.maxConnections))
         var workers: [Worker] = []
@@ -277,10 +281,17 @@ final class Gateway: ControlPlane {
         if settings.server.workerThreads != initial.server.workerThreads { fixed.append("worker_threads") }
         if settings.server.maxConnections != initial.server.maxConnections { fixed.append("max_connections") }
         if settings.server.cpuAffinity != initial.server.cpuAffinity { fixed.append("cpu_affinity") }
-        return fixed.map {
+        if settings.server.offloadThreads != initial.server.offloadThreads { fixed.append("offload_threads") }
+        if settings.server.offloadQueue != initial.server.offloadQueue { fixed.append("offload_queue") }
+        if settings.server.spareBufferBytes != initial.server.spareBufferBytes { fixed.append("spare_buffer_bytes") }
+        var keys = fixed.map { "server.\($0)" }
+        if settings.monitoring.logBufferBytes != initial.monitoring.logBufferBytes {
+            keys.append("monitoring.log_buffer_bytes")
+        }
+        return keys.map {
             Diagnostic(
                 .warning, Position(file: configurationPath, line: 1, column: 1),
-                "`gateway.server.\($0)` was changed, which takes effect after a restart only")
+                "`gateway.\($0)` was changed, which takes effect after a restart only")
         }
     }
 

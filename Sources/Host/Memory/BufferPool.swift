@@ -58,20 +58,27 @@ struct BufferPool: ~Copyable {
         var first: UnsafeMutableRawPointer?
         var count = 0
         let size: Int
-        /// How many stay: 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
+        /// How many stay.
         let bound: Int
     }
 
-    /// `counts`: four cells for `inUse`, which outlive the pool; its own unless said.
-    init(counts given: UnsafeMutablePointer<Atomic<UInt64>>? = nil) {
+    /// 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
+    static let defaultSpareBytes = 20 << 20
+
+    /// - Parameters:
+    ///   - counts: four cells for `inUse`, which outlive the pool; its own unless said.
+    ///   - spareBytes: of free buffers that stay, a fifth for small ones, two fifths each for the others.
+    init(counts given: UnsafeMutablePointer<Atomic<UInt64>>? = nil, spareBytes: Int = defaultSpareBytes) {
         ownsCounts = given == nil
         counts = given ?? .allocate(capacity: 4)
         if ownsCounts {
             for index in 0..<4 { (counts + index).initialize(to: Atomic(0)) }
         }
+        let fifth = max(spareBytes, 0) / 5
         free = (
-            FreeList(first: nil, size: Self.small, bound: 1_024), FreeList(first: nil, size: Self.medium, bound: 128),
-            FreeList(first: nil, size: Self.large, bound: 8)
+            FreeList(first: nil, size: Self.small, bound: fifth / Self.small),
+            FreeList(first: nil, size: Self.medium, bound: 2 * (fifth / Self.medium)),
+            FreeList(first: nil, size: Self.large, bound: 2 * (fifth / Self.large))
         )
     }
 

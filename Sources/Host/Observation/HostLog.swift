@@ -1,12 +1,19 @@
 import Glibc
 import Logging
 import SluiceABI
+import Synchronization
 
 /// The process's log on standard error. Messages come from swift-log's loggers and, through `write`, from plugins and
 /// workers, which must not allocate. Nobody logs the value of a header field, a body or a configuration's `config:`
 /// tree: they hold secrets.
 enum HostLog {
-    static let writer = LogWriter(descriptor: STDERR_FILENO)
+    private static let room = Atomic(LogRing.defaultCapacity)
+
+    static let writer = LogWriter(descriptor: STDERR_FILENO, capacity: room.load(ordering: .relaxed))
+
+    /// Gives lines that wait to be written at least so many bytes, at most 2^62. Before the first message: none is moved.
+    /// [main]
+    static func reserve(_ bytes: Int) { room.store(LogRing.capacity(of: bytes), ordering: .relaxed) }
 
     /// The host's own logger, for code off the hot path.
     static let logger = Logger(label: "sluice", factory: { HostLogHandler(label: $0, writer: writer) })

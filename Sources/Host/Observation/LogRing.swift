@@ -12,9 +12,14 @@ final class LogRing: @unchecked Sendable {
     /// path fits, and a putter that was interrupted in the middle holds back little.
     static let longestRecord = 8_192
 
-    /// Bytes of the ring, a power of two. 1 MiB holds some 5,000 lines of an access log: a fifth of a second at the
-    /// rate at which a worker is saturated, which is longer than a terminal or a journal stalls.
+    /// Bytes of the ring where nothing is said; `Settings.Monitoring.logBufferBytes` has the reason.
     static let defaultCapacity = 1 << 20
+
+    /// The bytes of a ring that has room for at least `bytes`, which are at most 2^62.
+    static func capacity(of bytes: Int) -> Int {
+        let least = max(bytes, 2 * longestRecord)
+        return 1 << (Int.bitWidth - (least - 1).leadingZeroBitCount)
+    }
 
     private let memory: UnsafeMutableRawPointer
     private let capacity: UInt64

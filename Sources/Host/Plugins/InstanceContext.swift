@@ -144,16 +144,20 @@ final class HostEnvironment: @unchecked Sendable {
     let registry: MetricRegistry
     let state: StateRegistry
     /// For work of plugins.
-    let offload = OffloadPool()
+    let offload: OffloadPool
     /// For names of endpoints that discoveries bring. Apart, since the system's resolver may take half a minute for a
     /// name whose servers are away, and nothing breaks that off: nobody's token is to wait behind it. Four threads, so
-    /// that one pool with dead names does not hold up the others; each pool asks for one name at a time.
-    let resolvers = OffloadPool(name: "sluice-resolve", threads: 4)
+    /// that one pool with dead names does not hold up the others; each pool asks for one name at a time, so that as
+    /// many wait as pools, of which generations have not many more.
+    let resolvers = OffloadPool(name: "sluice-resolve", threads: 4, waiting: 1_024)
     let inbox: ControlInbox
     /// Set once, before the first generation is published; empty for a check.
     var workers: [Worker] = []
 
-    init(registry: MetricRegistry, state: StateRegistry, inbox: ControlInbox) {
+    init(
+        registry: MetricRegistry, state: StateRegistry, inbox: ControlInbox, offload: OffloadPool = OffloadPool()
+    ) {
+        self.offload = offload
         self.registry = registry
         self.state = state
         self.inbox = inbox

@@ -5,12 +5,9 @@ import Glibc
 final class OffloadPool: @unchecked Sendable {
     typealias Work = @convention(c) (UnsafeMutableRawPointer?) -> Void
 
-    /// As the header promises plugins. The gateway's own pool of resolvers holds one job for each pool of a model at
-    /// most, which generations have not many more of.
-    private static let queueAtMost = 1_024
-
     private let name: String
     private let threads: Int
+    private let waiting: Int
     private var mutex = pthread_mutex_t()
     private var condition = pthread_cond_t()
     private var queue: [(work: Work, user: UnsafeMutableRawPointer?)] = []
@@ -18,10 +15,12 @@ final class OffloadPool: @unchecked Sendable {
 
     /// - Parameters:
     ///   - name: of its threads, at most 15 bytes.
-    ///   - threads: two for plugins: work that blocks waits, it does not compute.
-    init(name: String = "sluice-offload", threads: Int = 2) {
+    ///   - threads: at least 1.
+    ///   - waiting: jobs that may wait for a thread.
+    init(name: String = "sluice-offload", threads: Int = 2, waiting: Int = 1_024) {
         self.name = name
         self.threads = threads
+        self.waiting = waiting
         pthread_mutex_init(&mutex, nil)
         pthread_cond_init(&condition, nil)
     }
@@ -30,7 +29,7 @@ final class OffloadPool: @unchecked Sendable {
     func run(_ work: @escaping Work, _ user: UnsafeMutableRawPointer?) -> Bool {
         pthread_mutex_lock(&mutex)
         defer { pthread_mutex_unlock(&mutex) }
-        guard queue.count < Self.queueAtMost else { return false }
+        guard queue.count < waiting else { return false }
         if !isStarted {
             isStarted = true
             for _ in 0..<threads { startThread(name: name) { [self] in serve() } }

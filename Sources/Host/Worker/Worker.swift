@@ -104,7 +104,7 @@ final class Worker: @unchecked Sendable {
         nowMs = now / 1_000_000
         random = (now &+ UInt64(index)) &* 0x9E37_79B9_7F4A_7C15 | 1
         bufferPlace = .allocate(capacity: 1)
-        bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse))
+        bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse, spareBytes: settings.spareBufferBytes))
         timerPlace = .allocate(capacity: 1)
         timerPlace.initialize(to: TimerWheel(now: nowMs))
         clientPlace = .allocate(capacity: 1)

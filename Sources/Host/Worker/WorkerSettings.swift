@@ -6,6 +6,8 @@ struct WorkerSettings: Sendable {
     var maxConnections = 10_000
     /// Connections to endpoints of this worker: as many as clients, and for each endpoint some idle ones.
     var maxUpstreamConnections = 20_000
+    /// Of buffers that the worker keeps when a burst is over.
+    var spareBufferBytes = BufferPool.defaultSpareBytes
     var cores: [Int] = []
     var connections: ConnectionCount
 

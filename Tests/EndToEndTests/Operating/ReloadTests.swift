@@ -47,6 +47,35 @@ extension EndToEnd {
             try waitUntil("the old generation is gone") { try gateway.metric("sluice_generations_live") == 1 }
         }
 
+        /// What was made when the process began stays as it is, and the operator is told.
+        @Test func whatTakesARestartIsSaid() throws {
+            let backend = try Self.named("a")
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  monitoring: { metrics_port: 0, log_buffer_bytes: 65536 }"]
+            configuration.serverKeys = ["offload_threads: 1", "spare_buffer_bytes: 0"]
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/1").bodyText == "a /1")
+            configuration.workers += 1
+            configuration.serverKeys = [
+                "max_connections: 9", "cpu_affinity: auto", "offload_threads: 3", "offload_queue: 5",
+                "spare_buffer_bytes: 4096",
+            ]
+            configuration.gateway = ["  monitoring: { metrics_port: 0, log_buffer_bytes: 131072 }"]
+            try gateway.write(configuration)
+            let outcome = try gateway.reload()
+            #expect(outcome.status == 0, "\(outcome)")
+            let keys = [
+                "server.worker_threads", "server.max_connections", "server.cpu_affinity", "server.offload_threads",
+                "server.offload_queue", "server.spare_buffer_bytes", "monitoring.log_buffer_bytes",
+            ]
+            for key in keys {
+                let warning = "`gateway.\(key)` was changed, which takes effect after a restart only"
+                #expect(outcome.output.contains(warning))
+            }
+            #expect(outcome.output.components(separatedBy: "after a restart").count == keys.count + 1)
+            #expect(try gateway.get("/2").bodyText == "a /2")
+        }
+
         @Test func aBrokenConfigurationKeepsTheOldOne() throws {
             let backend = try Self.named("old")
             let gateway = try Gateway(.web([backend.endpoint]))

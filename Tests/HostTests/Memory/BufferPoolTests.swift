@@ -4,7 +4,9 @@ import Testing
 
 /// A pool that macros can look at: a noncopyable value they cannot.
 final class PoolUnderTest {
-    var pool = BufferPool()
+    var pool: BufferPool
+
+    init(spareBytes: Int = BufferPool.defaultSpareBytes) { pool = BufferPool(spareBytes: spareBytes) }
 
     var bytesInUse: Int { pool.bytesInUse }
     var inUse: (small: Int, medium: Int, large: Int, mapped: Int) { pool.inUse }
@@ -105,6 +107,19 @@ final class PoolUnderTest {
             #expect(pool.bytesInUse == 0 && pool.buffersInUse == 0)
             #expect(pool.bytesKept <= 8 << 20, "a burst must not pin memory")
         }
+    }
+
+    /// A fifth of the bytes in small buffers, two fifths each in the others.
+    @Test(arguments: [
+        (0, 4_096, 0), (0, 65_536, 0), (0, 1_048_576, 0), (20_480, 4_096, 1), (20_480, 65_536, 0),
+        (5 << 20, 4_096, 256), (5 << 20, 65_536, 32), (5 << 20, 1_048_576, 2), (20 << 20, 65_536, 128),
+    ])
+    func asMuchStaysAsIsSpared(spare: Int, size: Int, stay: Int) {
+        let pool = PoolUnderTest(spareBytes: spare)
+        // As many as stay and more: small ones come sixteen at a time, all of which are taken and given back.
+        let taken = (0..<(stay + 16) / 16 * 16).map { _ in pool.take(size) }
+        for buffer in taken { pool.give(buffer) }
+        #expect(pool.bytesKept == stay * size)
     }
 
     @Test(arguments: 1...4 as ClosedRange<UInt64>)

@@ -144,6 +144,15 @@ import Testing
         #expect(count > 1_000)
     }
 
+    @Test(
+        arguments: [
+            (0, 1 << 14), (16_384, 1 << 14), (16_385, 1 << 15), (65_536, 1 << 16), (100_000, 1 << 17),
+            (1 << 30, 1 << 30),
+        ])
+    func ringHasRoomForWhatIsAskedFor(bytes: Int, capacity: Int) {
+        #expect(LogRing.capacity(of: bytes) == capacity)
+    }
+
     /// Records of every size, whose bytes would all pass for a first word, over many rounds of the ring.
     @Test func ringGivesBackWhatWasPutAndKnowsWhenItIsEmpty() {
         let ring = LogRing(capacity: 1 << 14)

@@ -413,9 +413,10 @@ typedef struct sluice_timer_1 {
 typedef struct sluice_offload_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* Runs `work(user)` on a pool thread. SLUICE_RESOURCE_EXHAUSTED when the queue (1024) is full: then `work` is never
-   * called. `user` belongs to the caller throughout. It may run after `destroy` of the instance that asked, when the
-   * services of that instance are gone. [any] */
+  /* Runs `work(user)` on a pool thread. SLUICE_RESOURCE_EXHAUSTED when the queue is full, which has room for 1024 jobs
+   * unless the configuration says otherwise (`gateway.server.offload_queue`): then `work` is never called. `user`
+   * belongs to the caller throughout. It may run after `destroy` of the instance that asked, when the services of that
+   * instance are gone. [any] */
   sluice_status (*run)(void *context, void (*work)(void *user), void *user);
 } sluice_offload;
 #define SLUICE_OFFLOAD "sluice.offload/1"
