@@ -1,6 +1,5 @@
 import Glibc
 import SluiceABI
-import Synchronization
 
 /// A plugin's library as it was built, loaded beside the test binary: tests reach it through the C ABI alone.
 struct LoadedPlugin {
@@ -10,10 +9,32 @@ struct LoadedPlugin {
 
     let block: UnsafePointer<sluice_plugin>
 
-    /// A host calls an entry on its main thread; tests run on many.
-    private static let entries = Mutex(())
+    /// What entries have returned, by name. A host calls an entry once, on its main thread; tests run on many.
+    private final class Entries: @unchecked Sendable {
+        // Of the C library, since ThreadSanitizer sees nothing of Swift's own.
+        private var mutex = pthread_mutex_t()
+        private var blocks: [String: UnsafePointer<sluice_plugin>] = [:]
+
+        init() { pthread_mutex_init(&mutex, nil) }
+
+        func block(_ name: String, _ make: () throws -> UnsafePointer<sluice_plugin>) rethrows
+            -> UnsafePointer<sluice_plugin>
+        {
+            pthread_mutex_lock(&mutex)
+            defer { pthread_mutex_unlock(&mutex) }
+            if let block = blocks[name] { return block }
+            let block = try make()
+            blocks[name] = block
+            return block
+        }
+    }
+    private static let entries = Entries()
 
     init(_ name: String) throws {
+        block = try Self.entries.block(name) { try Self.enter(name) }
+    }
+
+    private static func enter(_ name: String) throws -> UnsafePointer<sluice_plugin> {
         let path = try LoadedPlugin.buildDirectory() + "/lib\(name).so"
         guard let handle = dlopen(path, RTLD_LOCAL | RTLD_NOW) else {
             throw Failure(description: "\(path): \(dlerror().map { String(cString: $0) } ?? "cannot be loaded")")
@@ -23,11 +44,10 @@ struct LoadedPlugin {
         }
         typealias Entry = @convention(c) (UInt32) -> UnsafePointer<sluice_plugin>?
         let entry = unsafeBitCast(symbol, to: Entry.self)
-        let address = Self.entries.withLock { _ in entry(UInt32(SLUICE_ABI_VERSION)).map { UInt(bitPattern: $0) } }
-        guard let address, let block = UnsafePointer<sluice_plugin>(bitPattern: address) else {
+        guard let block = entry(UInt32(SLUICE_ABI_VERSION)) else {
             throw Failure(description: "\(path) refuses the host")
         }
-        self.block = block
+        return block
     }
 
     /// The table of the extension `id`, as the struct that the id names.
