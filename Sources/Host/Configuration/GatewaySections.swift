@@ -62,8 +62,8 @@ extension Settings {
             "Jobs of plugins that may wait for these threads. Fixed until a restart.")
         section.integer(
             "spare_buffer_bytes", into: &server.spareBufferBytes, 0...17_179_869_184,
-            "Of buffers that each worker keeps when a burst is over, a fifth in such of 4 KiB, and two fifths each in such "
-                + "of 64 KiB and 1 MiB; the system gets back what is beyond it. Fixed until a restart.")
+            "Of buffers that each worker keeps when a burst is over, a fifth in such of 4 KiB, and two fifths each in "
+                + "such of 64 KiB and 1 MiB; the system gets back what is beyond it. Fixed until a restart.")
     }
 
     private mutating func readListener(_ section: Section) {
@@ -169,8 +169,8 @@ extension Settings.Monitoring {
         section.choice("log_format", into: &logFormat, "Lines for people or for machines.")
         section.integer(
             "log_buffer_bytes", into: &logBufferBytes, 65_536...1_073_741_824,
-            "Of lines that wait to be written, rounded up to a power of two; what finds no room is dropped and counted. "
-                + "Fixed until a restart.")
+            "Of lines that wait to be written, rounded up to a power of two; what finds no room is dropped and "
+                + "counted. Fixed until a restart.")
         _ = section.take(
             "trace_sample_rate", .number(0...1), initially: "0", effect: .later, "Share of requests that are traced.")
         _ = section.text(

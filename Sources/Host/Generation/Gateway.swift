@@ -277,18 +277,7 @@ final class Gateway: ControlPlane {
 
     /// What a reload cannot change is said, not silently ignored.
     private func fixedUntilRestart(_ settings: Settings) -> [Diagnostic] {
-        var fixed: [String] = []
-        if settings.server.workerThreads != initial.server.workerThreads { fixed.append("worker_threads") }
-        if settings.server.maxConnections != initial.server.maxConnections { fixed.append("max_connections") }
-        if settings.server.cpuAffinity != initial.server.cpuAffinity { fixed.append("cpu_affinity") }
-        if settings.server.offloadThreads != initial.server.offloadThreads { fixed.append("offload_threads") }
-        if settings.server.offloadQueue != initial.server.offloadQueue { fixed.append("offload_queue") }
-        if settings.server.spareBufferBytes != initial.server.spareBufferBytes { fixed.append("spare_buffer_bytes") }
-        var keys = fixed.map { "server.\($0)" }
-        if settings.monitoring.logBufferBytes != initial.monitoring.logBufferBytes {
-            keys.append("monitoring.log_buffer_bytes")
-        }
-        return keys.map {
+        settings.changedUntilRestart(since: initial).map {
             Diagnostic(
                 .warning, Position(file: configurationPath, line: 1, column: 1),
                 "`gateway.\($0)` was changed, which takes effect after a restart only")
