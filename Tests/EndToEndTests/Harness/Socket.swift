@@ -3,9 +3,13 @@ import Foundation
 /// A blocking socket whose every operation has a deadline.
 final class Socket: @unchecked Sendable {
     private(set) var descriptor: Int32
+    /// One thread may wake another that waits on the socket, and that one may close it meanwhile. Of the C library,
+    /// since ThreadSanitizer sees nothing of Swift's own.
+    private var ending = pthread_mutex_t()
 
     init(adopting descriptor: Int32) {
         self.descriptor = descriptor
+        pthread_mutex_init(&ending, nil)
         closeOnExec(descriptor)
     }
 
@@ -121,15 +125,22 @@ final class Socket: @unchecked Sendable {
     }
 
     func close() {
+        pthread_mutex_lock(&ending)
         if descriptor >= 0 { Foundation.close(descriptor) }
         descriptor = -1
+        pthread_mutex_unlock(&ending)
     }
 
     /// Says that nothing more will be sent.
     func shutdownSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// Wakes whoever waits on this socket, without giving its number away.
-    func shutdownBoth() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    func shutdownBoth() {
+        pthread_mutex_lock(&ending)
+        // Else the number may be another socket's already.
+        if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
+        pthread_mutex_unlock(&ending)
+    }
 
     /// Closes with a reset in place of a regular end.
     func reset() {
