@@ -52,6 +52,7 @@ extension Worker {
         let status = adapter.pointee.table.pointee.encode.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, response, &out)
         endCall(exchange, adapter.pointee.plugin, start)
+        readClock()
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         if out.status == 0 { out.status = response.pointee.http_status == 0 ? 200 : response.pointee.http_status }
         if exchange.pointee.isGRPC, out.transport == UInt32(SLUICE_TRANSPORT_GRPC) { return sendMessage(exchange, out) }

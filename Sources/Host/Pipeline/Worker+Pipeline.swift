@@ -202,6 +202,7 @@ extension Worker {
         let status = adapter.pointee.table.pointee.decode.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_BODY), exchange.pointee.match, request)
         endCall(exchange, adapter.pointee.plugin, start)
+        readClock()
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         resolveModel(exchange)
         return exchange.pointee.machine.handle(.decodedBody)

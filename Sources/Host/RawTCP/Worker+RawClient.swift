@@ -104,6 +104,7 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_HEAD), exchange.pointee.match,
             exchange.pointee.request)
         endCall(exchange, adapter.pointee.plugin, start)
+        readClock()
         switch status {
         case SLUICE_OK: resolveModel(exchange)
         case SLUICE_NEED_BODY: break

@@ -146,6 +146,7 @@ extension Worker {
         let status = adapter.pointee.table.pointee.decode_response.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
         endCall(exchange, adapter.pointee.plugin, start)
+        readClock()
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         return answerUnified(exchange)
     }

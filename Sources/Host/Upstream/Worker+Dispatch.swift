@@ -51,6 +51,7 @@ extension Worker {
         let status = backend.table.pointee.infer.unsafelyUnwrapped(
             backend.instance, exchange.handle, request, response)
         endCall(exchange, backend.plugin, start)
+        readClock()
         exchange.pointee.isResumed = false
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
@@ -141,6 +142,7 @@ extension Worker {
                 return failPlugin(exchange, SLUICE_INTERNAL, adapter.pointee.plugin)
             }
             exchange.pointee.passes = false
+            readClock()
         case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
             return exchange.pointee.machine.handle(.payloadNeeded)
         default:

@@ -45,7 +45,8 @@ final class Worker: @unchecked Sendable {
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
     private var hasRetired = false
 
-    /// Nanoseconds of the monotonic clock when the present events began to be handled.
+    /// Nanoseconds of the monotonic clock when the present events began to be handled, or later work ended that may
+    /// take long.
     private(set) var now: UInt64
     /// The same in milliseconds, which timers count.
     private(set) var nowMs: UInt64
@@ -176,18 +177,6 @@ final class Worker: @unchecked Sendable {
         @inline(__always) _modify { yield &exchangePlace.pointee }
     }
 
-    /// What an epoll event is about: kind in the upper bits, then 28 bits of the slot's generation, then its index.
-    enum Token {
-        static let mailbox: UInt64 = 0
-        static let listener: UInt64 = 1 << 60
-        static let client: UInt64 = 2 << 60
-        static let upstream: UInt64 = 3 << 60
-
-        static func make(_ kind: UInt64, _ slot: SlabSlot) -> UInt64 {
-            kind | UInt64(slot.generation & SlabSlot.generationMask) << 32 | UInt64(slot.index)
-        }
-    }
-
     /// Runs until a drain has ended. The thread's own.
     func run() {
         CurrentWorker.set(self)
@@ -199,8 +188,9 @@ final class Worker: @unchecked Sendable {
             var waiting = putOffs.count
             if waiting > 0 { timeout = 0 }
             let count = clinux_epoll_wait(epoll, events, Int32(Self.eventsAtMost), timeout)
-            now = clinux_monotonic_ns()
-            nowMs = now / 1_000_000
+            readClock()
+            // What becomes due while events are handled waits for the next turn, in which its own events come first.
+            let began = nowMs
             turn &+= 1
             var position = 0
             while position < Int(count) {
@@ -211,8 +201,7 @@ final class Worker: @unchecked Sendable {
                 handle(UInt32(EPOLLIN.rawValue), token)
                 waiting &-= 1
             }
-            let millisecond = nowMs
-            while let timer = timers.expire(at: millisecond) { expired(timer) }
+            while let timer = timers.expire(at: began) { expired(timer) }
             // Each may give the others something to do.
             while connectionsFreed || firstShadow != nil || firstDirty != nil || firstDirtyUpstream != nil {
                 if firstShadow != nil { startShadows() }
@@ -228,6 +217,13 @@ final class Worker: @unchecked Sendable {
         }
         // Only now: with the last worker's word the main thread destroys what this turn may still have called.
         control.send(.workerLeft(index))
+    }
+
+    /// Once a turn, and after work that may take long: what follows it counts from its end.
+    @inline(__always)
+    func readClock() {
+        now = clinux_monotonic_ns()
+        nowMs = now / 1_000_000
     }
 
     private func handle(_ events: UInt32, _ token: UInt64) {

@@ -25,6 +25,47 @@ extension EndToEnd {
             #expect(text.contains("_bucket{") && text.contains("le=\"+Inf\""))
         }
 
+        /// A model in this process works within a turn of its worker's loop, which reads the clock when it begins.
+        @Test func whatAModelInThisProcessTakesIsCounted() throws {
+            let directory = try TemporaryDirectory()
+            let slow = try CompiledPlugin.c(
+                CompiledPlugin.source(
+                    "slow", tables: ["SLUICE_BACKEND": "backend"],
+                    """
+                    static sluice_status describe(void *instance, sluice_metadata *metadata) {
+                      (void)instance;
+                      metadata->platform = (sluice_bytes)SLUICE_TEXT("slow");
+                      return SLUICE_OK;
+                    }
+                    static sluice_status infer(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                               sluice_response *response) {
+                      (void)instance, (void)exchange;
+                      poll(NULL, 0, 50);
+                      response->payload = request->payload;
+                      return SLUICE_OK;
+                    }
+                    static const sluice_backend backend = {
+                        .base = {.struct_size = sizeof(sluice_backend), .create = no_state, .destroy = no_end},
+                        .describe = describe, .infer = infer};
+                    """), "slow.so", in: directory)
+            var configuration = GatewayConfiguration()
+            configuration.workers = 1
+            configuration.gateway = ["  monitoring: { metrics_port: 0, slow_request_ms: 40 }"]
+            configuration.adapters = ["open-inference"]
+            configuration.plugins = ["  - { name: slow, library: \(slow) }"]
+            configuration.models = ["  slow: { versions: { \"1\": { backend: slow } } }"]
+            let gateway = try Gateway(configuration)
+            let body = "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1],\"data\":[1]}]}"
+            let head = "POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
+            for _ in 0..<3 { #expect(try gateway.exchange(head + body, method: "POST").status == 200) }
+            try waitUntil("all are counted") { try gateway.metric("sluice_requests_total") == 3 }
+            // Of one in so many the calls are timed by themselves.
+            #expect(try gateway.metric("sluice_request_duration_seconds_sum", ["model=\"slow\""]) >= 3 * 0.05)
+            try waitUntil("the log says so") {
+                gateway.process.standardError.components(separatedBy: "slow request").count == 4
+            }
+        }
+
         @Test func statusShowsPoolsAndGenerations() throws {
             let backend = try ScriptedBackend.ordinary()
             let gateway = try Gateway(.web([backend.endpoint]))
