@@ -28,7 +28,10 @@ extension EndToEnd {
                 "127.0.0.1:\(port)", "127.0.0.1:\(tcpPort)\n      adapter: length-prefixed-tcp",
             ]
             configuration.workers = 1
-            configuration.gateway = ["  routing: { default_timeout_ms: 60000 }"]
+            // A build for tests, with a sanitizer at that, stands still over numbers for longer than a body may.
+            configuration.gateway = [
+                "  routing: { default_timeout_ms: 60000 }", "  limits: { body_timeout_ms: 60000 }",
+            ]
             configuration.adapters = ["open-inference", "rest-predict", "tf-serving", "model-service"]
             configuration.plugins = [
                 "  - { name: identity, library: \(identity) }",
