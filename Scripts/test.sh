@@ -31,6 +31,7 @@ done
 
 # The gateway's threads and plugins live as long as the process: what they hold at its end is no leak.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=$PWD/Scripts/thread-sanitizer.txt}"
 
 swift build --build-tests "${arguments[@]}" </dev/null
 Scripts/close-modes.sh "$scratch/debug"
