@@ -40,8 +40,8 @@ public struct Settings: Sendable {
         public var cpuAffinity = Affinity.off
         /// Two: work of plugins that blocks waits, it does not compute.
         public var offloadThreads = 2
-        /// Jobs of plugins that may wait for those threads: more than a worker of plugins that ask something for each
-        /// request has under way in the time that one answer takes.
+        /// Jobs of plugins that may wait for those threads. Where one takes a millisecond the last of a thousand waits
+        /// half a second: a plugin does better to be told than to wait for longer.
         public var offloadQueue = 1_024
         /// Of one worker: 1,024 buffers of 4 KiB, so many busy connections; 128 of 64 KiB and 8 of 1 MiB.
         public var spareBufferBytes = 20 << 20

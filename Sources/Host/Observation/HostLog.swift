@@ -11,8 +11,8 @@ enum HostLog {
 
     static let writer = LogWriter(descriptor: STDERR_FILENO, capacity: room.load(ordering: .relaxed))
 
-    /// Gives lines that wait to be written at least so many bytes, at most 2^62. Before the first message, which is in
-    /// its place then. [main]
+    /// Gives lines that wait to be written at least so many bytes, at most 2^62. The ring is made with the first
+    /// message: called behind it, this has no effect. [main]
     static func reserve(_ bytes: Int) { room.store(LogRing.capacity(of: bytes), ordering: .relaxed) }
 
     /// The host's own logger, for code off the hot path.
