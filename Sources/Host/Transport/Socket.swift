@@ -126,9 +126,8 @@ func sendBytes(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> 
     while true {
         let sent = clinux_send(descriptor, bytes, count, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
-        let code = clinux_errno()
-        if code == EINTR { continue }
-        return code == EAGAIN ? 0 : -1
+        if sent == -Int(EINTR) { continue }
+        return sent == -Int(EAGAIN) ? 0 : -1
     }
 }
 
@@ -140,9 +139,8 @@ func sendPieces(_ descriptor: Int32, _ pieces: UnsafeMutablePointer<iovec>, _ co
     while true {
         let sent = clinux_sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
-        let code = clinux_errno()
-        if code == EINTR { continue }
-        return code == EAGAIN ? 0 : -1
+        if sent == -Int(EINTR) { continue }
+        return sent == -Int(EAGAIN) ? 0 : -1
     }
 }
 
@@ -161,8 +159,7 @@ func receiveBytes(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count
         let received = clinux_recv(descriptor, bytes, count, 0)
         if received > 0 { return .bytes(received) }
         if received == 0 { return .endOfStream }
-        let code = clinux_errno()
-        if code == EINTR { continue }
-        return code == EAGAIN ? .drained : .broken
+        if received == -Int(EINTR) { continue }
+        return received == -Int(EAGAIN) ? .drained : .broken
     }
 }

@@ -7,23 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-ssize_t clinux_recv(int descriptor, void *bytes, size_t count, int flags) {
-  return syscall(SYS_recvfrom, descriptor, bytes, count, flags, NULL, NULL);
-}
-
-ssize_t clinux_send(int descriptor, const void *bytes, size_t count, int flags) {
-  return syscall(SYS_sendto, descriptor, bytes, count, flags, NULL, 0);
-}
-
-ssize_t clinux_sendmsg(int descriptor, const struct msghdr *message, int flags) {
-  return syscall(SYS_sendmsg, descriptor, message, flags);
-}
-
-int clinux_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms) {
-  /* Not every machine has epoll_wait. 8: the bytes of the kernel's signal mask, of which there is none. */
-  return (int)syscall(SYS_epoll_pwait, epoll, events, capacity, timeout_ms, NULL, 8);
-}
-
 int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length) {
   return accept4(listener, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
