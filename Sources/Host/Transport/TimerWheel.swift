@@ -147,7 +147,8 @@ struct TimerWheel: ~Copyable {
         }
     }
 
-    private func link(_ timer: UnsafeMutablePointer<TimerNode>) {
+    // Both change nothing of the wheel itself, and are `mutating` all the same: else each call would copy the wheel.
+    private mutating func link(_ timer: UnsafeMutablePointer<TimerNode>) {
         let deadline = max(timer.pointee.deadline, now)
         let distance = deadline - now
         let list: Int
@@ -171,7 +172,7 @@ struct TimerWheel: ~Copyable {
         occupied[list >> 6] |= 1 << UInt64(list & 63)
     }
 
-    private func unlink(_ timer: UnsafeMutablePointer<TimerNode>) {
+    private mutating func unlink(_ timer: UnsafeMutablePointer<TimerNode>) {
         let next = timer.pointee.next.unsafelyUnwrapped
         let previous = timer.pointee.previous.unsafelyUnwrapped
         next.pointee.previous = previous
