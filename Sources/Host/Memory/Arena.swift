@@ -1,15 +1,17 @@
 /// The memory of one exchange: allocation moves a pointer, and all of it is given back at once.
 ///
-/// Chunks come from the worker's buffer pool and are chained by a header at their begin. A worker's own.
+/// Chunks come from the worker's buffer pool. Each but the first begins with a header that names the one before it:
+/// most exchanges need one chunk, and give it back without a look into it. A worker's own.
 struct Arena {
-    private var chunk: UnsafeMutablePointer<ChunkHeader>?
+    private var chunk: UnsafeMutableRawPointer?
     private var next = 0
+    /// Bytes of `chunk`.
     private var limit = 0
     /// Bytes of all chunks.
     private(set) var size = 0
 
     private struct ChunkHeader {
-        var previous: UnsafeMutablePointer<ChunkHeader>?
+        var previous: UnsafeMutableRawPointer
         var capacity: Int
     }
 
@@ -22,7 +24,7 @@ struct Arena {
     mutating func allocate(_ size: Int, from pool: inout BufferPool, bound: Int) -> UnsafeMutableRawPointer? {
         let aligned = (size &+ 15) & ~15
         if size >= 0, aligned >= size, limit &- next >= aligned, let chunk {
-            let address = UnsafeMutableRawPointer(chunk) + next
+            let address = chunk + next
             next &+= aligned
             return address
         }
@@ -39,13 +41,17 @@ struct Arena {
         let wanted = max(aligned + Self.headerSize, min(self.size, BufferPool.large))
         let buffer = pool.take(wanted)
         guard let base = buffer.base else { return nil }
-        let header = UnsafeMutableRawPointer(base).bindMemory(to: ChunkHeader.self, capacity: 1)
-        header.initialize(to: ChunkHeader(previous: chunk, capacity: buffer.capacity))
+        let added = UnsafeMutableRawPointer(base)
+        var start = 0
+        if let chunk {
+            added.storeBytes(of: ChunkHeader(previous: chunk, capacity: limit), as: ChunkHeader.self)
+            start = Self.headerSize
+        }
         self.size += buffer.capacity
-        chunk = header
-        next = Self.headerSize + aligned
+        chunk = added
+        next = start + aligned
         limit = buffer.capacity
-        return UnsafeMutableRawPointer(header) + Self.headerSize
+        return added + start
     }
 
     /// A copy of `count` bytes; nil as for `allocate`.
@@ -58,13 +64,16 @@ struct Arena {
     }
 
     mutating func release(to pool: inout BufferPool) {
-        while let current = chunk {
-            let capacity = current.pointee.capacity
-            chunk = current.pointee.previous
-            pool.give(
-                Buffer(
-                    base: UnsafeMutableRawPointer(current).assumingMemoryBound(to: UInt8.self), capacity: capacity))
+        guard var current = chunk else { return }
+        while size > limit {
+            let before = current.load(as: ChunkHeader.self)
+            pool.give(Buffer(base: current.assumingMemoryBound(to: UInt8.self), capacity: limit))
+            size &-= limit
+            current = before.previous
+            limit = before.capacity
         }
+        pool.give(Buffer(base: current.assumingMemoryBound(to: UInt8.self), capacity: limit))
+        chunk = nil
         next = 0
         limit = 0
         size = 0

@@ -54,9 +54,13 @@ struct BufferPool: ~Copyable {
         free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size + mapped.bytesKept
     }
 
+    /// The addresses stand here, the latest last, and not in the blocks: a block that has waited is far from the
+    /// processor by now, and to take it must not mean to wait for it.
     private struct FreeList {
-        var first: UnsafeMutableRawPointer?
+        var blocks: UnsafeMutablePointer<UnsafeMutableRawPointer>?
         var count = 0
+        /// For how many addresses `blocks` has room: it grows up to `bound`.
+        var room = 0
         let size: Int
         /// How many stay.
         let bound: Int
@@ -76,19 +80,17 @@ struct BufferPool: ~Copyable {
         }
         let fifth = max(spareBytes, 0) / 5
         free = (
-            FreeList(first: nil, size: Self.small, bound: fifth / Self.small),
-            FreeList(first: nil, size: Self.medium, bound: 2 * (fifth / Self.medium)),
-            FreeList(first: nil, size: Self.large, bound: 2 * (fifth / Self.large))
+            FreeList(size: Self.small, bound: fifth / Self.small),
+            FreeList(size: Self.medium, bound: 2 * (fifth / Self.medium)),
+            FreeList(size: Self.large, bound: 2 * (fifth / Self.large))
         )
     }
 
     deinit {
         for list in [free.0, free.1, free.2] {
-            var next = list.first
-            while let block = next {
-                next = block.load(as: UnsafeMutableRawPointer?.self)
-                munmap(block, list.size)
-            }
+            guard let blocks = list.blocks else { continue }
+            for index in 0..<list.count { munmap(blocks[index], list.size) }
+            blocks.deallocate()
         }
         if ownsCounts { counts.deallocate() }
     }
@@ -153,10 +155,9 @@ struct BufferPool: ~Copyable {
     }
 
     private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
-        if let block = list.first {
-            list.first = block.load(as: UnsafeMutableRawPointer?.self)
-            list.count -= 1
-            return block
+        if list.count > 0, let blocks = list.blocks {
+            list.count &-= 1
+            return blocks[list.count]
         }
         guard list.size == small else { return MappedBlocks.map(list.size) }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
@@ -167,12 +168,26 @@ struct BufferPool: ~Copyable {
     }
 
     private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
-        if list.count >= list.bound {
+        if list.count >= list.room, !grow(&list) {
             munmap(block, list.size)
             return
         }
-        block.storeBytes(of: list.first, as: UnsafeMutableRawPointer?.self)
-        list.first = block
-        list.count += 1
+        list.blocks.unsafelyUnwrapped[list.count] = block
+        list.count &+= 1
+    }
+
+    /// Twice the room, within the bound; false when that is reached.
+    @inline(never)
+    private static func grow(_ list: inout FreeList) -> Bool {
+        guard list.room < list.bound else { return false }
+        let room = min(max(list.room * 2, 64), list.bound)
+        let blocks = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: room)
+        if let old = list.blocks {
+            blocks.moveInitialize(from: old, count: list.count)
+            old.deallocate()
+        }
+        list.blocks = blocks
+        list.room = room
+        return true
     }
 }
