@@ -11,9 +11,12 @@ enum HTTP2UpstreamCallbacks {
         var made: OpaquePointer?
         precondition(nghttp2_session_callbacks_new(&made) == 0, "no memory for callbacks")
         let table = made.unsafelyUnwrapped
-        nghttp2_session_callbacks_set_on_begin_headers_callback(table) { session, frame, _ in
-            guard let frame, let call = call(session, frame.pointee.hd.stream_id) else { return 0 }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(table) { session, frame, user in
+            guard let frame, let connection = from(user), let call = call(session, frame.pointee.hd.stream_id) else {
+                return 0
+            }
             call.pointee.listSize = 0
+            if let exchange = call.pointee.upstream.exchange { with(connection) { $0.prefetch(exchange) } }
             return 0
         }
         nghttp2_session_callbacks_set_on_header_callback(table) {

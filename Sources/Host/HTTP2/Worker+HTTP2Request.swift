@@ -37,6 +37,8 @@ extension Worker {
             nghttp2_submit_rst_stream(connection.pointee.session, 0, id, NGHTTP2_REFUSED_STREAM.rawValue)
             return 0
         }
+        prefetchNextExchange()
+        streams.prefetchNext()
         // Of a block whose stream is refused nobody tells the end.
         connection.pointee.headSince = nowMs
         stream.pointee.id = id

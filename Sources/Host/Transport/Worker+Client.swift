@@ -110,6 +110,7 @@ extension Worker {
             settle(client)
             return false
         }
+        prefetchNextExchange()
         switch receive(client) {
         case .bytes: return true
         case .drained: settle(client)

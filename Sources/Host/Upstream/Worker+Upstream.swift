@@ -37,6 +37,7 @@ extension Worker {
             if upstream.pointee.readable, somethingWaits(upstream) { close(upstream) }
             return
         }
+        prefetch(exchange)
         face(exchange, upstream)
         if wasConnecting {
             connected(upstream, exchange, broken: broken)

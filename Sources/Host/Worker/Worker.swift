@@ -194,6 +194,7 @@ final class Worker: @unchecked Sendable {
             turn &+= 1
             var position = 0
             while position < Int(count) {
+                if position &+ 1 < Int(count) { prefetch(events[position &+ 1].data.u64) }
                 handle(events[position].events, events[position].data.u64)
                 position &+= 1
             }
