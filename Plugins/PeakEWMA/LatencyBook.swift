@@ -29,11 +29,21 @@ struct LatencyBook: ~Copyable {
     private let shared: SharedCounters
     /// 1 over the milliseconds of decay.
     private let perDecay: Double
-    /// Of each endpoint: its key, and its word in the shared memory behind the one of the key, or -1 for one of `own`.
-    private let keys: UnsafeMutablePointer<UInt64>
-    private let words: UnsafeMutablePointer<Int32>
-    private let own: UnsafeMutablePointer<UInt64>
+    private let entries: UnsafeMutablePointer<Entry>
     let count: Int
+
+    /// What is kept of one endpoint: half a cache line.
+    private struct Entry {
+        let key: UInt64
+        /// The cost's word where `place` is -1.
+        var own: UInt64 = 0
+        /// e to the power of the logarithm whose bits are `powerOf`: a cost in nanoseconds. Most samples change
+        /// nothing, and what they are compared with is then the same again.
+        var power = 0.0
+        var powerOf: UInt32 = 0
+        /// Of the cost's word in the shared memory, behind the one of the key; -1: there is none.
+        var place: Int32
+    }
 
     /// The memory that all instances share. In `init` of a plugin only.
     static func memory(_ context: Context) throws(PluginError) -> SharedCounters {
@@ -48,23 +58,15 @@ struct LatencyBook: ~Copyable {
         self.shared = shared
         perDecay = 1 / decay
         count = pool.count
-        keys = .allocate(capacity: max(count, 1))
-        words = .allocate(capacity: max(count, 1))
-        own = .allocate(capacity: max(count, 1))
-        own.initialize(repeating: 0, count: max(count, 1))
+        entries = .allocate(capacity: max(count, 1))
         for index in 0..<count {
             // 0 is a slot that is free.
             let key = XXHash64.hash(pool.identities[index], seed: purpose) | 1
-            (keys + index).initialize(to: key)
-            (words + index).initialize(to: Self.claim(key, shared, now))
+            (entries + index).initialize(to: Entry(key: key, place: Self.claim(key, shared, now)))
         }
     }
 
-    deinit {
-        keys.deallocate()
-        words.deallocate()
-        own.deallocate()
-    }
+    deinit { entries.deallocate() }
 
     /// The word of a key's cost: where it is, else a slot that was never taken, else one that is abandoned.
     private static func claim(_ key: UInt64, _ shared: SharedCounters, _ now: UInt32) -> Int32 {
@@ -111,9 +113,9 @@ struct LatencyBook: ~Copyable {
 
     /// The word of its cost, which may be that of nothing.
     private func word(_ index: Int) -> UInt64 {
-        let place = Int(words[index])
-        guard place >= 0 else { return own[index] }
-        return shared.load(place - 1) == keys[index] ? shared.load(place) : 0
+        let place = Int(entries[index].place)
+        guard place >= 0 else { return entries[index].own }
+        return shared.load(place - 1) == entries[index].key ? shared.load(place) : 0
     }
 
     private static func isNothing(_ word: UInt64) -> Bool { word >> 32 == 0 }
@@ -135,19 +137,20 @@ struct LatencyBook: ~Copyable {
     /// Adds a sample: nanoseconds, above 0. A greater one than the average takes its place, a smaller one weighs as
     /// much as time has passed since the last that counted.
     func add(_ sample: Double, to index: Int, now: UInt32) {
-        if words[index] >= 0, shared.load(Int(words[index]) - 1) != keys[index] {
+        let entry = entries + index
+        if entry.pointee.place >= 0, shared.load(Int(entry.pointee.place) - 1) != entry.pointee.key {
             // It was not heard of for so long that its slot has gone to another.
-            words[index] = Self.claim(keys[index], shared, now)
+            entry.pointee.place = Self.claim(entry.pointee.key, shared, now)
         }
-        let place = Int(words[index])
+        let place = Int(entry.pointee.place)
         // Who loses against other workers this often may lose its sample.
         for _ in 0..<4 {
             let old = word(index)
             // Above 1, or its logarithm would be 0, and the word would read as nothing seen.
-            guard let cost = logarithm(of: max(sample, 2), after: old, now) else { return }
+            guard let cost = logarithm(of: max(sample, 2), after: old, entry, now) else { return }
             let bits = UInt64(cost.bitPattern) << 32 | UInt64(now)
             guard place >= 0 else {
-                own[index] = bits
+                entry.pointee.own = bits
                 return
             }
             if shared.exchange(place, expected: old, desired: bits) == old { return }
@@ -155,13 +158,19 @@ struct LatencyBook: ~Copyable {
     }
 
     /// The logarithm of the cost when a sample follows what a word says; nil when it changes nothing.
-    private func logarithm(of sample: Double, after old: UInt64, _ now: UInt32) -> Float? {
+    private func logarithm(
+        of sample: Double, after old: UInt64, _ entry: UnsafeMutablePointer<Entry>, _ now: UInt32
+    ) -> Float? {
         if Self.isNothing(old) { return Float(log(sample)) }
         let before = Double(Self.logarithm(old))
-        let ratio = sample * exp(-before)
-        if ratio >= 1 { return Float(log(sample)) }
+        if entry.pointee.powerOf != UInt32(truncatingIfNeeded: old >> 32) {
+            entry.pointee.powerOf = UInt32(truncatingIfNeeded: old >> 32)
+            entry.pointee.power = exp(before)
+        }
+        if sample >= entry.pointee.power { return Float(log(sample)) }
         let passed = Self.age(old, now) * perDecay
         if passed < Self.leastStep { return nil }
+        let ratio = sample / entry.pointee.power
         // log(kept + (1 - kept) × ratio) where kept is e^-passed: by its series, of which what is left out is below
         // passed^3, or as it stands.
         if passed < 1.0 / 64 {
