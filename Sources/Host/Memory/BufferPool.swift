@@ -154,6 +154,15 @@ struct BufferPool: ~Copyable {
         change(index, by: -1)
     }
 
+    /// Asks for the begins of the two small blocks that `take` hands out next: of an arena and of a head.
+    @inline(__always)
+    func prefetchNext() {
+        guard free.0.count > 1, let blocks = free.0.blocks else { return }
+        let (first, second) = (blocks[free.0.count &- 1], blocks[free.0.count &- 2])
+        for line in 0..<8 { clinux_prefetch(first + line &* 64) }
+        for line in 0..<4 { clinux_prefetch(second + line &* 64) }
+    }
+
     private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
         if list.count > 0, let blocks = list.blocks {
             list.count &-= 1

@@ -15,7 +15,10 @@ extension Worker {
 
     /// Before bytes are read that an exchange may begin with.
     @inline(__always)
-    func prefetchNextExchange() { exchanges.prefetchNext() }
+    func prefetchNextExchange() {
+        exchanges.prefetchNext()
+        buffers.prefetchNext()
+    }
 
     /// Before bytes are read that may be the exchange's answer.
     @inline(__always)
@@ -23,5 +26,6 @@ extension Worker {
         exchanges.prefetch(exchange)
         exchange.pointee.arena.prefetch()
         if let client = exchange.pointee.client { clients.prefetch(client) }
+        buffers.prefetchNext()
     }
 }
