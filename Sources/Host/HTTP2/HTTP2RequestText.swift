@@ -3,8 +3,8 @@ import Glibc
 import HTTP1
 import SluiceABI
 
-/// Room for the fields of one message on their way to libnghttp2, which copies them. A worker has one: on the stack, at
-/// 40 bytes each, they would be beyond what Swift puts there, and be allocated for each message.
+/// Room for the fields of one message on their way to libnghttp2, which copies the list. A worker has one: on the
+/// stack, at 40 bytes each, they would be beyond what Swift puts there, and be allocated for each message.
 struct HTTP2FieldList {
     /// As many as a head may have, and those that the gateway and its plugins add.
     static let capacity = 192
@@ -17,6 +17,7 @@ struct HTTP2FieldList {
 /// The head of a request, written for HTTP/1.1, as the field list of HTTP/2 (RFC 9113 §8.3.1).
 enum HTTP2RequestText {
     /// Calls `body` with the fields, in `list`; their bytes are those of `text`, names folded to lower case in place.
+    /// libnghttp2 copies none of them: `text` has to stay until it has sent the header block, or closed the stream.
     /// Fields of one connection of HTTP/1.1 are left out (§8.2.2). -1 when it is not called: there are too many fields.
     static func withFields(
         of text: Buffer, isSecured: Bool, wantsTrailers: Bool, in list: HTTP2FieldList,
@@ -82,14 +83,20 @@ enum HTTP2RequestText {
         }
     }
 
+    private static var uncopied: UInt8 {
+        UInt8(NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue | NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue)
+    }
+
     private static func set(_ field: UnsafeMutablePointer<nghttp2_nv>, _ name: StaticString, _ value: sluice_bytes) {
         set(field, sluice_bytes(name), value)
     }
 
     private static func set(_ field: UnsafeMutablePointer<nghttp2_nv>, _ name: sluice_bytes, _ value: sluice_bytes) {
+        // Not nil, as nothing says that libnghttp2 takes that for an empty value that it does not copy.
+        let content = value.data ?? name.data
         field.initialize(
             to: nghttp2_nv(
-                name: UnsafeMutablePointer(mutating: name.data), value: UnsafeMutablePointer(mutating: value.data),
-                namelen: name.size, valuelen: value.size, flags: 0))
+                name: UnsafeMutablePointer(mutating: name.data), value: UnsafeMutablePointer(mutating: content),
+                namelen: name.size, valuelen: value.data == nil ? 0 : value.size, flags: uncopied))
     }
 }

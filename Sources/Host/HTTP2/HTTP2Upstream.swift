@@ -15,6 +15,8 @@ struct HTTP2Upstream {
     var callCount = 0
     /// Calls whose bytes have all gone, and whose exchange has more.
     var firstDrained: UnsafeMutablePointer<HTTP2Call>?
+    /// Its header block is being received; a connection has one at a time (RFC 9113 §6.10).
+    var heading: UnsafeMutablePointer<HTTP2Call>?
     /// Data came for it in a frame that is not whole yet.
     var partial: UnsafeMutablePointer<HTTP2Call>?
     var isDirty = false
@@ -57,6 +59,8 @@ struct HTTP2Call: SlabElement {
     var connection: UnsafeMutablePointer<HTTP2Upstream>
     /// 0 until the request is submitted.
     var id: Int32 = 0
+    /// The text of the request's head, which libnghttp2 reads when it sends it.
+    var head = Buffer.none
     /// The connection's `timesHeard` at that moment.
     var heardBefore: UInt64 = 0
     /// What the endpoint has sent and nobody has taken: heads as text of HTTP/1.1, then bytes of the body, at most the

@@ -16,14 +16,15 @@ enum HTTP2UpstreamCallbacks {
                 return 0
             }
             call.pointee.listSize = 0
+            connection.pointee.heading = call
             if let exchange = call.pointee.upstream.exchange { with(connection) { $0.prefetch(exchange) } }
             return 0
         }
         nghttp2_session_callbacks_set_on_header_callback(table) {
-            session, frame, name, nameSize, value, valueSize, _, user in
-            guard let frame, let connection = from(user), let call = call(session, frame.pointee.hd.stream_id) else {
-                return 0
-            }
+            _, frame, name, nameSize, value, valueSize, _, user in
+            guard let frame, let connection = from(user), let call = connection.pointee.heading,
+                call.pointee.id == frame.pointee.hd.stream_id
+            else { return 0 }
             let (name, value) = (sluice_bytes(data: name, size: nameSize), sluice_bytes(data: value, size: valueSize))
             let fits = with(connection) { $0.responseField(call, name, value) }
             return fits ? 0 : CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
@@ -62,6 +63,8 @@ enum HTTP2UpstreamCallbacks {
             else { return 0 }
             if header.type == HTTP2Callbacks.data {
                 connection.pointee.frames.earn(sent: header.length, isCutShort: call.pointee.output.count > 0)
+            } else {
+                with(connection) { $0.headSent(call) }
             }
             if header.flags & HTTP2Callbacks.endStream != 0 { call.pointee.requestSent = true }
             return 0

@@ -39,12 +39,18 @@ extension Worker {
             return false
         }
         call.pointee.id = id
+        call.pointee.head = flow.staged
         call.pointee.heardBefore = connection.pointee.timesHeard
         call.pointee.requestEnded = !hasBody
-        buffers.give(flow.staged)
         exchange.pointee.toEndpoint.staged = .none
         markDirty(connection)
         return true
+    }
+
+    /// The request's head is out.
+    func headSent(_ call: UnsafeMutablePointer<HTTP2Call>) {
+        buffers.give(call.pointee.head)
+        call.pointee.head = .none
     }
 
     /// What `sendCollected` is for a socket: copies as much as there is room for behind what waits for the window.
@@ -261,8 +267,13 @@ extension Worker {
             call.pointee.upstream.readable = false
             return call.pointee.isClosed ? .broken : .drained
         }
-        call.pointee.upstream.input.append(call.pointee.pending.head, count)
-        call.pointee.pending.start &+= count
+        if call.pointee.upstream.input.end == 0, count == call.pointee.pending.count {
+            // Nothing is there that they would come behind: the buffers change places, and no byte is moved.
+            swap(&call.pointee.upstream.input, &call.pointee.pending)
+        } else {
+            call.pointee.upstream.input.append(call.pointee.pending.head, count)
+            call.pointee.pending.start &+= count
+        }
         let ofHeads = min(count, call.pointee.headBytes)
         call.pointee.headBytes &-= ofHeads
         if call.pointee.pending.count == 0 {
@@ -346,6 +357,7 @@ extension Worker {
         call.pointee.previous = nil
         connection.pointee.callCount &-= 1
         if connection.pointee.partial == call { connection.pointee.partial = nil }
+        if connection.pointee.heading == call { connection.pointee.heading = nil }
         if connection.pointee.callCount == 0 { noteIdle(connection) }
         guard call.pointee.isListedDrained else { return }
         call.pointee.isListedDrained = false
@@ -362,6 +374,7 @@ extension Worker {
     func free(_ call: UnsafeMutablePointer<HTTP2Call>) {
         timers.stop(call.asUpstream.timer)
         buffers.give(call.pointee.upstream.input)
+        buffers.give(call.pointee.head)
         buffers.give(call.pointee.pending)
         buffers.give(call.pointee.output)
         buffers.give(call.pointee.trailers)

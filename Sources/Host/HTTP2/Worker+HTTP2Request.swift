@@ -39,6 +39,7 @@ extension Worker {
         }
         prefetchNextExchange()
         streams.prefetchNext()
+        calls.prefetchNext()
         // Of a block whose stream is refused nobody tells the end.
         connection.pointee.headSince = nowMs
         stream.pointee.id = id
