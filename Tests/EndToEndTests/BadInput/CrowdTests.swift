@@ -79,6 +79,9 @@ extension EndToEnd {
             let piece = [UInt8](repeating: 0x61, count: 1 << 16)
             let large = try ScriptedBackend { connection, request in
                 guard request.target != "/" else { return connection.answer() }
+                // Else the kernel takes megabytes of each answer at once, and the machine is busy with that alone.
+                var size: Int32 = 1 << 17
+                setsockopt(connection.socket.descriptor, SOL_SOCKET, SO_SNDBUF, &size, 4)
                 connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: \(64 << 20)\r\n\r\n")
                 for _ in 0..<1_024 { guard connection.socket.send(piece, .after(seconds: 60)) else { return } }
             }
