@@ -51,19 +51,16 @@ struct BufferPool: ~Copyable {
     }
     /// Bytes that nobody uses: what a burst leaves behind.
     var bytesKept: Int {
-        free.0.count * free.0.size + free.1.count * free.1.size + free.2.count * free.2.size + mapped.bytesKept
+        free.0.bytes + free.1.bytes + free.2.bytes + mapped.bytesKept
     }
 
-    /// The addresses stand here, the latest last, and not in the blocks: a block that has waited is far from the
-    /// processor by now, and to take it must not mean to wait for it.
     private struct FreeList {
-        var blocks: UnsafeMutablePointer<UnsafeMutableRawPointer>?
-        var count = 0
-        /// For how many addresses `blocks` has room: it grows up to `bound`.
-        var room = 0
+        var blocks = BlockStack()
         let size: Int
         /// How many stay.
         let bound: Int
+
+        var bytes: Int { blocks.count * size }
     }
 
     /// 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
@@ -87,10 +84,9 @@ struct BufferPool: ~Copyable {
     }
 
     deinit {
-        for list in [free.0, free.1, free.2] {
-            guard let blocks = list.blocks else { continue }
-            for index in 0..<list.count { munmap(blocks[index], list.size) }
-            blocks.deallocate()
+        for var list in [free.0, free.1, free.2] {
+            while let block = list.blocks.pop() { munmap(block, list.size) }
+            list.blocks.deallocate()
         }
         if ownsCounts { counts.deallocate() }
     }
@@ -157,17 +153,13 @@ struct BufferPool: ~Copyable {
     /// Asks for the begins of the two small blocks that `take` hands out next: of an arena and of a head.
     @inline(__always)
     func prefetchNext() {
-        guard free.0.count > 1, let blocks = free.0.blocks else { return }
-        let (first, second) = (blocks[free.0.count &- 1], blocks[free.0.count &- 2])
+        guard let first = free.0.blocks.peek(), let second = free.0.blocks.peek(after: 1) else { return }
         for line in 0..<8 { clinux_prefetch(first + line &* 64) }
         for line in 0..<4 { clinux_prefetch(second + line &* 64) }
     }
 
     private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
-        if list.count > 0, let blocks = list.blocks {
-            list.count &-= 1
-            return blocks[list.count]
-        }
+        if let block = list.blocks.pop() { return block }
         guard list.size == small else { return MappedBlocks.map(list.size) }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
         let group = 16
@@ -177,26 +169,10 @@ struct BufferPool: ~Copyable {
     }
 
     private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
-        if list.count >= list.room, !grow(&list) {
+        if list.blocks.count >= list.bound {
             munmap(block, list.size)
-            return
+        } else {
+            list.blocks.push(block)
         }
-        list.blocks.unsafelyUnwrapped[list.count] = block
-        list.count &+= 1
-    }
-
-    /// Twice the room, within the bound; false when that is reached.
-    @inline(never)
-    private static func grow(_ list: inout FreeList) -> Bool {
-        guard list.room < list.bound else { return false }
-        let room = min(max(list.room * 2, 64), list.bound)
-        let blocks = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: room)
-        if let old = list.blocks {
-            blocks.moveInitialize(from: old, count: list.count)
-            old.deallocate()
-        }
-        list.blocks = blocks
-        list.room = room
-        return true
     }
 }

@@ -12,15 +12,9 @@ struct SmallBlocks: ~Copyable {
     /// As much as the allocator of C aligns to.
     private static var headBytes: Int { 16 }
 
-    /// Addresses of free blocks, the latest last.
-    private struct FreeList {
-        var blocks: UnsafeMutablePointer<UnsafeMutableRawPointer>?
-        var count = 0
-        /// For how many addresses `blocks` has room. It grows; how many there are is bounded by `keptAtMost`.
-        var room = 0
-    }
-    /// At each kind's number; 0 is that of larger blocks, which are never kept.
-    private let free: UnsafeMutablePointer<FreeList>
+    /// Free blocks of each kind, at the kind's number; 0 is that of larger blocks, which are never kept. How many there
+    /// are is bounded by `keptAtMost`.
+    private let free: UnsafeMutablePointer<BlockStack>
     /// Bytes that nobody uses.
     private(set) var kept = 0
     private let keptAtMost: Int
@@ -30,14 +24,13 @@ struct SmallBlocks: ~Copyable {
     init(keptAtMost: Int = 1 << 20) {
         self.keptAtMost = keptAtMost
         free = .allocate(capacity: Self.kinds + 1)
-        free.initialize(repeating: FreeList(), count: Self.kinds + 1)
+        free.initialize(repeating: BlockStack(), count: Self.kinds + 1)
     }
 
     deinit {
         for kind in 1...Self.kinds {
-            guard let blocks = free[kind].blocks else { continue }
-            for index in 0..<free[kind].count { Glibc.free(blocks[index]) }
-            blocks.deallocate()
+            while let block = free[kind].pop() { Glibc.free(block) }
+            free[kind].deallocate()
         }
         free.deallocate()
     }
@@ -47,15 +40,11 @@ struct SmallBlocks: ~Copyable {
         guard size >= 0, size <= Int.max - Self.headBytes - Self.step else { return nil }
         let kind = (size &+ Self.headBytes &+ Self.step &- 1) / Self.step
         guard kind <= Self.kinds else { return Self.begin(malloc(size &+ Self.headBytes), kind: 0) }
-        let list = free + kind
-        guard list.pointee.count > 0, let blocks = list.pointee.blocks else {
-            return Self.begin(malloc(kind &* Self.step), kind: kind)
-        }
-        list.pointee.count &-= 1
+        guard let block = free[kind].pop() else { return Self.begin(malloc(kind &* Self.step), kind: kind) }
         kept &-= kind &* Self.step
         // The next one of its kind is often taken soon.
-        if list.pointee.count > 0 { clinux_prefetch(blocks[list.pointee.count &- 1]) }
-        return blocks[list.pointee.count] + Self.headBytes
+        if let next = free[kind].peek() { clinux_prefetch(next) }
+        return block + Self.headBytes
     }
 
     /// All zero.
@@ -71,23 +60,8 @@ struct SmallBlocks: ~Copyable {
         let block = memory - Self.headBytes
         let kind = block.load(as: Int.self)
         guard kind > 0, kept &+ kind &* Self.step <= keptAtMost else { return Glibc.free(block) }
-        let list = free + kind
-        if list.pointee.count == list.pointee.room { Self.grow(list) }
-        list.pointee.blocks.unsafelyUnwrapped[list.pointee.count] = block
-        list.pointee.count &+= 1
+        free[kind].push(block)
         kept &+= kind &* Self.step
-    }
-
-    @inline(never)
-    private static func grow(_ list: UnsafeMutablePointer<FreeList>) {
-        let room = max(list.pointee.room * 2, 32)
-        let blocks = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: room)
-        if let old = list.pointee.blocks {
-            blocks.moveInitialize(from: old, count: list.pointee.count)
-            old.deallocate()
-        }
-        list.pointee.blocks = blocks
-        list.pointee.room = room
     }
 
     /// As `realloc` of C: what was there stays, as far as it fits; nil, and the block as it was, without memory.
