@@ -97,6 +97,6 @@ enum HTTP2RequestText {
         field.initialize(
             to: nghttp2_nv(
                 name: UnsafeMutablePointer(mutating: name.data), value: UnsafeMutablePointer(mutating: content),
-                namelen: name.size, valuelen: value.data == nil ? 0 : value.size, flags: uncopied))
+                namelen: name.size, valuelen: value.size, flags: uncopied))
     }
 }

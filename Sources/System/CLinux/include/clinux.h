@@ -44,9 +44,9 @@ static inline uint64_t clinux_wall_ns(void) {
 /* The calling thread's errno; Swift may clobber it between a call and a read of the thread-local. */
 static inline int clinux_errno(void) { return errno; }
 
-/* A system call: what it returns, or -errno. Written out where we know how, since the C library's way are two calls
- * more, and the return from each is mispredicted after the kernel has made so many calls of its own. What else its
- * functions provide for, that a thread is cancelled while it waits, does not occur in this process. */
+/* A system call: what it returns, or -errno. Written out where we know how: the C library's way is two calls longer,
+ * and the return from each is mispredicted after the kernel has made so many calls of its own. What else its functions
+ * provide for, that a thread is cancelled while it waits, does not occur in this process. */
 static inline long clinux_call(
     long number, long first, long second, long third, long fourth, long fifth, long sixth) {
 #if defined(__x86_64__) && defined(__LP64__)
