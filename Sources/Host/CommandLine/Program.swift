@@ -57,7 +57,8 @@ public enum Program {
         var (settings, diagnostics) = read(path)
         guard let settings else { return diagnostics }
         guard let registry = MetricRegistry(workerCount: 1), let inbox = ControlInbox() else { return diagnostics }
-        let environment = HostEnvironment(registry: registry, state: StateRegistry(), inbox: inbox)
+        let environment = HostEnvironment(
+            registry: registry, state: StateRegistry(), inbox: inbox, server: settings.server)
         let workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: 1, programDirectory: directory)
         let (generation, problems) = workshop.build(settings, number: 1)

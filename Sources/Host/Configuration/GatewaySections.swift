@@ -64,6 +64,10 @@ extension Settings {
             "spare_buffer_bytes", into: &server.spareBufferBytes, 0...17_179_869_184,
             "Of buffers that each worker keeps when a burst is over, a fifth in such of 4 KiB, and two fifths each in "
                 + "such of 64 KiB and 1 MiB; the system gets back what is beyond it. Fixed until a restart.")
+        section.integer(
+            "spare_stream_bytes", into: &server.spareStreamBytes, 0...17_179_869_184,
+            "Of the small blocks that streams of HTTP/2 are made of, as many bytes stay with each worker when streams "
+                + "end. Fixed until a restart.")
     }
 
     private mutating func readListener(_ section: Section) {

@@ -9,6 +9,7 @@ extension Settings {
             ("offload_threads", server.offloadThreads != initial.server.offloadThreads),
             ("offload_queue", server.offloadQueue != initial.server.offloadQueue),
             ("spare_buffer_bytes", server.spareBufferBytes != initial.server.spareBufferBytes),
+            ("spare_stream_bytes", server.spareStreamBytes != initial.server.spareStreamBytes),
         ].filter(\.1).map { "server.\($0.0)" }
         let log = monitoring.logBufferBytes != initial.monitoring.logBufferBytes
         return keys + (log ? ["monitoring.log_buffer_bytes"] : [])

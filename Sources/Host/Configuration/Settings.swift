@@ -45,6 +45,8 @@ public struct Settings: Sendable {
         public var offloadQueue = 1_024
         /// Of one worker: 1,024 buffers of 4 KiB, so many busy connections; 128 of 64 KiB and 8 of 1 MiB.
         public var spareBufferBytes = 20 << 20
+        /// Of one worker: what libnghttp2 has under way for some thousand streams.
+        public var spareStreamBytes = 1 << 20
         public init() {}
     }
 

@@ -33,9 +33,7 @@ final class Gateway: ControlPlane {
         self.inbox = inbox
         initial = settings
         let environment = HostEnvironment(
-            registry: registry, state: StateRegistry(), inbox: inbox,
-            offload: OffloadPool(
-                name: "sluice-offload", threads: settings.server.offloadThreads, waiting: settings.server.offloadQueue))
+            registry: registry, state: StateRegistry(), inbox: inbox, server: settings.server)
         workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: workerCount,
             programDirectory: Program.directory)
@@ -44,6 +42,7 @@ final class Gateway: ControlPlane {
             maxConnections: settings.server.maxConnections,
             maxUpstreamConnections: settings.server.maxConnections * 2 + 1_024,
             spareBufferBytes: settings.server.spareBufferBytes,
+            spareStreamBytes: settings.server.spareStreamBytes,
             cores: Self.cores(settings.server.cpuAffinity, workerCount),
             connections: ConnectionCount(bound: settings.server.maxConnections))
         var workers: [Worker] = []

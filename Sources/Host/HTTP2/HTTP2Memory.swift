@@ -8,9 +8,10 @@ struct HTTP2Memory {
     /// What a session is made with, which copies it.
     let table: UnsafeMutablePointer<nghttp2_mem>
 
-    init() {
+    /// - Parameter spareBytes: of blocks that stay here when streams end.
+    init(spareBytes: Int) {
         blocks = .allocate(capacity: 1)
-        blocks.initialize(to: SmallBlocks())
+        blocks.initialize(to: SmallBlocks(keptAtMost: spareBytes))
         table = .allocate(capacity: 1)
         table.initialize(
             to: nghttp2_mem(

@@ -63,13 +63,10 @@ struct BufferPool: ~Copyable {
         var bytes: Int { blocks.count * size }
     }
 
-    /// 4 MiB of small ones (1,024 busy connections), 8 MiB of medium ones, 8 MiB of large ones.
-    static let defaultSpareBytes = 20 << 20
-
     /// - Parameters:
     ///   - counts: four cells for `inUse`, which outlive the pool; its own unless said.
     ///   - spareBytes: of free buffers that stay, a fifth for small ones, two fifths each for the others.
-    init(counts given: UnsafeMutablePointer<Atomic<UInt64>>? = nil, spareBytes: Int = defaultSpareBytes) {
+    init(counts given: UnsafeMutablePointer<Atomic<UInt64>>? = nil, spareBytes: Int) {
         ownsCounts = given == nil
         counts = given ?? .allocate(capacity: 4)
         if ownsCounts {

@@ -19,9 +19,8 @@ struct SmallBlocks: ~Copyable {
     private(set) var kept = 0
     private let keptAtMost: Int
 
-    /// - Parameter keptAtMost: bytes of blocks that stay here when they are given back. 1 MiB is what libnghttp2 has
-    ///   under way for some thousand streams.
-    init(keptAtMost: Int = 1 << 20) {
+    /// - Parameter keptAtMost: bytes of blocks that stay here when they are given back.
+    init(keptAtMost: Int) {
         self.keptAtMost = keptAtMost
         free = .allocate(capacity: Self.kinds + 1)
         free.initialize(repeating: BlockStack(), count: Self.kinds + 1)

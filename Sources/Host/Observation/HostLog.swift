@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 import Logging
 import SluiceABI
@@ -7,7 +8,7 @@ import Synchronization
 /// workers, which must not allocate. Nobody logs the value of a header field, a body or a configuration's `config:`
 /// tree: they hold secrets.
 enum HostLog {
-    private static let room = Atomic(LogRing.defaultCapacity)
+    private static let room = Atomic(LogRing.capacity(of: Settings.Monitoring().logBufferBytes))
 
     static let writer = LogWriter(descriptor: STDERR_FILENO, capacity: room.load(ordering: .relaxed))
 

@@ -12,9 +12,6 @@ final class LogRing: @unchecked Sendable {
     /// path fits, and a putter that was interrupted in the middle holds back little.
     static let longestRecord = 8_192
 
-    /// Bytes of the ring where nothing is said; `Settings.Monitoring.logBufferBytes` has the reason.
-    static let defaultCapacity = 1 << 20
-
     /// The bytes of a ring that has room for at least `bytes`, which are at most 2^62.
     static func capacity(of bytes: Int) -> Int {
         let least = max(bytes, 2 * longestRecord)
@@ -30,7 +27,7 @@ final class LogRing: @unchecked Sendable {
     private let sleeping = Atomic<Bool>(false)
 
     /// - Parameter capacity: a power of two, at least twice `longestRecord`.
-    init(capacity: Int = LogRing.defaultCapacity) {
+    init(capacity: Int) {
         precondition(capacity >= 2 * Self.longestRecord && capacity & (capacity - 1) == 0)
         self.capacity = UInt64(capacity)
         memory = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)

@@ -17,7 +17,7 @@ final class LogWriter: @unchecked Sendable {
     /// - Parameter descriptor: where lines go; not closed.
     init(
         descriptor: Int32, level: Logger.Level = .info, format: LogFormatter.Format = .text,
-        capacity: Int = LogRing.defaultCapacity
+        capacity: Int
     ) {
         ring = LogRing(capacity: capacity)
         self.descriptor = descriptor

@@ -154,10 +154,9 @@ final class HostEnvironment: @unchecked Sendable {
     /// Set once, before the first generation is published; empty for a check.
     var workers: [Worker] = []
 
-    init(
-        registry: MetricRegistry, state: StateRegistry, inbox: ControlInbox, offload: OffloadPool = OffloadPool()
-    ) {
-        self.offload = offload
+    init(registry: MetricRegistry, state: StateRegistry, inbox: ControlInbox, server: Settings.Server) {
+        offload = OffloadPool(
+            name: "sluice-offload", threads: server.offloadThreads, waiting: server.offloadQueue)
         self.registry = registry
         self.state = state
         self.inbox = inbox

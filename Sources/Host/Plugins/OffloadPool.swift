@@ -17,7 +17,7 @@ final class OffloadPool: @unchecked Sendable {
     ///   - name: of its threads, at most 15 bytes.
     ///   - threads: at least 1.
     ///   - waiting: jobs that may wait for a thread.
-    init(name: String = "sluice-offload", threads: Int = 2, waiting: Int = 1_024) {
+    init(name: String, threads: Int, waiting: Int) {
         self.name = name
         self.threads = threads
         self.waiting = waiting

@@ -72,7 +72,7 @@ final class Worker: @unchecked Sendable {
     /// Where small pieces are joined to one record of TLS.
     let recordScratch: UnsafeMutablePointer<UInt8>
     let fieldList = HTTP2FieldList()
-    let http2Memory = HTTP2Memory()
+    let http2Memory: HTTP2Memory
     private let events: UnsafeMutablePointer<epoll_event>
     /// Runs while no connections are accepted for lack of descriptors.
     let acceptTimer: UnsafeMutablePointer<TimerNode>
@@ -106,6 +106,7 @@ final class Worker: @unchecked Sendable {
         random = (now &+ UInt64(index)) &* 0x9E37_79B9_7F4A_7C15 | 1
         bufferPlace = .allocate(capacity: 1)
         bufferPlace.initialize(to: BufferPool(counts: metrics.buffersInUse, spareBytes: settings.spareBufferBytes))
+        http2Memory = HTTP2Memory(spareBytes: settings.spareStreamBytes)
         timerPlace = .allocate(capacity: 1)
         timerPlace.initialize(to: TimerWheel(now: nowMs))
         clientPlace = .allocate(capacity: 1)

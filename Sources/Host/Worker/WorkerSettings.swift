@@ -3,12 +3,14 @@ import Synchronization
 /// What a worker is told once, when it starts.
 struct WorkerSettings: Sendable {
     /// Clients of this worker; the gateway's bound is shared by all workers, so that one worker may have them all.
-    var maxConnections = 10_000
+    var maxConnections: Int
     /// Connections to endpoints of this worker: as many as clients, and for each endpoint some idle ones.
-    var maxUpstreamConnections = 20_000
+    var maxUpstreamConnections: Int
     /// Of buffers that the worker keeps when a burst is over.
-    var spareBufferBytes = BufferPool.defaultSpareBytes
-    var cores: [Int] = []
+    var spareBufferBytes: Int
+    /// Of blocks of libnghttp2 that the worker keeps when streams end.
+    var spareStreamBytes: Int
+    var cores: [Int]
     var connections: ConnectionCount
 
     func core(of worker: Int) -> Int? { cores.isEmpty ? nil : cores[worker % cores.count] }

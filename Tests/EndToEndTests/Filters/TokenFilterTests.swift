@@ -21,7 +21,9 @@ extension EndToEnd {
         }
 
         /// A gateway before a backend that answers with what it was sent of `x-user` and `authorization`.
-        private static func gateway(_ keys: [String], _ more: String = "") throws -> (Gateway, ScriptedBackend) {
+        private static func gateway(
+            _ keys: [String], _ more: String = "", serverKeys: [String] = []
+        ) throws -> (Gateway, ScriptedBackend) {
             let backend = try ScriptedBackend { connection, request in
                 connection.answer(
                     200,
@@ -32,6 +34,7 @@ extension EndToEnd {
             var configuration = GatewayConfiguration.web([backend.endpoint])
             configuration.plugins = plugin(file, more)
             configuration.filters = ["jwt"]
+            configuration.serverKeys = serverKeys
             return (try Gateway(text: configuration.text(in: directory), in: directory), backend)
         }
 
@@ -63,6 +66,15 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_plugin_jwt_cache_hits_total") >= 2 * count)
             #expect(try gateway.metric("sluice_plugin_jwt_refused_total", ["reason=\"signature\""]) == count)
             #expect(try gateway.metric("sluice_plugin_jwt_keys") == count)
+        }
+
+        /// Tokens are verified on the threads that the configuration asks for, and on no more.
+        @Test func asManyThreadsWorkForPluginsAsConfigured() throws {
+            let key = try SigningKey(.edDSA)
+            let (gateway, backend) = try Self.gateway([try key.jwk(id: "a")], serverKeys: ["offload_threads: 3"])
+            defer { withExtendedLifetime(backend) {} }
+            #expect(try Self.get(gateway, try key.token(Self.claims(), id: "a")).status == 200)
+            #expect(gateway.process.threads(named: "sluice-offload") == 3)
         }
 
         @Test func refusalsSayWhyAndHoldNoSecret() throws {

@@ -146,6 +146,13 @@ final class ChildProcess: @unchecked Sendable {
         return (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * Int(getpagesize())
     }
 
+    /// How many of its threads have the name.
+    func threads(named name: String) -> Int {
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+        let names = threads.compactMap { try? String(contentsOfFile: "/proc/\(pid)/task/\($0)/comm", encoding: .utf8) }
+        return names.filter { $0 == name + "\n" }.count
+    }
+
     var descriptorCount: Int {
         ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []).count
     }

@@ -58,7 +58,7 @@ extension EndToEnd {
             configuration.workers += 1
             configuration.serverKeys = [
                 "max_connections: 9", "cpu_affinity: auto", "offload_threads: 3", "offload_queue: 5",
-                "spare_buffer_bytes: 4096",
+                "spare_buffer_bytes: 4096", "spare_stream_bytes: 0",
             ]
             configuration.gateway = ["  monitoring: { metrics_port: 0, log_buffer_bytes: 131072 }"]
             try gateway.write(configuration)
@@ -66,7 +66,8 @@ extension EndToEnd {
             #expect(outcome.status == 0, "\(outcome)")
             let keys = [
                 "server.worker_threads", "server.max_connections", "server.cpu_affinity", "server.offload_threads",
-                "server.offload_queue", "server.spare_buffer_bytes", "monitoring.log_buffer_bytes",
+                "server.offload_queue", "server.spare_buffer_bytes", "server.spare_stream_bytes",
+                "monitoring.log_buffer_bytes",
             ]
             for key in keys {
                 let warning = "`gateway.\(key)` was changed, which takes effect after a restart only"

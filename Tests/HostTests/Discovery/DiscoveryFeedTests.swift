@@ -6,6 +6,9 @@ import Testing
 
 @testable import Host
 
+/// As the process has them.
+private func resolvers() -> OffloadPool { OffloadPool(name: "test-resolve", threads: 4, waiting: 1_024) }
+
 /// What a source tells reaches the control thread once, with each name resolved when it comes and not again.
 @Suite struct DiscoveryFeedTests {
     /// A resolver that counts, and knows nothing once it is away.
@@ -31,7 +34,7 @@ import Testing
 
     func feed(_ whenEmpty: Settings.Discovery.WhenEmpty = .keepLast) -> DiscoveryFeed {
         let names = names
-        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, resolvers: OffloadPool(), inbox: inbox) {
+        return DiscoveryFeed(scheme: .http, whenEmpty: whenEmpty, resolvers: resolvers(), inbox: inbox) {
             names.resolve($0, $1)
         }
     }
@@ -118,7 +121,8 @@ import Testing
         let release = DispatchSemaphore(value: 0)
         let begun = DispatchSemaphore(value: 0)
         let environment = HostEnvironment(
-            registry: try #require(MetricRegistry(workerCount: 1)), state: StateRegistry(), inbox: inbox)
+            registry: try #require(MetricRegistry(workerCount: 1)), state: StateRegistry(), inbox: inbox,
+            server: Settings.Server())
         let reference = Settings.PluginReference(name: "p", position: Position(file: "f", line: 1, column: 1))
         let settings = Settings.Discovery(plugin: reference, config: .scalar("", quoted: false, reference.position))
         let feeds = (0..<8).map { index in
@@ -158,7 +162,7 @@ import Testing
     }
 
     static func closedByItsResolver(_ closing: Closing, _ end: OnEnd, _ inbox: ControlInbox) -> DiscoveryFeed {
-        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) { _, _ in
+        DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: resolvers(), inbox: inbox) { _, _ in
             withExtendedLifetime(end) {
                 closing.asked.withLock { $0 += 1 }
                 let feed = closing.feed.withLock { feed in
@@ -182,7 +186,7 @@ import Testing
         var names: [String] { asked.withLock { $0 } }
 
         func feed(_ inbox: ControlInbox) -> DiscoveryFeed {
-            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: OffloadPool(), inbox: inbox) {
+            let feed = DiscoveryFeed(scheme: .http, whenEmpty: .keepLast, resolvers: resolvers(), inbox: inbox) {
                 [self] host, port in
                 asked.withLock { $0.append(host) }
                 if let feed = self.feed.withLock({ $0 }) { tells(feed, host) }

@@ -1,3 +1,4 @@
+import Configuration
 import Testing
 
 @testable import Host
@@ -6,7 +7,7 @@ import Testing
 final class PoolUnderTest {
     var pool: BufferPool
 
-    init(spareBytes: Int = BufferPool.defaultSpareBytes) { pool = BufferPool(spareBytes: spareBytes) }
+    init(spareBytes: Int = Settings.Server().spareBufferBytes) { pool = BufferPool(spareBytes: spareBytes) }
 
     var bytesInUse: Int { pool.bytesInUse }
     var inUse: (small: Int, medium: Int, large: Int, mapped: Int) { pool.inUse }

@@ -8,7 +8,7 @@ import Testing
 @Suite struct ObservationLog {
     /// Runs `body` with a log that writes to a pipe, and returns what came out of it when the log was stopped.
     private func lines(
-        level: Logger.Level = .info, format: LogFormatter.Format = .text, capacity: Int = LogRing.defaultCapacity,
+        level: Logger.Level = .info, format: LogFormatter.Format = .text, capacity: Int = 1 << 20,
         startAfter: Bool = false, _ body: (LogWriter) async throws -> Void
     ) async throws -> [String] {
         var ends: [Int32] = [-1, -1]

@@ -129,7 +129,7 @@ func check(_ text: sluice_bytes, _ expected: Expected) {
 
 /// Memory of all inputs, as of all requests of a worker.
 enum Memory {
-    nonisolated(unsafe) static var pool = BufferPool()
+    nonisolated(unsafe) static var pool = BufferPool(spareBytes: 1 << 20)
 }
 
 fuzz { data, count in
