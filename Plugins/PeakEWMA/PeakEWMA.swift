@@ -82,10 +82,14 @@ struct PeakEWMA: Balancer, ~Copyable {
     mutating func attemptEnded(_ outcome: Outcome) {
         let index = outcome.endpoint
         guard UInt(bitPattern: index) < UInt(bitPattern: book.count) else { return }
-        // A client that left says nothing of the endpoint.
-        if outcome.error == .cancelled { return }
-        let measured = Double(measuresTotal || outcome.firstByte == 0 ? outcome.total : outcome.firstByte)
+        let isWhole = !measuresTotal && outcome.firstByte != 0
+        let measured = Double(isWhole ? outcome.firstByte : outcome.total)
         let now = LatencyBook.milliseconds(outcome.ended)
+        if outcome.error == .cancelled {
+            // A client that left, or a second attempt that was faster, says only that it would have taken longer.
+            if isWhole || max(measured, 1) > book.last(index) { book.add(max(measured, 1), to: index, now: now) }
+            return
+        }
         if Self.failed(outcome) {
             let base = max(measured, book.last(index), usual, 1)
             let bound = max(max(usual, measured) * Self.penaltyAtMost, book.last(index))

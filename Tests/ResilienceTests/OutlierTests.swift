@@ -50,6 +50,13 @@ struct OutlierTests {
         #expect(!counter.record(failed: true, latency: 1, threshold: 0))
         let (answers, failures, latency) = counter.totals.since(OutlierTotals())
         #expect((answers, failures, latency) == (13, 12, 5))
+        // An attempt that another one was faster than took time, and neither adds to a row of failures nor ends it.
+        #expect([fail(), fail()] == [false, true])
+        #expect(!fail())
+        counter.recordOutpaced(after: 7)
+        #expect([fail(), fail()] == [false, true])
+        let more = counter.totals.since(OutlierTotals())
+        #expect((more.answers, more.failures, more.latency) == (19, 17, 12))
     }
 
     @Test("Counts that run over still give the difference")

@@ -66,6 +66,14 @@ public struct OutlierCounter: @unchecked Sendable {
         return threshold > 0 && inARow % UInt64(threshold) == 0
     }
 
+    /// Counts an attempt that another one was faster than: its answer would have taken at least `latency` nanoseconds.
+    /// It is no failure, and no success that would end a row of failures. [worker]
+    @inlinable
+    public func recordOutpaced(after latency: UInt64) {
+        cell.pointee.answers.wrappingAdd(1, ordering: .relaxed)
+        cell.pointee.latency.wrappingAdd(latency, ordering: .relaxed)
+    }
+
     /// What led to an ejection must not count after it. [any]
     @inlinable
     public func forgetFailuresInARow() { cell.pointee.inARow.store(0, ordering: .relaxed) }

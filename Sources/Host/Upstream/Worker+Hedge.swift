@@ -165,10 +165,10 @@ extension Worker {
         exchange.pointee.httpStatus = 0
         // The first took at least as long: without it the slow ones would be missing from what is known of the pool. A
         // second attempt that loses was only begun late: its short life is no latency.
-        if exchange.pointee.attemptOpen, !exchange.pointee.isHedge,
-            let hedging = exchange.pointee.pool?.pointee.hedging
-        {
-            hedging.pointee.histogram.record(now &- exchange.pointee.attemptAt)
+        if exchange.pointee.attemptOpen, !exchange.pointee.isHedge, let pool = exchange.pointee.pool {
+            let latency = now &- exchange.pointee.attemptAt
+            pool.pointee.hedging?.pointee.histogram.record(latency)
+            noteOutpaced(exchange, pool, latency)
         }
         finishAttempt(exchange, .cancelled, SLUICE_CANCELLED)
         detachUpstream(exchange)
@@ -185,6 +185,16 @@ extension Worker {
             metrics.hedgeWon(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
         }
         endHedge(exchange)
+    }
+
+    /// An endpoint whose requests others answer before it does shows no answers any more by which it could be found out.
+    private func noteOutpaced(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ latency: UInt64
+    ) {
+        guard let policy = pool.pointee.policy, policy.pointee.outlierThreshold != nil,
+            let index = presentIndex(exchange)
+        else { return }
+        OutlierCounter(policy.pointee.members[Int(index)].pointee.outlier).recordOutpaced(after: latency)
     }
 
     private func endHedge(_ exchange: ExchangePointer) {

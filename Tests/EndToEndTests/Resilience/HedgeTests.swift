@@ -55,6 +55,20 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
         }
 
+        /// That others answer for it does not hide a slow endpoint from the balancer.
+        @Test func whoIsAnsweredForCountsAsSlow() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let (slow, fast) = (try Self.gated(gate, "slow"), try Self.named("fast"))
+            var configuration = Self.configuration([slow.endpoint, fast.endpoint])
+            configuration.balancer = "peak-ewma"
+            configuration.plugins = ["  - { name: peak-ewma, library: libPeakEWMA.so }"]
+            let gateway = try Gateway(configuration)
+            for _ in 0..<10 { #expect(try gateway.get("/").bodyText == "fast 0") }
+            // It was tried, as one that was never heard of.
+            #expect(slow.requests.count == 1)
+        }
+
         @Test func theFirstMayAnswerStill() throws {
             let (asked, never) = (Gate(), Gate())
             defer { never.open() }

@@ -95,10 +95,24 @@ import Testing
         let balancer = try taught(20, 10)
         balancer.end(1, http: 404, firstByte: 10, total: 10)
         balancer.end(1, http: 500, firstByte: 10, total: 10)
-        balancer.end(1, status: SLUICE_CANCELLED, http: 0, firstByte: 0, total: 9_000)
+        balancer.end(1, status: SLUICE_CANCELLED, http: 0, firstByte: 0, total: 9)
+        balancer.end(0, status: SLUICE_CANCELLED, http: 0, firstByte: 0, total: 1)
         #expect(picks(balancer) == [1])
         // An index from before the pool shrank.
         balancer.end(70, firstByte: 10, total: 10)
+    }
+
+    /// A hedge was faster, or the client has left: it would have taken longer.
+    @Test func whatWasGivenUpTookAtLeastSoLong() throws {
+        let balancer = try taught(20, 10)
+        balancer.end(1, status: SLUICE_CANCELLED, http: 0, firstByte: 0, total: 9_000)
+        #expect(picks(balancer) == [0])
+        // Of one that was never heard of that is something, too.
+        let other = try BalancerUnderTest("PeakEWMA", FakeHost())
+        _ = other.pick(pool, exchange)
+        other.end(0, firstByte: 10, total: 10)
+        other.end(1, status: SLUICE_CANCELLED, http: 0, firstByte: 0, total: 9_000)
+        #expect(picks(other) == [0])
     }
 
     @Test func failuresWithoutEndAreForgottenInABoundedTime() throws {
