@@ -170,7 +170,10 @@ extension Settings.ModelSettings {
                     steps.append(.model(name, version: version?.text, model.position))
                 }
             } else if let version, let name = version.text {
-                if versions.contains(where: { $0.version == name }) {
+                if versions.count == 1, versions.first?.version == name {
+                    inner.reading.error(
+                        version.position, "a version cannot be its own fallback; name another, or leave the step out")
+                } else if versions.contains(where: { $0.version == name }) {
                     steps.append(.version(name))
                 } else {
                     inner.reading.error(

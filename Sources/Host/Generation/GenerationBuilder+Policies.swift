@@ -151,7 +151,8 @@ extension GenerationBuilder {
         guard !model.fallbacks.isEmpty, let (pool, _) = place(of: model.name, version.version) else { return nil }
         let steps = model.fallbacks.compactMap { step -> FallbackStep? in
             switch step {
-            case .version(let name): return poolStep(model.name, name)
+            // For the version itself there is no such step: that it cannot answer is known.
+            case .version(let name): return name == version.version ? nil : poolStep(model.name, name)
             case .model(let name, let version, _): return poolStep(name, version)
             case .kept(let position):
                 // Said once for a model, whose versions are built one by one.
@@ -168,6 +169,7 @@ extension GenerationBuilder {
                     name: memory.bytes("response"))
             }
         }
+        guard !steps.isEmpty else { return nil }
         let chain = FallbackChain(
             steps: UnsafePointer(memory.place(steps)), count: steps.count, pool: pool,
             metrics: description.shared.pointee.metrics)

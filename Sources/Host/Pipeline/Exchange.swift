@@ -101,6 +101,8 @@ struct Exchange: SlabElement {
     var holdsRetry = false
     /// Attempts that it had before it came to its pool, which counts its own.
     var attemptsElsewhere: UInt8 = 0
+    /// Attempts of which the metrics of retries know.
+    var attemptsCounted: UInt8 = 0
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none
@@ -109,6 +111,8 @@ struct Exchange: SlabElement {
     /// The check that this exchange is, without a client; and how it went.
     var probe: UnsafeMutablePointer<Probe>?
     var probeSucceeded = false
+    /// The question could not be asked: no word on the endpoint.
+    var probeSaysNothing = false
     /// The copy that this exchange is, without a client; and the one that was made of it.
     var shadow: UnsafeMutablePointer<ShadowPair>?
     var shadowed: UnsafeMutablePointer<ShadowPair>?

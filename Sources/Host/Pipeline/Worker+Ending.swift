@@ -112,11 +112,7 @@ extension Worker {
         let duration = answered &- exchange.pointee.receivedAt
         if duration >= tables.pointee.limits.slowNs { logSlow(exchange, duration) }
         let pool = exchange.pointee.pool
-        // A hedge is no attempt after another one.
-        let attempts = exchange.pointee.machine.attempts &- (exchange.pointee.wasHedged ? 1 : 0)
-        if attempts > 1, let pool {
-            metrics.retried(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), Int(attempts) - 1)
-        }
+        countRetries(exchange)
         metrics.requestFinished(
             pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
             adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,
@@ -124,6 +120,18 @@ extension Worker {
             firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
             requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
         if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
+    }
+
+    /// The attempts after the first that its pool has made, which it is about to leave or ends in.
+    @inline(__always)
+    func countRetries(_ exchange: ExchangePointer) {
+        // A hedge is no attempt after another one.
+        let attempts = exchange.pointee.machine.attempts &- (exchange.pointee.wasHedged ? 1 : 0)
+        let here = Int(attempts) - Int(exchange.pointee.attemptsCounted)
+        exchange.pointee.attemptsCounted = attempts
+        if here > 1, let pool = exchange.pointee.pool {
+            metrics.retried(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), here - 1)
+        }
     }
 
     /// `slow_request_ms`: one line, without field values or the query, which may hold secrets.

@@ -100,6 +100,7 @@ extension Worker {
 
     /// Leaves the pool that could not answer, and what was read of its answer, for another.
     private func enter(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
+        if exchange.pointee.client != nil { countRetries(exchange) }
         leavePool(exchange)
         forgetAnswer(exchange)
         let request = exchange.pointee.request.unsafelyUnwrapped
