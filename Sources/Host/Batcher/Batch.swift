@@ -45,6 +45,8 @@ struct BatchMember {
     var block: TensorBlock
     var operation: UInt32
     var priority: UInt32
+    /// Its client has asked for a version by name.
+    var namesVersion: Bool
 }
 
 /// What a member's worker gets back. Exactly one of `block` and an error.

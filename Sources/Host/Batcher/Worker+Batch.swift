@@ -40,7 +40,8 @@ extension Worker {
         guard let block = TensorBlock(payload) else { return failWithoutMemory(exchange) }
         var bytes: UInt64 = 0
         for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
-        var key = Self.compatibilityKey(payload)
+        let namesVersion = !request.pointee.version.isEmpty
+        var key = Self.mix(Self.compatibilityKey(payload), namesVersion ? 1 : 0)
         if let groupKey = batching.pointee.batcher.table.pointee.group_key, batching.pointee.homeWorker == index {
             // Asked where the instance lives; other workers' members are asked for on arrival.
             key = Self.mix(key, groupKey(batching.pointee.batcher.instance, request))
@@ -51,7 +52,8 @@ extension Worker {
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), enqueued: now, block: block,
-                operation: request.pointee.operation, priority: request.pointee.priority))
+                operation: request.pointee.operation, priority: request.pointee.priority,
+                namesVersion: namesVersion))
         exchange.pointee.machine.joinBatch()
         exchange.pointee.isBatchMember = true
         exchange.pointee.queuedAt = now
@@ -137,7 +139,8 @@ extension Worker {
         var position = batching.pointee.groups.firstIndex { $0.key == member.pointee.key }
         // A key is a sum of what clients send, which they can choose to be equal: what is merged has to be alike.
         if let position, let first = batching.pointee.groups[position].queue.entries.first?.member,
-            !PayloadLikeness.areAlike(first.pointee.block.payload.pointee, member.pointee.block.payload.pointee)
+            first.pointee.namesVersion != member.pointee.namesVersion
+                || !PayloadLikeness.areAlike(first.pointee.block.payload.pointee, member.pointee.block.payload.pointee)
         {
             startBatch(pool, [member])
             return
@@ -267,7 +270,10 @@ extension Worker {
         }
         var payload = model
         payload.tensors = UnsafePointer(tensors)
-        guard describeOwnRequest(exchange, SLUICE_OPERATION_INFER, deadline: deadline, payload) else { return false }
+        guard
+            describeOwnRequest(
+                exchange, SLUICE_OPERATION_INFER, namesVersion: first.pointee.namesVersion, deadline: deadline, payload)
+        else { return false }
         // A batch is as urgent as its most urgent member.
         exchange.pointee.request?.pointee.priority = members.map(\.pointee.priority).min() ?? first.pointee.priority
         return true

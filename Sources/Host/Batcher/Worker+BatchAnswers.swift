@@ -64,7 +64,8 @@ extension Worker {
         batchDone(exchange, status)
         let members = batch.pointee.members
         batch.pointee.members.removeAll()
-        if members.count > 1, status == SLUICE_INVALID_ARGUMENT || batch.pointee.isTooLarge {
+        let isTooLarge = batch.pointee.isTooLarge || httpStatus == 413
+        if members.count > 1, status == SLUICE_INVALID_ARGUMENT || isTooLarge {
             for member in members { startBatch(batch.pointee.pool, [member]) }
         } else {
             let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))

@@ -21,6 +21,7 @@ extension Worker {
         let update = place.move()
         place.deallocate()
         update.pool.pointee.replace(with: update.table)
+        if update.pool.pointee.generation == generation { letGoOfStrays(update.pool) }
         compareAgain(update.pool)
         checkAgain(update.pool)
         // Who waits may find a connection now, or that there is nobody left to wait for.

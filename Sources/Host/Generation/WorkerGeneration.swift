@@ -196,6 +196,8 @@ struct WorkerPool {
     var endpointPreferences: EndpointPreferences
     /// Counts the tables that the pool has had.
     var tableNumber: UInt32 = 0
+    /// This worker's own.
+    var callPlaces = CallPlaces()
     /// What its endpoints speak, also while it has none.
     var speaksHTTP2: Bool
     var balancer: BalancerLink?

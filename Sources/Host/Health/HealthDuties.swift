@@ -13,6 +13,8 @@ struct HealthDuties {
     /// A list with one for each endpoint of the pool while its generation is in force; none without a check. The
     /// worker's own, not the generation's memory: endpoints come and go.
     var firstProbe: UnsafeMutablePointer<Probe>?
+    /// The log has it that the check cannot be made.
+    var isToldUnanswerable = false
 }
 
 struct HealthCheckPlan {

@@ -20,6 +20,8 @@ struct PoolPolicy {
     /// Bit `i`: endpoint `i` may be picked. This worker's own, good while `epoch` is the pool's and until `until`.
     var mask: UnsafeMutablePointer<UInt64>
     var count: UInt32 = 0
+    /// Counts the masks that were made.
+    var masks: UInt32 = 0
     /// 0: never made.
     var epoch: UInt64 = 0
     var until: UInt64 = 0

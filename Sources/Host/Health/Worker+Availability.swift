@@ -66,6 +66,7 @@ extension Worker {
         mark(policy, total, awaited: false, panics: panics, &until)
         // Better an endpoint that nobody has asked yet than none.
         if policy.pointee.count == 0, known < total { mark(policy, total, awaited: true, panics: panics, &until) }
+        policy.pointee.masks &+= 1
         policy.pointee.epoch = epoch
         policy.pointee.until = min(until, weighPreferences(pool, policy))
     }
@@ -119,7 +120,9 @@ extension Worker {
         _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ pool: UnsafeMutablePointer<WorkerPool>
     ) {
         breaker.cancel(ticket)
-        if ticket.isProbe { pool.pointee.shared.pointee.state.changed() }
+        guard ticket.isProbe else { return }
+        pool.pointee.shared.pointee.state.changed()
+        wakeWaiting(pool.pointee.shared)
     }
 
     /// The breaker of the model as a whole. Nil: the exchange may go on.
@@ -203,6 +206,7 @@ extension Worker {
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
         pool.pointee.shared.pointee.state.changed()
+        wakeWaiting(pool.pointee.shared)
         let address = index.map { pool.pointee.targets[Int($0)].pointee.text }
         switch change {
         case .none: break

@@ -97,6 +97,7 @@ extension Worker {
         endpoint.pointee.setHealthy(true)
         member.pointee.health.pointee = HealthState(HealthSettings())
         pool.pointee.shared.pointee.state.changed()
+        servesAgain(pool.pointee.shared)
     }
 
     /// It is in force no more, or the worker leaves: checks that are under way end, and say nothing.
@@ -135,7 +136,9 @@ extension Worker {
     }
 
     private func describeProbe(_ exchange: ExchangePointer, _ plan: HealthCheckPlan) -> Bool {
-        guard describeOwnRequest(exchange, SLUICE_OPERATION_MODEL_READY, deadline: now &+ plan.timeoutNs),
+        guard
+            describeOwnRequest(
+                exchange, SLUICE_OPERATION_MODEL_READY, namesVersion: false, deadline: now &+ plan.timeoutNs),
             let out = allocate(exchange, sluice_message.self, 1), let body = allocate(exchange, sluice_bytes.self, 1)
         else { return false }
         body.initialize(to: plan.message)
@@ -160,7 +163,10 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan,
         _ probe: UnsafeMutablePointer<Probe>
     ) -> ExchangeMachine.Action {
-        if plan.kind == .ready, let action = encodeRequest(exchange, pool) { return action }
+        if plan.kind == .ready, let action = encodeRequest(exchange, pool) {
+            exchange.pointee.probeSaysNothing = true
+            return action
+        }
         let (target, index) = (probe.pointee.endpoint, probe.pointee.index)
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2, plan.kind != .tcp {
@@ -204,6 +210,7 @@ extension Worker {
         let pool = duties.pointee.pool
         guard pool.pointee.generation == generation else { return }
         let member = probe.pointee.member.pointee
+        if exchange.pointee.probeSaysNothing { return unanswerable(probe, pool, plan) }
         let succeeded = exchange.pointee.probeSucceeded
         metrics.checked(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), succeeded: succeeded)
         let change = member.health.pointee.record(succeeded: succeeded, now: now, plan.settings)
@@ -222,12 +229,34 @@ extension Worker {
             endpoint.pointee.setHealthy(isHealthy)
             pool.pointee.shared.pointee.state.changed()
             tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
-            if isHealthy { servesAgain(pool.pointee.shared) }
+            // Who waits may find room now, or that there is nobody left to wait for.
+            servesAgain(pool.pointee.shared)
         }
         guard !draining else { return }
         let next = member.health.pointee.nextCheck(
             now: now, random: nextRandom(), isAwaited: member.isAwaited, plan.settings)
         timers.start(probe.timer, at: next / 1_000_000 + 1)
+    }
+}
+
+extension Worker {
+    /// The pool's protocol has no such question: nothing is known of the endpoint, which takes requests as without
+    /// checks. Said once for a generation.
+    private func unanswerable(
+        _ probe: UnsafeMutablePointer<Probe>, _ pool: UnsafeMutablePointer<WorkerPool>, _ plan: HealthCheckPlan
+    ) {
+        let duties = probe.pointee.duties
+        if !duties.pointee.isToldUnanswerable {
+            duties.pointee.isToldUnanswerable = true
+            tell(pool, nil, "no health check of type ready: the protocol of the endpoints has no such question")
+        }
+        if probe.pointee.member.pointee.isAwaited {
+            probe.pointee.member.pointee.endAwaiting()
+            pool.pointee.shared.pointee.state.changed()
+            servesAgain(pool.pointee.shared)
+        }
+        // Whether it is so is the adapter's to say, and it may say otherwise of a later request.
+        if !draining { timers.start(probe.timer, at: nowMs &+ max(plan.settings.interval / 1_000_000, 1_000)) }
     }
 }
 

@@ -14,6 +14,7 @@ extension Worker {
             for index in 0..<pool.pointee.endpointCount where policy.pointee.members[index].pointee.ejectedUntil != 0 {
                 policy.pointee.members[index].pointee.ejectedUntil = 0
                 pool.pointee.shared.pointee.state.changed()
+                servesAgain(pool.pointee.shared)
             }
             _ = detector.pointee.setHosts([])
             return
@@ -101,6 +102,7 @@ extension Worker {
             tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
         }
         pool.pointee.shared.pointee.state.changed()
+        servesAgain(pool.pointee.shared)
     }
 }
 

@@ -19,8 +19,11 @@ extension Worker {
     }
 
     /// The request of such an exchange and its message, which is an empty one. False without memory.
+    /// - Parameter namesVersion: whether the request is for the pool's version by name. Where nobody has named one an
+    ///   endpoint is not told one: it may know the model without versions.
     func describeOwnRequest(
-        _ exchange: ExchangePointer, _ operation: Int32, deadline: UInt64, _ payload: sluice_payload = sluice_payload()
+        _ exchange: ExchangePointer, _ operation: Int32, namesVersion: Bool, deadline: UInt64,
+        _ payload: sluice_payload = sluice_payload()
     ) -> Bool {
         guard let pool = exchange.pointee.pool, let request = allocate(exchange, sluice_request.self, 1),
             let message = allocate(exchange, sluice_message.self, 1)
@@ -29,7 +32,7 @@ extension Worker {
         var value = sluice_request()
         value.message = UnsafePointer(message)
         value.model = pool.pointee.modelName
-        value.version = pool.pointee.versionName
+        if namesVersion { value.version = pool.pointee.versionName }
         value.operation = UInt32(operation)
         value.model_id = pool.pointee.model
         value.priority = 5

@@ -17,6 +17,7 @@ extension Worker {
         case TimerKind.accepting: resumeAccepting()
         case TimerKind.probe: probeDue(owner)
         case TimerKind.outliers: compareEndpoints(owner)
+        case TimerKind.poolRoom: roomTimerExpired(owner)
         default: pluginTimerExpired(owner)
         }
     }

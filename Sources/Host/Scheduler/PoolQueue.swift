@@ -117,6 +117,9 @@ struct QueuePlaceStore: ~Copyable {
 
 /// The queue of a pool as its home worker has it, which alone touches it. As lasting as the pool.
 struct PoolHome {
+    /// Runs while somebody waits and the pool's mask holds for a time only. The first field: see `timer` of its
+    /// pointer.
+    var timer = TimerNode()
     /// As the newest generation says.
     var limits = QueueLimits()
     /// The pool in the home worker's newest generation; nil: that has no such pool any more.
@@ -146,5 +149,12 @@ struct PoolHome {
         guard queue?.remove(place.pointee.handle) != nil else { return false }
         place.pointee.judge(.left)
         return true
+    }
+}
+
+extension UnsafeMutablePointer<PoolHome> {
+    /// The home's timer: its first field.
+    var timer: UnsafeMutablePointer<TimerNode> {
+        UnsafeMutableRawPointer(self).assumingMemoryBound(to: TimerNode.self)
     }
 }

@@ -27,6 +27,7 @@ extension Worker {
             }
             shared.pointee.gate.pointee.setLimit(limit)
         }
+        letGoOfStrays(next)
         // Room that the new configuration makes is for those who wait.
         for index in 0..<next.pointee.poolCount { servesAgain(next.pointee.pools[index].shared) }
         for index in 0..<old.pointee.poolCount { servesAgain(old.pointee.pools[index].shared) }
@@ -142,7 +143,7 @@ extension Worker {
         let gate = shared.pointee.gate
         let room = home.pointee.pool.map { roomNow($0) } ?? home.pointee.lastRoom
         while home.pointee.queue?.isEmpty == false {
-            guard gate.pointee.tryTake(places: room) else { return }
+            guard gate.pointee.tryTake(places: room) else { return lookAgain(shared, home) }
             switch home.pointee.queue?.take(now: now) {
             case .next(let entry): answer(QueuePlace.of(entry), .granted)
             case .expired(let entry):
@@ -157,7 +158,20 @@ extension Worker {
     private func roomNow(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
         let count = eligibleCount(pool)
         // Without any endpoint there is nothing to wait for: they shall hear so.
-        return count > 0 ? places(pool, count) : .max
+        return count > 0 ? placesBeside(pool, places(pool, count)) : .max
+    }
+
+    /// An ejection or a breaker's time ends without a word: where somebody waits, who would hear of nothing else, this
+    /// worker looks when the mask is good no more.
+    private func lookAgain(_ shared: UnsafeMutablePointer<SharedPool>, _ home: UnsafeMutablePointer<PoolHome>) {
+        guard let until = home.pointee.pool?.pointee.policy?.pointee.until, until < .max else { return }
+        home.pointee.timer.kind = TimerKind.poolRoom
+        home.pointee.timer.owner = UnsafeMutableRawPointer(shared)
+        timers.start(home.timer, at: max(until / 1_000_000, nowMs) &+ 1)
+    }
+
+    func roomTimerExpired(_ owner: UnsafeMutableRawPointer) {
+        servesAgain(owner.assumingMemoryBound(to: SharedPool.self))
     }
 
     private func answer(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {

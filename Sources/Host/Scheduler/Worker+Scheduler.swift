@@ -8,26 +8,6 @@ import Synchronization
 /// Who may go to a pool's endpoints, and who waits: the way of a request through its pool's gate and queue, as its own
 /// worker sees it.
 extension Worker {
-    /// Requests that the endpoints that may be picked have room for.
-    @inline(__always)
-    func places(_ pool: UnsafeMutablePointer<WorkerPool>, _ count: UInt32) -> Int {
-        let each = pool.pointee.maxConnections
-        return Int(count) &* (pool.pointee.speaksHTTP2 ? each &* callsEach(pool) : each)
-    }
-
-    /// Calls that one connection bears. The endpoints of a pool are taken to be alike: the first one's word is asked.
-    @inline(never)
-    private func callsEach(_ pool: UnsafeMutablePointer<WorkerPool>) -> Int {
-        pool.pointee.endpointCount > 0 ? pool.pointee.targets[0].pointee.callsEach : 1
-    }
-
-    /// The endpoint has no place left of those that the pool may take of it.
-    @inline(__always)
-    func isFull(_ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32) -> Bool {
-        let count = pool.pointee.targets[Int(index)].pointee.inFlight.pointee.load(ordering: .relaxed)
-        return Int(count) >= places(pool, 1)
-    }
-
     /// The chosen endpoint has no place to spare, and the exchange has a credit, so that any other has one: that is
     /// better than waiting. Where requests of other pools have taken them all, it is the chosen one after all.
     @inline(never)
@@ -58,11 +38,20 @@ extension Worker {
         let gate = pool.pointee.shared.pointee.gate
         if fresh {
             gate.pointee.enter()
-        } else if !gate.pointee.tryEnter(places: places(pool, count)) {
-            return false
+        } else {
+            let places = places(pool, count)
+            guard gate.pointee.tryEnter(places: places) || entersBeside(pool, places) else { return false }
         }
         exchange.pointee.holdsCredit = true
         return true
+    }
+
+    /// Not before those who wait, whom the home worker lets in.
+    @inline(never)
+    private func entersBeside(_ pool: UnsafeMutablePointer<WorkerPool>, _ places: Int) -> Bool {
+        let gate = pool.pointee.shared.pointee.gate
+        guard gate.pointee.waiting == 0 else { return false }
+        return gate.pointee.tryEnter(places: placesBeside(pool, places))
     }
 
     /// The exchange needs no place at an endpoint any more.
@@ -74,7 +63,7 @@ extension Worker {
     }
 
     @inline(__always)
-    private func giveBack(_ shared: UnsafeMutablePointer<SharedPool>) {
+    func giveBack(_ shared: UnsafeMutablePointer<SharedPool>) {
         if shared.pointee.gate.pointee.leave() { askHome(shared) }
     }
 
@@ -85,6 +74,12 @@ extension Worker {
         guard shared.pointee.gate.pointee.asksHome() else { return }
         peers[shared.pointee.homeWorker].mailbox.send(
             .poolServe, pointer: UnsafeMutableRawPointer(shared), from: mailbox)
+    }
+
+    /// Which endpoints may be picked is different now: that may be room for those who wait, or nobody to wait for. [any]
+    @inline(__always)
+    func wakeWaiting(_ shared: UnsafeMutablePointer<SharedPool>) {
+        if shared.pointee.gate.pointee.waiting > 0 { askHome(shared) }
     }
 
     // MARK: Waiting

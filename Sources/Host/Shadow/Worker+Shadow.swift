@@ -32,7 +32,9 @@ extension Worker {
         copy.pointee.shadow = pair
         shadows &+= 1
         let deadline = now &+ min(wanted.timeout_ns, Self.shadowTimeoutAtMost)
-        guard describeOwnRequest(copy, Int32(request.pointee.operation), deadline: deadline),
+        guard
+            describeOwnRequest(
+                copy, Int32(request.pointee.operation), namesVersion: true, deadline: deadline),
             fillShadow(copy, of: exchange, message, match, body), mark(copy, of: exchange, wanted)
         else {
             // Nothing of it is told: the plugin has its answer.

@@ -33,8 +33,13 @@ struct Endpoint {
     /// the beginning of each connection (RFC 9113 §3.4).
     var callsEach: Int {
         get { Int(cell(64).pointee.load(ordering: .relaxed)) }
-        nonmutating set { cell(64).pointee.store(UInt64(newValue), ordering: .relaxed) }
+        nonmutating set {
+            guard cell(64).pointee.exchange(UInt64(newValue), ordering: .relaxed) != UInt64(newValue) else { return }
+            Self.callsChanged.wrappingAdd(1, ordering: .relaxed)
+        }
     }
+    /// Counts the changes of `callsEach` of all endpoints, from 1: what workers have added up holds until the next.
+    static let callsChanged = Atomic<UInt64>(1)
     private func cell(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         (UnsafeMutableRawPointer(load) + offset).assumingMemoryBound(to: Atomic<UInt64>.self)
     }

@@ -45,6 +45,7 @@ enum TimerKind {
     static let accepting: UInt8 = 6
     static let probe: UInt8 = 7
     static let outliers: UInt8 = 8
+    static let poolRoom: UInt8 = 9
 }
 
 struct WorkerSnapshot: Sendable {

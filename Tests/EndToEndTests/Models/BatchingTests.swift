@@ -157,6 +157,42 @@ extension EndToEnd {
             #expect(try backend.requests.map { try Self.rows(of: $0) } == [4, 1, 1, 1, 1])
         }
 
+        /// The endpoint takes no two rows at once: their number is to blame, and no member.
+        @Test func whatIsTooMuchForTheEndpointTogetherIsSentApart() throws {
+            let tenfold = try Self.tenfold()
+            let relay = try Gateway(Self.configuration(tenfold, rows: 1, delay: 1))
+            let backend = try ScriptedBackend { connection, request in
+                let rows = (try? Self.rows(of: request)) ?? 0
+                guard rows == 1 else { return connection.answer(413, "{\"error\": \"too large\"}") }
+                let answer = try? relay.post("/v2/models/m/infer", request.bodyText)
+                connection.answer(
+                    Int(answer?.status ?? 0), answer?.bodyText ?? "", fields: ["Content-Type: application/json"])
+            }
+            let gateway = try Gateway(Self.configuration(backend, rows: 3, delay: 2_000))
+            let sockets = try (0..<3).map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() { socket.send(Self.request([index], id: index)) }
+            for (index, socket) in sockets.enumerated() {
+                let response = try #require(try MessageReader(socket).response(to: "POST"))
+                #expect(response.status == 200, "\(response.bodyText)")
+                #expect(try JSON(response.bodyText)["outputs"][0]["data"].integers == [index * 10])
+            }
+            #expect(try backend.requests.map { try Self.rows(of: $0) } == [3, 1, 1, 1])
+        }
+
+        /// Whether a version is named is the client's word, in a batch as alone; and the two are not the same request.
+        @Test func aBatchNamesAVersionOnlyWhereItsMembersDo() throws {
+            let backend = try Self.tenfold()
+            let gateway = try Gateway(Self.configuration(backend, rows: 2, delay: 2_000))
+            let sockets = try (0..<4).map { _ in try gateway.connect() }
+            for (index, socket) in sockets.enumerated() {
+                let request = Self.request([index], id: index)
+                socket.send(index < 2 ? request : request.replacing("models/m/", with: "models/m/versions/1/"))
+            }
+            for socket in sockets { #expect(try MessageReader(socket).response(to: "POST")?.status == 200) }
+            let targets = backend.requests.map(\.target).sorted()
+            #expect(targets == ["/v2/models/m/infer", "/v2/models/m/versions/1/infer"])
+        }
+
         @Test func anAnswerOfTheWrongSizeIsNobodysAnswer() throws {
             let backend = try ScriptedBackend { connection, _ in
                 connection.answer(

@@ -26,6 +26,36 @@ extension EndToEnd {
             #expect(try gateway.get("/").bodyText == "ill")
         }
 
+        /// The protocol has no question whether a model is ready: that is no word on its endpoints.
+        @Test func aCheckThatCannotBeMadeTakesNobodyOut() throws {
+            let backend = try ScriptedBackend { connection, _ in connection.answer(200, "well") }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.models.append("    health_check: { type: ready, interval_ms: 20, unhealthy_after: 1 }")
+            let gateway = try Gateway(configuration)
+            try waitUntil("the log says so") { gateway.log.contains("no health check of type ready") }
+            #expect(try gateway.get("/").bodyText == "well")
+            #expect(try gateway.metric("sluice_endpoint_healthy", [backend.endpoint]) == 1)
+            #expect(backend.requests.map(\.target) == ["/"])
+        }
+
+        /// Nobody has named a version: neither has the check, and the endpoint may know none.
+        @Test func aCheckNamesAVersionOnlyWhereTheConfigurationDoes() throws {
+            let backend = try ScriptedBackend { connection, _ in connection.answer(200, "{}") }
+            var configuration = GatewayConfiguration()
+            for upstream in ["", ", upstream: { version: \"7\" }"] {
+                configuration.models = [
+                    "  m:", "    versions:",
+                    "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: open-inference\(upstream) }",
+                    "    health_check: { type: ready, interval_ms: 20 }",
+                ]
+                let gateway = try Gateway(configuration)
+                let path = upstream.isEmpty ? "/v2/models/m/ready" : "/v2/models/m/versions/7/ready"
+                try waitUntil("it is asked") { backend.requests.contains { $0.target == path } }
+                #expect(try gateway.stop() == 0)
+            }
+            #expect(!backend.requests.contains { $0.target.contains("versions/1") })
+        }
+
         /// Takes the first endpoint whose load says that it is healthy.
         private static let looking = CompiledPlugin.balancer(build: "looking", highest: false)
             .replacingOccurrences(
