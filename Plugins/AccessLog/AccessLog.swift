@@ -33,8 +33,12 @@ struct AccessLog: Observer {
             "access_log_dropped_total", "Lines that were dropped because the log could not be written fast enough.")
         let failed = try context.metrics.counter(
             "access_log_failed_writes_total", "Writes of the access log that failed.")
-        guard let output = LogOutput(path) else {
-            throw config["path"].error("'\(path)' cannot be opened for writing: \(LogOutput.lastError)")
+        if !["stdout", "stderr"].contains(path), !path.hasPrefix("/") {
+            throw config["path"].error("the path must be absolute, stdout or stderr")
+        }
+        let output = LogOutput(path)
+        if let reason = output.obstacle {
+            throw config["path"].error("'\(path)' cannot be opened for writing: \(reason)")
         }
         host = context.host
         buffers = LineBuffers(

@@ -113,9 +113,27 @@ import Testing
         #expect(host.log.filter { $0.level == UInt32(SLUICE_LOG_ERROR) }.count == 1)
     }
 
+    /// An instance that is made for a check only must not leave a file that is somebody else's.
+    @Test func theFileIsMadeWithTheFirstLine() throws {
+        let path: String
+        do {
+            let file = try TemporaryFile()
+            path = file.path
+        }
+        defer { unlink(path) }
+        do { _ = try ObserverUnderTest(host, config: ["path": .scalar(path)]) }
+        #expect(access(path, F_OK) != 0)
+        do {
+            let log = try ObserverUnderTest(host, config: ["path": .scalar(path)])
+            log.finish(path: "/x")
+        }
+        #expect(access(path, F_OK) == 0)
+    }
+
     @Test(
         arguments: [
-            ["path": "/nonexistent/directory/log"], ["format": "xml"], ["buffer_bytes": 1], ["flush_ms": 0],
+            ["path": "/nonexistent/directory/log"], ["path": "relative.log"], ["path": "/tmp"], ["format": "xml"],
+            ["buffer_bytes": 1], ["flush_ms": 0],
             ["pth": "x"],
         ] as [ConfigTree])
     func aWrongConfigurationIsNamedByItsPlace(config: ConfigTree) throws {
