@@ -8,6 +8,20 @@ struct SettingsTests {
         return try #require(read(text, environment: CorpusTests.environment).settings)
     }
 
+    /// Whoever has broken the file still finds the gateway that runs.
+    @Test(arguments: [
+        ("gateway: { admin: { socket: /run/s }, sever: { port: 1 } }", "/run/s"),
+        ("gateway: { admin: { socket: /run/s }, limits: { body_bytes: \"${NOT_SET_HERE}\" } }", "/run/s"),
+        ("gateway: { sever: { port: 1 } }", "/etc/sluice/run/sluice.sock"),
+        ("nothing: 1", "/etc/sluice/run/sluice.sock"),
+        ("gateway: { admin: { socket: \"${NOT_SET_HERE}\" } }", nil),
+        ("gateway: { admin: { socket: [ 1 ] } }", nil), ("gateway: { admin: 7 }", nil), ("gateway: 7", nil), ("{", nil),
+    ])
+    func theAdminSocketOfABrokenFile(text: String, socket: String?) throws {
+        let result = read(text, environment: [:])
+        #expect(result.settings == nil && result.adminSocket == socket, "\(text)")
+    }
+
     @Test func theGateway() throws {
         let settings = try everyKey()
         #expect(

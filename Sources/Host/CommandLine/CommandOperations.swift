@@ -6,9 +6,9 @@ public struct CommandOperations: Sendable {
     /// Runs the gateway until it is told to stop. Returns the exit code: 0 after a graceful stop, 1 when it could not
     /// begin.
     public var serve: @Sendable (_ configurationPath: String) -> Int32
-    /// Reads and validates a configuration file, without the plugins that it names. Settings are nil when there is an
-    /// error.
-    public var readSettings: @Sendable (_ configurationPath: String) -> (settings: Settings?, [Diagnostic])
+    /// Where a configuration file says that the gateway's admin socket is, and what is wrong with the file; nil when it
+    /// does not say.
+    public var findAdminSocket: @Sendable (_ configurationPath: String) -> (path: String?, [Diagnostic])
     /// Validates all of a configuration, plugins and their instances included, as a reload would. In the order of
     /// the file.
     public var check: @Sendable (_ configurationPath: String) -> [Diagnostic]
@@ -22,13 +22,13 @@ public struct CommandOperations: Sendable {
 
     public init(
         serve: @escaping @Sendable (String) -> Int32,
-        readSettings: @escaping @Sendable (String) -> (settings: Settings?, [Diagnostic]),
+        findAdminSocket: @escaping @Sendable (String) -> (path: String?, [Diagnostic]),
         check: @escaping @Sendable (String) -> [Diagnostic],
         shippedChain: @escaping @Sendable () -> String,
         inspectPlugin: @escaping @Sendable (String) -> (text: String, accepted: Bool)
     ) {
         self.serve = serve
-        self.readSettings = readSettings
+        self.findAdminSocket = findAdminSocket
         self.check = check
         self.shippedChain = shippedChain
         self.inspectPlugin = inspectPlugin

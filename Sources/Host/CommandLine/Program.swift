@@ -32,12 +32,17 @@ public enum Program {
 
     /// The operations behind the command line.
     public static let operations = CommandOperations(
-        serve: serve, readSettings: read, check: check, shippedChain: { ShippedChain.yaml },
+        serve: serve, findAdminSocket: findAdminSocket, check: check, shippedChain: { ShippedChain.yaml },
         inspectPlugin: { inspectPlugin(path: $0) })
 
     private static func read(_ path: String) -> (settings: Settings?, [Diagnostic]) {
         let result = ConfigurationReader(environment: environment).read(path: path)
         return (result.settings, result.diagnostics)
+    }
+
+    private static func findAdminSocket(_ path: String) -> (path: String?, [Diagnostic]) {
+        let result = ConfigurationReader(environment: environment).read(path: path)
+        return (result.adminSocket, result.diagnostics)
     }
 
     private static func serve(_ path: String) -> Int32 {

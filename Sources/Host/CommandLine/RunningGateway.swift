@@ -27,19 +27,13 @@ struct RunningGatewayOptions: ParsableArguments {
 
     private func socketOfConfiguration(_ operations: CommandOperations) -> String? {
         let path = path ?? "plugins.yaml"
-        let (settings, diagnostics) = operations.readSettings(path)
-        guard let settings else {
-            for diagnostic in diagnostics { operations.errorOutput(diagnostic.description + "\n") }
-            operations.errorOutput(
-                "sluice: error: \(path) does not say where the gateway is; the one that runs was not asked. "
-                    + "Correct the file, or give --socket\n")
-            return nil
-        }
-        if settings.admin.socket.isEmpty {
-            operations.errorOutput("sluice: error: \(path) names no admin.socket; give --socket\n")
-            return nil
-        }
-        return settings.admin.socket
+        let (socket, diagnostics) = operations.findAdminSocket(path)
+        if let socket { return socket }
+        for diagnostic in diagnostics { operations.errorOutput(diagnostic.description + "\n") }
+        operations.errorOutput(
+            "sluice: error: \(path) does not say where the gateway is; the one that runs was not asked. "
+                + "Correct the file, or give --socket\n")
+        return nil
     }
 }
 

@@ -34,7 +34,8 @@ public struct ConfigurationReader {
         settings.checkSockets(reading)
         let hasErrors = reading.diagnostics.contains { $0.severity == .error }
         return ConfigurationResult(
-            settings: hasErrors ? nil : settings, diagnostics: Self.ordered(reading.diagnostics, file: name))
+            settings: hasErrors ? nil : settings, diagnostics: Self.ordered(reading.diagnostics, file: name),
+            adminSocket: settings.admin.isKnown && !settings.admin.socket.isEmpty ? settings.admin.socket : nil)
     }
 
     /// A file that says nothing of plugins or the chain gets both from the shipped one.
@@ -72,10 +73,14 @@ public struct ConfigurationResult: Sendable {
     public var settings: Settings?
     /// In order of position.
     public var diagnostics: [Diagnostic]
+    /// The path of the admin socket, also where something else in the file is wrong: by it whoever has broken the file
+    /// still finds the gateway that runs. Nil when it cannot be told.
+    public var adminSocket: String?
 
-    public init(settings: Settings?, diagnostics: [Diagnostic]) {
+    public init(settings: Settings?, diagnostics: [Diagnostic], adminSocket: String? = nil) {
         self.settings = settings
         self.diagnostics = diagnostics
+        self.adminSocket = adminSocket
     }
 }
 
@@ -84,6 +89,7 @@ extension Settings {
     mutating func readRoot(_ section: Section) {
         let defaultSocket = section.reading.absolute("run/sluice.sock")
         admin.socket = defaultSocket
+        admin.isKnown = !section.has("gateway")
         section.section("gateway", "The host itself.") { readGateway($0) }
         if admin.socket == defaultSocket, defaultSocket.utf8.count > Bounds.socketPathBytes {
             section.reading.error(

@@ -28,12 +28,17 @@ extension Settings {
         section.section("batching", initially: "no batching", "How long the batcher gathers, and how many requests.") {
             batching = Batching($0)
         }
+        admin.isKnown = !section.has("admin")
         section.section("admin", "The local socket of `sluice status` and `sluice reload`.") { admin.read($0) }
-        section.section("monitoring", "What an operator sees.") { monitoring.read($0) }
+        section.section("monitoring", "What an operator sees.") {
+            monitoring.read($0)
+            notePositions($0, of: ["log_buffer_bytes"], as: "monitoring")
+        }
         section.section("reload", "How a new configuration takes over.") { reload.read($0) }
     }
 
     private mutating func readServer(_ section: Section) {
+        notePositions(section, of: Self.restartKeysOfServer, as: "server")
         let port = section.take(
             "port", .integer(0...65_535), initially: "8080, when there are no `listeners` either",
             "A listener on 0.0.0.0 for HTTP/1.1; 0 asks the kernel for a free port.")
@@ -145,6 +150,7 @@ extension Settings.Admin {
     mutating func read(_ section: Section) {
         let node = section.take(
             "socket", .text(.path), initially: "run/sluice.sock", "Path of the Unix socket; mode 0600.")
+        isKnown = node?.text != nil || !section.has("socket")
         guard let node, let path = node.text else { return }
         socket = section.reading.absolute(path)
         section.checkSocketPath(socket, node.position)

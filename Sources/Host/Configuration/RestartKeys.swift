@@ -1,7 +1,9 @@
 extension Settings {
     /// The keys of `gateway` that differ from `initial`, with which the process began, and that a reload cannot change:
     /// what they say was made with its workers.
-    public func changedUntilRestart(since initial: Settings) -> [String] {
+    ///
+    /// - Returns: each with where it stands in the file; nil where it stands there no more.
+    public func changedUntilRestart(since initial: Settings) -> [(key: String, position: Position?)] {
         let keys = [
             ("worker_threads", server.workerThreads != initial.server.workerThreads),
             ("max_connections", server.maxConnections != initial.server.maxConnections),
@@ -12,6 +14,18 @@ extension Settings {
             ("spare_stream_bytes", server.spareStreamBytes != initial.server.spareStreamBytes),
         ].filter(\.1).map { "server.\($0.0)" }
         let log = monitoring.logBufferBytes != initial.monitoring.logBufferBytes
-        return keys + (log ? ["monitoring.log_buffer_bytes"] : [])
+        return (keys + (log ? ["monitoring.log_buffer_bytes"] : [])).map { ($0, keyPositions[$0]) }
     }
+
+    /// Notes where the keys of a section stand.
+    mutating func notePositions(_ section: Section, of keys: [String], as prefix: String) {
+        for key in keys {
+            if let position = section.keyPosition(key) { keyPositions["\(prefix).\(key)"] = position }
+        }
+    }
+
+    static let restartKeysOfServer = [
+        "worker_threads", "max_connections", "cpu_affinity", "offload_threads", "offload_queue", "spare_buffer_bytes",
+        "spare_stream_bytes",
+    ]
 }

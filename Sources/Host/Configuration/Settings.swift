@@ -31,6 +31,9 @@ public struct Settings: Sendable {
     /// The file named neither `plugins` nor `pipeline`, so both come from ``ShippedChain``.
     public var usesShippedChain = false
 
+    /// Where those keys of `gateway` stand that a reload cannot change.
+    var keyPositions: [String: Position] = [:]
+
     public init() {}
 
     public struct Server: Sendable {
@@ -159,6 +162,8 @@ public struct Settings: Sendable {
     public struct Admin: Sendable {
         /// Absolute after reading.
         public var socket = ""
+        /// What the file says of it could be read, whatever is wrong elsewhere.
+        var isKnown = true
         public init() {}
     }
 

@@ -278,8 +278,8 @@ final class Gateway: ControlPlane {
     private func fixedUntilRestart(_ settings: Settings) -> [Diagnostic] {
         settings.changedUntilRestart(since: initial).map {
             Diagnostic(
-                .warning, Position(file: configurationPath, line: 1, column: 1),
-                "`gateway.\($0)` was changed, which takes effect after a restart only")
+                .warning, $0.position ?? Position(file: configurationPath, line: 1, column: 1),
+                "`gateway.\($0.key)` was changed, which takes effect after a restart only")
         }
     }
 

@@ -187,7 +187,7 @@ extension Worker {
         endHedge(exchange)
     }
 
-    /// An endpoint whose requests others answer before it does shows no answers any more by which it could be found out.
+    /// An endpoint for which others answer before it does shows no answers any more by which it could be found out.
     private func noteOutpaced(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ latency: UInt64
     ) {

@@ -73,6 +73,8 @@ extension EndToEnd {
                 let warning = "`gateway.\(key)` was changed, which takes effect after a restart only"
                 #expect(outcome.output.contains(warning))
             }
+            // Each stands where its key does.
+            #expect(!outcome.output.contains("plugins.yaml:1:1:"), "\(outcome.output)")
             #expect(outcome.output.components(separatedBy: "after a restart").count == keys.count + 1)
             #expect(try gateway.get("/2").bodyText == "a /2")
         }
