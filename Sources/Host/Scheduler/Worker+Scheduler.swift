@@ -76,7 +76,7 @@ extension Worker {
             .poolServe, pointer: UnsafeMutableRawPointer(shared), from: mailbox)
     }
 
-    /// Which endpoints may be picked is different now: that may be room for those who wait, or nobody to wait for. [any]
+    /// Other endpoints than before may be picked: that may be room for those who wait, or nobody to wait for. [any]
     @inline(__always)
     func wakeWaiting(_ shared: UnsafeMutablePointer<SharedPool>) {
         if shared.pointee.gate.pointee.waiting > 0 { askHome(shared) }
