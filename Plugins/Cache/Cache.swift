@@ -7,7 +7,7 @@ import SluicePlugin
 ///
 /// Each worker keeps its own answers within its share of the bounds: no lock on the way of a request, at the price that
 /// each worker asks a backend once. A generation begins with an empty cache, since a reload may have put another model
-/// behind a name.
+/// behind a name. All that they share is when a path was changed.
 ///
 ///     models:
 ///       iris:
@@ -20,6 +20,8 @@ struct Cache: Filter, ~Copyable {
     private let metrics: CacheMetrics
     private let share: CacheShare
     private let gauge: TotalsGauge?
+    /// Nil where nothing is kept that a client can change: to ask a model changes nothing.
+    private let epochs: PathEpochs?
     private var hash: SHA256Stream
     private var table: AnswerTable
     private var pending = PendingAnswers()
@@ -29,6 +31,7 @@ struct Cache: Filter, ~Copyable {
         let options = try Options(context.config, workers: context.workerCount)
         let metrics = try CacheMetrics(context.metrics)
         let hash = try context.sha256()
+        let epochs = options.caches(.other) ? try PathEpochs(context.state) : nil
         // Nothing fails from here on.
         table = AnswerTable(entries: options.entries, bytes: options.bytes)
         let totals = CacheTotals.of(context.name)
@@ -39,6 +42,7 @@ struct Cache: Filter, ~Copyable {
         self.hash = hash
         self.options = options
         self.metrics = metrics
+        self.epochs = epochs
         host = context.host
     }
 
@@ -62,7 +66,8 @@ struct Cache: Filter, ~Copyable {
         }
         let token = exchange.suspension.token
         let now = host.clock.monotonic
-        if !wishes.forbidsReuse, let found = table.find(digest, key, now: now) {
+        let epoch = epoch(of: request.request)
+        if !wishes.forbidsReuse, let found = table.find(digest, key, epoch: epoch, now: now) {
             let age = found.age(now)
             if age <= wishes.maxAge {
                 try use(found, age: age, "sluice; hit", answer, exchange)
@@ -75,7 +80,7 @@ struct Cache: Filter, ~Copyable {
         metrics.misses.add()
         pending.insert(
             PendingAnswer(
-                token: token, digest: digest, key: key, model: model, version: version,
+                token: token, digest: digest, key: key, epoch: epoch, model: model, version: version,
                 ageAtMost: wishes.forbidsReuse ? 0 : wishes.maxAge))
         return .pass
     }
@@ -172,7 +177,8 @@ struct Cache: Filter, ~Copyable {
         let token = exchange.suspension.token
         let now = host.clock.monotonic
         guard let waiting = pending.find(token), !waiting.isSettled, waiting.ageAtMost > 0,
-            let found = table.find(waiting.digest, waiting.key, now: now, orStale: true)
+            let found = table.find(
+                waiting.digest, waiting.key, epoch: epoch(of: request), now: now, orStale: true)
         else { return .pass }
         let age = found.age(now)
         guard age <= waiting.ageAtMost else { return .pass }
@@ -190,13 +196,19 @@ struct Cache: Filter, ~Copyable {
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
         let token = exchange.suspension.token
-        guard let waiting = pending.find(token) else { return .pass }
-        guard !waiting.isSettled else {
+        let waiting = pending.find(token)
+        if waiting?.isSettled == true {
             pending.remove(token)
             return .pass
         }
-        let outcome = outcome(response.response, waiting, exchange)
-        if outcome == .gathers { return .pass }
+        if waiting?.isNoted != true { noteChange(by: request, response.response) }
+        guard var waiting else { return .pass }
+        let outcome = outcome(response.response, request, waiting, exchange)
+        if outcome == .gathers {
+            waiting.isNoted = true
+            pending.insert(waiting)
+            return .pass
+        }
         pending.remove(token)
         if outcome == .stored { metrics.stored.add() } else { metrics.refused.add() }
         try exchange.addField(
@@ -207,7 +219,12 @@ struct Cache: Filter, ~Copyable {
 
     private enum Outcome { case stored, refused, gathers }
 
-    private mutating func outcome(_ response: Response, _ waiting: PendingAnswer, _ exchange: Exchange) -> Outcome {
+    private mutating func outcome(
+        _ response: Response, _ request: Request, _ waiting: PendingAnswer, _ exchange: Exchange
+    ) -> Outcome {
+        // What it tells may be from before a change that came meanwhile; another that was asked for since then is not
+        // to make way for it.
+        guard waiting.epoch == epoch(of: request) else { return .refused }
         // A fallback answers with another model's words.
         guard response.model == waiting.model, response.version == waiting.version,
             case .fresh(let age, let seconds, let stale) = Storability(
@@ -229,12 +246,31 @@ struct Cache: Filter, ~Copyable {
         let now = host.clock.monotonic
         let evicted = table.evictions
         let isKept = table.insert(
-            waiting.digest, waiting.key, answerSize: size, now: now, staleAt: now + seconds * 1_000_000_000,
-            end: now + (seconds + stale) * 1_000_000_000, initialAge: age
+            waiting.digest, waiting.key, epoch: waiting.epoch, answerSize: size, now: now,
+            staleAt: now + seconds * 1_000_000_000, end: now + (seconds + stale) * 1_000_000_000, initialAge: age
         ) { memory in KeptAnswer.write(response, to: memory, capacity: size) }
         if table.evictions > evicted { metrics.evictions.add(Double(table.evictions - evicted)) }
         share.set(bytes: table.bytes, entries: table.count)
         return isKept ? .stored : .refused
+    }
+
+    // MARK: Changes
+
+    /// What an answer to `request` is kept with, and is used as long as it stays so.
+    private func epoch(of request: Request) -> UInt64 {
+        guard request.operation == .other, let epochs else { return 0 }
+        return epochs.epoch(of: request.message)
+    }
+
+    /// What was kept of a path ends when a request has changed what is there, whatever it was to the cache itself
+    /// (RFC 9111 §4.4). Before the client reads that it has: what it asks for next it gets anew, on any worker.
+    private func noteChange(by request: Request, _ response: Response) {
+        guard let epochs, request.operation == .other, request.message.transport == .http, !request.message.isSafe
+        else { return }
+        let status = response.message?.status ?? response.httpStatus
+        guard (200...399).contains(status) else { return }
+        epochs.advance(request.message)
+        metrics.changes.add()
     }
 
     mutating func onCancel(exchange: Exchange) { pending.remove(exchange.suspension.token) }

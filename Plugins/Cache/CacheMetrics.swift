@@ -69,6 +69,7 @@ struct CacheMetrics {
     let stored: Counter
     let refused: Counter
     let evictions: Counter
+    let changes: Counter
     let bytes: Gauge
     let entries: Gauge
 
@@ -84,6 +85,8 @@ struct CacheMetrics {
             "not_stored_total",
             "Answers to misses that were not kept: no success, a stream, too large, forbidden.")
         evictions = try metrics.counter("evictions_total", "Answers that went to make room for others.")
+        changes = try metrics.counter(
+            "changes_total", "Requests that changed something, so that the answers of their path were given up.")
         bytes = try metrics.gauge("bytes", "Bytes of the answers that are kept, with their keys.")
         entries = try metrics.gauge("entries", "Answers that are kept.")
     }

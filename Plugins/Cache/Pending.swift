@@ -7,6 +7,8 @@ struct PendingAnswer {
     var digest = Digest256()
     /// In the exchange's arena: there as long as the token is the exchange's.
     var key = Bytes()
+    /// Of its path, when it was asked.
+    var epoch: UInt64 = 0
     /// That are to answer, in the generation's memory.
     var model = Bytes()
     var version = Bytes()
@@ -14,6 +16,8 @@ struct PendingAnswer {
     var ageAtMost: UInt64 = 0
     /// It was answered from the cache, or is none of its business: what is said of it has been said.
     var isSettled = false
+    /// What it changed has been noted, while its answer is gathered.
+    var isNoted = false
 }
 
 /// The exchanges of a worker that wait for their answer, each in the place that its number says. Not every one comes

@@ -25,6 +25,7 @@ public struct AnswerTable: ~Copyable {
         var block: UnsafeMutablePointer<UInt8>?
         var keySize = 0
         var answerSize = 0
+        var epoch: UInt64 = 0
         var stored: UInt64 = 0
         var staleAt: UInt64 = 0
         var end: UInt64 = 0
@@ -59,14 +60,17 @@ public struct AnswerTable: ~Copyable {
         entries.deallocate()
     }
 
-    /// The answer for `key`, when there is one that has not ended, and is not stale unless `orStale`.
-    public mutating func find(_ digest: Digest256, _ key: Bytes, now: UInt64, orStale: Bool = false) -> Found? {
+    /// The answer for `key`, when there is one that has not ended, and is not stale unless `orStale`. One of another
+    /// epoch has ended, too.
+    public mutating func find(
+        _ digest: Digest256, _ key: Bytes, epoch: UInt64 = 0, now: UInt64, orStale: Bool = false
+    ) -> Found? {
         guard let slot = index.find(digest) else { return nil }
         let entry = entries[slot]
         guard let block = entry.block, entry.keySize == key.count, let asked = key.raw.data,
             memcmp(block, asked, key.count) == 0
         else { return nil }
-        guard now < entry.end else {
+        guard now < entry.end, epoch == entry.epoch else {
             remove(slot)
             return nil
         }
@@ -79,17 +83,18 @@ public struct AnswerTable: ~Copyable {
 
     /// Keeps an answer in place of one with the same key. False when it is larger than the whole bound.
     /// - Parameters:
+    ///   - epoch: it is found for this one alone.
     ///   - staleAt: nanoseconds of the monotonic clock; from then on it is found only by who takes a stale one.
     ///   - end: likewise; from then on it is not found at all.
     ///   - write: writes the answer's `answerSize` bytes.
     public mutating func insert(
-        _ digest: Digest256, _ key: Bytes, answerSize: Int, now: UInt64, staleAt: UInt64, end: UInt64,
-        initialAge: UInt64,
+        _ digest: Digest256, _ key: Bytes, epoch: UInt64 = 0, answerSize: Int, now: UInt64, staleAt: UInt64,
+        end: UInt64, initialAge: UInt64,
         _ write: (UnsafeMutablePointer<UInt8>) -> Void
     ) -> Bool {
         var entry = Entry(
-            block: nil, keySize: key.count, answerSize: answerSize, stored: now, staleAt: staleAt, end: end,
-            initialAge: initialAge)
+            block: nil, keySize: key.count, answerSize: answerSize, epoch: epoch, stored: now, staleAt: staleAt,
+            end: end, initialAge: initialAge)
         let needed = entry.size + Self.overhead
         guard needed <= bytesAtMost else { return false }
         if let slot = index.find(digest) { remove(slot) }

@@ -82,6 +82,39 @@ extension EndToEnd {
             try waitUntil("what went is not counted") { try gateway.metric("sluice_plugin_cache_entries") == 1 }
         }
 
+        /// On whichever worker the client comes back, and whichever kept the answer (RFC 9111 §4.4).
+        @Test(arguments: ["PUT", "DELETE", "PATCH", "POST"])
+        func whatAClientHasChangedIsAskedForAnew(method: String) throws {
+            let count = Counter()
+            let backend = try ScriptedBackend { connection, request in
+                if request.method == "GET" { return connection.answer(200, "state \(count.now)") }
+                _ = count.next()
+                connection.socket.send("HTTP/1.1 204 No Content\r\n\r\n")
+            }
+            let gateway = try Gateway(Self.configuration(backend, workers: 2))
+            // Enough connections that both workers have some, which keep theirs.
+            let readers = try (0..<8).map { _ in MessageReader(try gateway.connect()) }
+            func states() throws -> [String] {
+                try readers.map { reader in
+                    reader.socket.send("GET /thing HTTP/1.1\r\nHost: a\r\n\r\n")
+                    return try reader.response()?.bodyText ?? "-"
+                }
+            }
+            for change in 1...3 {
+                let before = Array(repeating: "state \(change - 1)", count: readers.count)
+                #expect(try states() == before)
+                #expect(try states() == before)
+                let hits = try gateway.metric("sluice_plugin_cache_hits_total")
+                #expect(hits >= Double(change * readers.count), "the second round was answered from the cache")
+                let answer = try gateway.exchange(
+                    "\(method) /thing HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+                    method: method)
+                #expect(answer.status == 204)
+                #expect(try states() == Array(repeating: "state \(change)", count: readers.count))
+            }
+            #expect(try gateway.metric("sluice_plugin_cache_changes_total") == 3)
+        }
+
         @Test func onlyWhatMayBeKeptIs() throws {
             let backend = try Self.counting()
             let gateway = try Gateway(Self.configuration(backend))
