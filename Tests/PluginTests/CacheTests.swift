@@ -321,8 +321,10 @@ import Testing
     }
 
     @Test func boundsHold() throws {
+        // Under a name of its own, for its gauges.
         let filter = try FilterUnderTest(
-            "Cache", host, config: ["max_bytes": 65_536, "max_entries": 1_000, "max_answer_bytes": 4_096])
+            "Cache", host, config: ["max_bytes": 65_536, "max_entries": 1_000, "max_answer_bytes": 4_096],
+            name: "of-bounds")
         func keep(_ name: Int, _ size: Int) {
             let made = exchange("\(name)", token: UInt64(name + 1))
             guard ask(filter, made) == SLUICE_OK else { return }
