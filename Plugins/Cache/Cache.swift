@@ -54,8 +54,14 @@ struct Cache: Filter, ~Copyable {
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
         let (model, version) = (answer.model, answer.version)
-        guard isCandidate(request.request, version, exchange) else { return try bypass("sluice; fwd=bypass", exchange) }
         let wishes = wishes(of: request.message)
+        guard isBehindRouting(request.request, version) else { return try bypass("sluice; fwd=bypass", exchange) }
+        guard isCandidate(request.request) else {
+            // Who wants no answer but a kept one gets none from the endpoint either (RFC 9111 §5.2.1.7). What changes
+            // something has no kept answer, and goes there as ever.
+            if wishes.onlyIfCached, request.message.isSafe { throw Self.notCached }
+            return try bypass("sluice; fwd=bypass", exchange)
+        }
         guard !wishes.forbidsStoring,
             let key = options.key.write(
                 request.request, model: model, version: version, limit: options.requestBytes, in: exchange),
@@ -87,21 +93,23 @@ struct Cache: Filter, ~Copyable {
 
     private static var notCached: PluginError { PluginError(.deadlineExceeded, "the answer is not in the cache") }
 
-    private mutating func isCandidate(_ request: Request, _ version: Bytes, _ exchange: Exchange) -> Bool {
+    /// Before routing nobody knows which version will answer: what stands there is what was asked for.
+    private mutating func isBehindRouting(_ request: Request, _ version: Bytes) -> Bool {
+        if version.raw.data != request.version.raw.data { return true }
+        if !warned {
+            warned = true
+            host.log.write(.warning, "it is not among a model's `filters`, and caches nothing")
+        }
+        return false
+    }
+
+    private func isCandidate(_ request: Request) -> Bool {
         guard options.caches(request.operation), request.message.method != "HEAD",
             request.message.field("range") == nil, !dropsFields(request.message)
         else { return false }
         // What changes something is to reach the endpoint each time (RFC 9111 §4). Of operations that are known, asking
         // a model changes nothing.
         if request.operation == .other, request.message.method != "GET", request.message.method != "POST" {
-            return false
-        }
-        // Before routing nobody knows which version will answer: what stands there is what was asked for.
-        guard version.raw.data != request.version.raw.data else {
-            if !warned {
-                warned = true
-                host.log.write(.warning, "it is not among a model's `filters`, and caches nothing")
-            }
             return false
         }
         // What lies in shared memory may be another thing each time.

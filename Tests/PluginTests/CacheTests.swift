@@ -252,6 +252,26 @@ import Testing
         #expect(ask(filter, with("private=\"a, no-store\", foo", token: 11)) == SLUICE_ANSWER)
     }
 
+    /// Also where the cache is not asked (RFC 9111 §5.2.1.7), unless that is to change something.
+    @Test(
+        arguments: [
+            ("HEAD", []), ("OPTIONS", []), ("GET", [("range", "bytes=0-1")]), ("GET", [("connection", "x-own")]),
+            ("PUT", []), ("DELETE", []), ("POST", [("range", "bytes=0-1")]),
+        ] as [(String, [(String, String)])])
+    func whoWantsAKeptAnswerGetsNoOther(method: String, fields: [(String, String)]) throws {
+        let filter = try FilterUnderTest("Cache", host, config: ["operations": ["other"]])
+        func ask(_ token: UInt64, _ more: [(String, String)]) -> sluice_status {
+            self.ask(
+                filter,
+                exchange(
+                    "", token: token, fields: fields + more, method: method, operation: SLUICE_OPERATION_OTHER))
+        }
+        #expect(ask(1, []) == SLUICE_OK)
+        let isSafe = !["PUT", "DELETE", "POST"].contains(method)
+        #expect(ask(2, [("cache-control", "only-if-cached")]) == (isSafe ? SLUICE_DEADLINE_EXCEEDED : SLUICE_OK))
+        #expect(host.metric("bypassed_total")?.value == (isSafe ? 1 : 2))
+    }
+
     @Test(
         arguments: [
             (201, []), (404, []), (503, []), (206, []), (200, [("cache-control", "private")]),

@@ -73,6 +73,10 @@ extension EndToEnd {
             #expect(try gateway.get("/a").bodyText == "answer 5")
             let none = try gateway.get("/none", fields: ["Cache-Control: only-if-cached"])
             #expect(none.status == 504)
+            let head = "HEAD /a HTTP/1.1\r\nHost: test\r\nCache-Control: only-if-cached\r\nConnection: close\r\n\r\n"
+            #expect(try gateway.exchange(head, method: "HEAD").status == 504)
+            let part = try gateway.get("/a", fields: ["Cache-Control: only-if-cached", "Range: bytes=0-1"])
+            #expect(part.status == 504)
             #expect(backend.requests.count == 5)
             #expect(try gateway.metric("sluice_plugin_cache_hits_total") == 5)
             try waitUntil("the totals are shown") { try gateway.metric("sluice_plugin_cache_entries") == 4 }
