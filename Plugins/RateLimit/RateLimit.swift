@@ -68,7 +68,7 @@ struct RateLimit: Filter, ~Copyable {
                     rings.append(try SharedState.ring(context.state, worker: index))
                 }
                 let turn = try context.state.counters("turn", count: 1)
-                let sync = FleetSync(fleet, state, rings, turn: turn)
+                let sync = FleetSync.of(fleet, state, rings, turn: turn)
                 housekeeping = try FleetHousekeeping(context, fleet, sync, untold: counter)
                 housekeeping?.begin()
             }

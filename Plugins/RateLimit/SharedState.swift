@@ -32,6 +32,9 @@ final class SharedState: Sendable {
 
     deinit { segments.deallocate() }
 
+    /// Whether both are of the same buckets.
+    func isSame(as other: SharedState) -> Bool { segments[0] == other.segments[0] }
+
     /// The queue of one worker's charges to the fleet.
     static func ring(_ state: StateBlocks, worker: Int) throws(PluginError) -> ChargeRing {
         // Seven in a block: there are at most 256 blocks, and many workers.

@@ -7,7 +7,7 @@ import SluicePlugin
 ///     redis:
 ///       address: redis.internal:6379
 ///       password: "${REDIS_PASSWORD}"
-struct FleetOptions: Sendable {
+struct FleetOptions: Equatable, Sendable {
     let place: SocketPlace
     /// For the log.
     let address: String

@@ -14,24 +14,27 @@ final class RedisConnection {
     private let descriptor: Int32
     /// Milliseconds for connecting, and for each answer.
     private let timeout: Int
+    /// Nothing is waited for beyond it.
+    private let signal: StopSignal
     private var received: [UInt8] = []
 
     /// Connects, says who it is and which database it means, and waits for a sign of life: a Redis that is stopped
     /// takes connections all the same, and carries out what was sent over each of them when it goes on.
     /// - Parameter names: asked for the addresses of a host, which is not waited for longer than for the rest.
-    init(_ options: FleetOptions, _ names: NameLookups) throws(Failure) {
+    init(_ options: FleetOptions, _ names: NameLookups, _ signal: StopSignal) throws(Failure) {
         timeout = options.timeout
+        self.signal = signal
         let deadline = StopSignal.now + Self.nanoseconds(timeout)
         let places =
             switch options.place {
             case .unix(let path): ResolvedAddress(unixPath: path).map { [$0] } ?? []
             case .tcp(let host, let port):
-                names.wait(for: host, port: port, Self.noSignal, milliseconds: timeout)
+                names.wait(for: host, port: port, signal, milliseconds: timeout)
             }
         do throws(ResolvedAddress.ConnectFailure) {
-            descriptor = try ResolvedAddress.connect(toFirstOf: places, Self.noSignal, deadline: deadline)
+            descriptor = try ResolvedAddress.connect(toFirstOf: places, signal, deadline: deadline)
         } catch {
-            guard case .text(let text) = error else { throw Failure(text: "it is not waited for any longer") }
+            guard case .text(let text) = error else { throw Failure(text: Self.stopped) }
             throw Failure(text: text)
         }
         if !options.password.isEmpty {
@@ -109,14 +112,15 @@ final class RedisConnection {
 
     private func wait(_ events: Int32, until deadline: UInt64, _ problem: String) throws(Failure) {
         let left = deadline - min(deadline, StopSignal.now)
-        guard left > 0,
-            Self.noSignal.wait(for: descriptor, events: events, milliseconds: Int((left + 999_999) / 1_000_000))
-                == .ready
-        else { throw Failure(text: problem) }
+        guard left > 0 else { throw Failure(text: problem) }
+        switch signal.wait(for: descriptor, events: events, milliseconds: Int((left + 999_999) / 1_000_000)) {
+        case .ready: return
+        case .timedOut: throw Failure(text: problem)
+        case .stopped: throw Failure(text: Self.stopped)
+        }
     }
 
-    /// A round ends by its own deadlines.
-    private static let noSignal = StopSignal(descriptor: -1)
+    private static let stopped = "it is not waited for any longer"
 
     private static func nanoseconds(_ milliseconds: Int) -> UInt64 { UInt64(milliseconds) * 1_000_000 }
 

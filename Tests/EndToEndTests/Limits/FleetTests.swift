@@ -1,5 +1,7 @@
 import Foundation
 import Testing
+import TokenFormat
+import TokenSigning
 
 extension EndToEnd {
     /// Gateways that share their limits by Redis, a real one.
@@ -131,7 +133,7 @@ extension EndToEnd {
             redis.freeze()
             #expect(try Self.passes(gateway, 200) == 200)
             try waitUntil("Redis is missed") { try Self.connected(gateway) == 0 }
-            #expect(gateway.log.contains("no answer within 300 ms"))
+            try waitUntil("that is said, too") { gateway.log.contains("no answer within 300 ms") }
             redis.thaw()
             try waitUntil("Redis is found again", .after(seconds: 60)) { try Self.connected(gateway) == 1 }
         }
@@ -197,6 +199,57 @@ extension EndToEnd {
             try waitUntil("it is told") { gateway.log.contains("does not take the password") }
             #expect(!gateway.log.contains("wr0ng"))
             #expect(try Self.passes(gateway, 9) == 5)
+        }
+    }
+    /// A Redis that takes connections and answers nothing.
+    @Suite struct SilentRedis {
+        /// Reads until the gateway closes.
+        private static func redis() throws -> ScriptedBackend {
+            try ScriptedBackend { connection in
+                while try connection.reader.line(.after(seconds: 600)) != nil {}
+            }
+        }
+
+        /// What blocks while requests wait for it, the verification of tokens, has the host's threads for itself; and a
+        /// reload and the end wait for Redis as little as requests do.
+        @Test func nobodyWaitsForIt() throws {
+            let (backend, key) = (try ScriptedBackend.ordinary(), try SigningKey(.es256))
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            let keys = keySet([try key.jwk(id: "k")])
+            configuration.filters = ["jwt", "one", "other"]
+            func write(_ redis: ScriptedBackend) {
+                configuration.plugins = [
+                    "  - name: jwt", "    library: libJWT.so", "    config:", "      jwks: '\(keys)'",
+                    "      issuer: any", "      audience: any",
+                ]
+                // As many as the host has threads.
+                for name in ["one", "other"] {
+                    configuration.plugins += [
+                        "  - name: \(name)", "    library: libRateLimit.so", "    config:",
+                        "      limits: [ { requests: 1000, per: day } ]",
+                        "      redis: { address: \"127.0.0.1:\(redis.port)\", timeout_ms: 10000 }",
+                    ]
+                }
+            }
+            let redis = try Self.redis()
+            write(redis)
+            let gateway = try Gateway(configuration)
+            try waitUntil("both have asked Redis") { redis.received.count { !$0.isEmpty } == 2 }
+            let expiry = Int(Date().timeIntervalSince1970) + 600
+            for subject in 0..<20 {
+                let claims = #"{"iss":"i","aud":"a","exp":\#(expiry),"sub":"\#(subject)"}"#
+                let token = try key.token(claims, id: "k")
+                #expect(try gateway.get("/", fields: ["Authorization: Bearer \(token)"]).status == 200)
+            }
+            #expect(redis.openCount == 2, "both still wait")
+            let another = try Self.redis()
+            write(another)
+            try gateway.write(configuration)
+            #expect(try gateway.reload().status == 0)
+            try waitUntil("both ask the other Redis") {
+                another.received.count { !$0.isEmpty } == 2 && redis.openCount == 0
+            }
+            #expect(try gateway.stop() == 0)
         }
     }
 }

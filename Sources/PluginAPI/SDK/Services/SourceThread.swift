@@ -1,7 +1,8 @@
 import Glibc
 
 /// A thread of the plugin's own, for work that waits on something outside: begun in `start` of a discovery, joined in
-/// its `stop`. What it waits for, it waits for through the `StopSignal`, so that the end is never far.
+/// its `stop`; or begun by an instance in service and joined when it is destroyed, on the control thread. What it waits
+/// for, it waits for through the `StopSignal`, so that the end is never far.
 public final class SourceThread: @unchecked Sendable {
     private var thread = pthread_t()
     private var isRunning = false
