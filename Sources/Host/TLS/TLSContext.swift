@@ -52,6 +52,14 @@ final class TLSContext {
     }
 }
 
+/// One certificate; whoever uses it takes a reference of its own. [main]
+final class Certificate {
+    let pointer: OpaquePointer
+    /// Takes over the reference.
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+    deinit { X509_free(pointer) }
+}
+
 /// A file as it was when the generation was made.
 struct TLSFile {
     /// A chain of certificates or a bundle of authorities: more than all public authorities together have.
@@ -92,18 +100,30 @@ struct TLSFile {
         TLSContext.Failure(position: named.position, message: message)
     }
 
-    /// All certificates in it, in their order; the caller's to free.
-    func certificates() throws(TLSContext.Failure) -> [OpaquePointer] {
-        var list: [OpaquePointer] = []
+    /// All certificates in it, in their order. Words before, between and behind them are passed over (RFC 7468 §2); a
+    /// certificate that cannot be read is not: who trusts the rest alone would find it out by the clients it refuses.
+    func certificates() throws(TLSContext.Failure) -> [Certificate] {
+        let none = fault("`\(named.path)` holds no certificate in PEM; name the file that does")
+        guard !bytes.isEmpty else { throw none }
+        var list: [Certificate] = []
         ERR_clear_error()
         bytes.withUnsafeBytes { content in
             guard let memory = BIO_new_mem_buf(content.baseAddress, Int32(content.count)) else { return }
             defer { BIO_free(memory) }
-            while let certificate = PEM_read_bio_X509(memory, nil, nil, nil) { list.append(certificate) }
+            while let certificate = PEM_read_bio_X509(memory, nil, nil, nil) { list.append(Certificate(certificate)) }
         }
-        // The end of the file shows as "no start line".
+        guard TLSFault.isEndOfPEM else {
+            throw fault(
+                "certificate \(list.count + 1) of `\(named.path)` cannot be read: \(TLSFault.text()); put it there "
+                    + "whole, or take it out")
+        }
         ERR_clear_error()
-        guard !list.isEmpty else { throw fault("`\(named.path)` holds no certificate in PEM; name the file that does") }
+        guard PEMLines(bytes).areWhole else {
+            throw fault(
+                "a `-----BEGIN` or `-----END` line of `\(named.path)` is broken, so that \(list.count) certificates "
+                    + "alone were found; correct it")
+        }
+        guard !list.isEmpty else { throw none }
         return list
     }
 
@@ -124,21 +144,51 @@ struct TLSFile {
     }
 }
 
+/// The lines of a file that begin and end what is in PEM. OpenSSL takes one for plain words that is cut short, or has
+/// the mark of UTF-8 before it, and with it passes over the certificate.
+private struct PEMLines {
+    private static let mark = Array("-----".utf8)
+    private static let begin = Array("-----BEGIN".utf8)
+    private static let end = Array("-----END".utf8)
+
+    /// As many blocks begin as end, and each of these lines is one that OpenSSL knows.
+    let areWhole: Bool
+
+    init(_ bytes: [UInt8]) {
+        var (begun, ended, broken) = (0, 0, 0)
+        let lines = bytes.split { $0 == 0x0A || $0 == 0x0D }
+        for line in lines {
+            let isBegin = line.starts(with: Self.begin)
+            guard isBegin || line.starts(with: Self.end) else { continue }
+            begun += isBegin ? 1 : 0
+            ended += isBegin ? 0 : 1
+            // White space may follow.
+            let visible = line.lastIndex { $0 > 0x20 }.map { line[...$0] } ?? line
+            if !visible.dropFirst(Self.end.count).reversed().starts(with: Self.mark) { broken += 1 }
+        }
+        // The file may be cut within the word. Hyphens alone are a rule that somebody drew.
+        if let last = lines.last, last.count > Self.mark.count, last.count < Self.begin.count,
+            Self.begin.starts(with: last)
+        {
+            broken += 1
+        }
+        areWhole = begun == ended && broken == 0
+    }
+}
+
 extension TLSContext {
     /// A certificate with its chain and its key.
     func use(_ chain: TLSFile, _ keyFile: TLSFile) throws(Failure) {
-        let certificates = try chain.certificates()
-        for (index, certificate) in certificates.enumerated() {
+        for (index, certificate) in try chain.certificates().enumerated() {
             ERR_clear_error()
-            if index == 0 {
-                let taken = SSL_CTX_use_certificate(pointer, certificate) == 1
-                X509_free(certificate)
-                guard taken else {
-                    for rest in certificates.dropFirst() { X509_free(rest) }
-                    throw chain.fault("the certificate in `\(chain.named.path)` is refused: \(TLSFault.text())")
-                }
-            } else if shim_ctx_add_chain(pointer, certificate) != 1 {
-                X509_free(certificate)
+            let taken =
+                index == 0
+                ? SSL_CTX_use_certificate(pointer, certificate.pointer)
+                : shim_ctx_add_chain(pointer, certificate.pointer)
+            guard taken == 1 else {
+                throw chain.fault(
+                    "certificate \(index + 1) of `\(chain.named.path)` is refused: \(TLSFault.text()); replace it, or "
+                        + "take it out")
             }
         }
         let key = try keyFile.privateKey()
@@ -154,10 +204,15 @@ extension TLSContext {
     /// Certificates that these authorities have signed are accepted.
     func trust(_ authorities: TLSFile, tellingClients: Bool) throws(Failure) {
         let store = SSL_CTX_get_cert_store(pointer)
-        for certificate in try authorities.certificates() {
-            X509_STORE_add_cert(store, certificate)
-            if tellingClients { SSL_CTX_add_client_CA(pointer, certificate) }
-            X509_free(certificate)
+        for (index, certificate) in try authorities.certificates().enumerated() {
+            ERR_clear_error()
+            guard X509_STORE_add_cert(store, certificate.pointer) == 1,
+                !tellingClients || SSL_CTX_add_client_CA(pointer, certificate.pointer) == 1
+            else {
+                throw authorities.fault(
+                    "certificate \(index + 1) of `\(authorities.named.path)` is refused: \(TLSFault.text()); replace "
+                        + "it, or take it out")
+            }
         }
     }
 }

@@ -203,6 +203,12 @@ enum TLSFault {
         return shim_error_library(code) == ERR_LIB_SSL && shim_error_reason(code) == SSL_R_HTTP_REQUEST
     }
 
+    /// Nothing more in PEM follows in what was read.
+    static var isEndOfPEM: Bool {
+        let code = ERR_peek_last_error()
+        return shim_error_library(code) == ERR_LIB_PEM && shim_error_reason(code) == PEM_R_NO_START_LINE
+    }
+
     /// In words, for a log line or a message about the configuration. Empties the list.
     static func text() -> String {
         let code = ERR_get_error()

@@ -19,7 +19,7 @@ static inline int shim_ctx_set_groups(SSL_CTX *ctx, const char *names) {
   return (int)SSL_CTX_set1_groups_list(ctx, names);
 }
 static inline int shim_ctx_add_chain(SSL_CTX *ctx, X509 *certificate) {
-  return (int)SSL_CTX_add0_chain_cert(ctx, certificate);
+  return (int)SSL_CTX_add1_chain_cert(ctx, certificate);
 }
 static inline void shim_ctx_cache_mode(SSL_CTX *ctx, long mode) { SSL_CTX_set_session_cache_mode(ctx, mode); }
 static inline int shim_ctx_ticket_keys(SSL_CTX *ctx, void *keys, long size) {

@@ -32,7 +32,7 @@ struct Certificates {
         "127.0.0.1:0\n      tls: { certificate: \(file("\(name).pem")), key: \(file("\(name).key"))\(more) }"
     }
 
-    private func openssl(_ arguments: [String]) throws {
+    func openssl(_ arguments: [String]) throws {
         let result = try ChildProcess.run("/usr/bin/openssl", arguments)
         guard result.status == 0 else { throw HarnessError("openssl \(arguments): \(result.errors)") }
     }
