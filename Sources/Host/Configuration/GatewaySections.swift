@@ -80,9 +80,10 @@ extension Settings {
             "`IPv4:port`, `[IPv6]:port` or `unix:path`; port 0 asks the kernel for a free one."
         let node = section.take("address", .text(.listenAddress), required: true, meaning)
         var tls: ListenerTLS?
-        section.section("tls", initially: "no TLS", "Speaks TLS, with ALPN for HTTP/1.1 and HTTP/2.") {
-            tls = ListenerTLS($0)
-        }
+        section.section(
+            "tls", initially: "no TLS",
+            "Speaks TLS, with ALPN for HTTP/1.1 and HTTP/2; beside `adapter` no protocol is chosen by ALPN."
+        ) { tls = ListenerTLS($0) }
         let adapter = section.take(
             "adapter", .text(.pluginName), initially: "HTTP",
             "The adapter that frames raw TCP: what clients send here are messages of its protocol.")

@@ -248,7 +248,9 @@ final class GenerationBuilder {
     private func secureListeners() {
         for listener in settings.listeners {
             guard let tls = listener.tls,
-                let context = secure({ () throws(TLSContext.Failure) in try workshop.contexts.listener(tls) })
+                let context = secure({ () throws(TLSContext.Failure) in
+                    try workshop.contexts.listener(tls, speaksHTTP: listener.adapter == nil)
+                })
             else { continue }
             secured.append(
                 SecuredListener(

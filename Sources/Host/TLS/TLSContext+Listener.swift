@@ -5,10 +5,12 @@ import SluiceABI
 
 /// TLS toward clients.
 extension TLSContext {
-    /// - Parameter ticketKeys: 80 bytes, those of the process: a client may resume on any listener that has the same
-    ///   authorities, and after a reload.
+    /// - Parameters:
+    ///   - speaksHTTP: false where an adapter frames what comes over raw TCP.
+    ///   - ticketKeys: 80 bytes, those of the process: a client may resume on any listener that has the same
+    ///     authorities, and after a reload.
     static func listener(
-        _ settings: Settings.ListenerTLS, files: [Settings.NamedFile: TLSFile], ticketKeys: [UInt8]
+        _ settings: Settings.ListenerTLS, speaksHTTP: Bool, files: [Settings.NamedFile: TLSFile], ticketKeys: [UInt8]
     ) throws(Failure) -> TLSContext {
         var made: [TLSContext] = []
         for each in settings.certificates {
@@ -29,8 +31,10 @@ extension TLSContext {
         // One, where OpenSSL sends two, which take a tenth of a handshake's time: a client that comes back gets a new
         // one with each connection (RFC 8446 §C.4), and most never come back with it.
         SSL_CTX_set_num_tickets(first.pointer, 1)
-        // Each of them, too: the protocol is chosen after the certificate, by that one's context.
-        for context in made { context.chooseProtocol() }
+        // Each of them, too: the protocol is chosen after the certificate, by that one's context. Where HTTP is not
+        // spoken it is not promised: of an adapter's protocol no name for ALPN is known, and a server that confirms
+        // none leaves the client free to go on (RFC 7301 §3.1).
+        if speaksHTTP { for context in made { context.chooseProtocol() } }
         if made.count > 1 { CertificateChoice.install(made, on: first) }
         return first
     }

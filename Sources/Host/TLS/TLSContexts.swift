@@ -22,15 +22,16 @@ final class TLSContexts {
         ticketKeys = keys
     }
 
-    func listener(_ settings: Settings.ListenerTLS) throws(TLSContext.Failure) -> TLSContext {
+    /// - Parameter speaksHTTP: false where an adapter frames what comes over raw TCP.
+    func listener(_ settings: Settings.ListenerTLS, speaksHTTP: Bool) throws(TLSContext.Failure) -> TLSContext {
         let files = try read(settings.certificates.flatMap { [$0.certificate, $0.key] } + [settings.clientCA])
         let key =
             [0]
             + digest(
-                [settings.minVersion.rawValue, settings.clientCertificate.rawValue],
+                [settings.minVersion.rawValue, settings.clientCertificate.rawValue, "\(speaksHTTP)"],
                 settings.certificates.flatMap { [$0.certificate, $0.key] } + [settings.clientCA], files)
         return try find(key) { () throws(TLSContext.Failure) in
-            try .listener(settings, files: files, ticketKeys: ticketKeys)
+            try .listener(settings, speaksHTTP: speaksHTTP, files: files, ticketKeys: ticketKeys)
         }
     }
 

@@ -8,7 +8,9 @@ final class TLSClient {
     private let session: OpaquePointer
 
     /// Connects, and says nothing yet.
-    init(port: UInt16) throws {
+    ///
+    /// - Parameter offering: names of protocols for ALPN (RFC 7301); none offers nothing.
+    init(port: UInt16, offering: [String] = []) throws {
         socket = try Socket.connect(port: port)
         // What OpenSSL writes to a connection that the peer has closed.
         signal(SIGPIPE, SIG_IGN)
@@ -19,6 +21,8 @@ final class TLSClient {
         guard let context = SSL_CTX_new(TLS_client_method()), let session = SSL_new(context),
             SSL_set_fd(session, socket.descriptor) == 1
         else { throw HarnessError("OpenSSL makes no session") }
+        let names = offering.flatMap { [UInt8($0.utf8.count)] + bytes($0) }
+        if !names.isEmpty { SSL_set_alpn_protos(session, names, UInt32(names.count)) }
         self.context = context
         self.session = session
     }
@@ -43,8 +47,20 @@ final class TLSClient {
         return SSL_key_update(session, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(session) == 1
     }
 
+    /// The protocol that the server has confirmed by ALPN; nil when none.
+    var confirmed: String? {
+        var name: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        SSL_get0_alpn_selected(session, &name, &count)
+        return count == 0 ? nil : text(UnsafeBufferPointer(start: name, count: Int(count)))
+    }
+
     func get(_ target: String) throws -> String {
-        let request = bytes("GET \(target) HTTP/1.1\r\nHost: test\r\n\r\n")
+        text(try ask(bytes("GET \(target) HTTP/1.1\r\nHost: test\r\n\r\n")))
+    }
+
+    /// Sends a message and returns what comes next.
+    func ask(_ request: [UInt8]) throws -> [UInt8] {
         ERR_clear_error()
         guard SSL_write(session, request, Int32(request.count)) == Int32(request.count) else {
             throw HarnessError("the request was not taken")
@@ -52,6 +68,6 @@ final class TLSClient {
         var answer = [UInt8](repeating: 0, count: 65_536)
         let count = SSL_read(session, &answer, Int32(answer.count))
         guard count > 0 else { throw HarnessError("no answer came") }
-        return text(Array(answer.prefix(Int(count))))
+        return Array(answer.prefix(Int(count)))
     }
 }

@@ -56,6 +56,27 @@ extension EndToEnd {
             }
         }
 
+        /// No protocol is promised that is not spoken, and a client with a name of its own is let in (RFC 7301 §3.2).
+        /// A listener of HTTP with the same certificates goes on to choose.
+        @Test(arguments: [[], ["h2"], ["http/1.1"], ["h2", "http/1.1"], ["sltp"], ["sltp", "h2"]])
+        func overTLSNoProtocolIsChosen(_ offered: [String]) throws {
+            let certificates = try Certificates()
+            for name in ["server", "other"] { try certificates.make(name, "DNS:\(name).test") }
+            let other = "certificate: \(certificates.file("other.pem")), key: \(certificates.file("other.key"))"
+            let backend = try Self.echo("m")
+            var configuration = GatewayConfiguration.rawTCP(port: backend.port, models: ["m"])
+            let secured = certificates.listener("server", ", certificates: [ { \(other) } ]")
+            configuration.listeners = [secured, secured + "\n      adapter: length-prefixed-tcp"]
+            let gateway = try Gateway(configuration)
+            let client = try TLSClient(port: gateway.ports[1], offering: offered)
+            #expect(client.shakeHands() == nil)
+            #expect(client.confirmed == nil)
+            #expect(try client.ask(LengthPrefixed.infer("m", id: 1)) == LengthPrefixed.answer("m", id: 1))
+            let web = try TLSClient(port: gateway.ports[0], offering: offered)
+            #expect((web.shakeHands() == nil) == (offered != ["sltp"]))
+            #expect(web.confirmed == offered.first { $0 != "sltp" })
+        }
+
         @Test func connectionsLiveOnAcrossAReload() throws {
             let (old, new) = (try Self.echo("old"), try Self.echo("new"))
             var configuration = GatewayConfiguration.rawTCP(port: old.port, models: ["m"])
