@@ -17,6 +17,8 @@ struct HTTP2Head {
     }
 
     private(set) var fault: Fault?
+    /// The request is for a head alone, so that no answer to it has content; known also when the rest is refused.
+    private(set) var isHead = false
     private var text = Buffer.none
     /// The crumbs of the Cookie field, joined (RFC 9113 §8.2.3).
     private var cookie = Buffer.none
@@ -33,6 +35,7 @@ struct HTTP2Head {
     init(limit: Int) { self.limit = limit }
 
     mutating func add(_ name: sluice_bytes, _ value: sluice_bytes, _ pool: inout BufferPool) {
+        if name.size == 7, name == sluice_bytes(":method") { isHead = value == sluice_bytes("HEAD") }
         guard fault == nil else { return }
         listSize += name.size + value.size + 32
         guard listSize <= limit else { return fail(.tooLarge) }

@@ -191,10 +191,13 @@ extension Worker {
         answer(stream, status, sluice_bytes(message))
     }
 
+    /// Called while the head of its request is the connection's latest.
     func answer(_ stream: UnsafeMutablePointer<HTTP2Stream>, _ status: UInt16, _ message: sluice_bytes) {
         stream.pointee.output = buffers.take(BufferPool.small)
         let digits: [UInt8] = Array(String(status).utf8)
         let connection = stream.pointee.connection
+        // An answer to HEAD has no content (RFC 9110 §9.3.2): clients take DATA for an error of the protocol.
+        let hasBody = !connection.pointee.head.isHead
         guard let base = stream.pointee.output.base else {
             nghttp2_submit_rst_stream(
                 connection.pointee.session, 0, stream.pointee.id, NGHTTP2_INTERNAL_ERROR.rawValue)
@@ -209,7 +212,7 @@ extension Worker {
                 var fields = HTTP2Fields(list: list.baseAddress.unsafelyUnwrapped, capacity: 2)
                 append(sluice_bytes(":status"), sluice_bytes(data: digits.baseAddress, size: 3), to: &fields)
                 append(sluice_bytes("content-type"), sluice_bytes(Self.json), to: &fields)
-                _ = submit(stream, fields, hasBody: true)
+                _ = submit(stream, fields, hasBody: hasBody)
             }
         }
     }

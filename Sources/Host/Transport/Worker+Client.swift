@@ -194,7 +194,9 @@ extension Worker {
         client.pointee.floor = client.pointee.input.start
         guard let exchange = exchanges.take() else {
             metrics.rejected(.memory)
-            answerWithoutExchange(client, status: 503, message: "the gateway has too many requests in flight")
+            answerWithoutExchange(
+                client, status: 503, message: "the gateway has too many requests in flight",
+                toHead: head.pointee.methodKind == .head)
             return
         }
         client.pointee.exchange = exchange
@@ -207,11 +209,12 @@ extension Worker {
         metrics.parseFailed(.client, ParseErrorKind(fault))
         answerWithoutExchange(
             client, status: fault.status,
-            message: sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount))
+            message: sluice_bytes(fault.message.utf8Start, fault.message.utf8CodeUnitCount),
+            toHead: asksForHead(client))
     }
 
     private func answerWithoutExchange(
-        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: sluice_bytes
+        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: sluice_bytes, toHead: Bool
     ) {
         var buffer = buffers.take(BufferPool.small)
         guard let base = buffer.base else {
@@ -228,7 +231,8 @@ extension Worker {
         writer.appendConnection(close: true)
         if case .written(let size) = writer.finish() {
             (base + size).update(from: base + 2_048, count: body.count)
-            buffer.end = size + body.count
+            // An answer to HEAD says how long the content would be, and has none (RFC 9110 §9.3.2).
+            buffer.end = size + (toHead ? 0 : body.count)
             _ = send(client, base, buffer.end)
             metrics.bytes(.client, received: 0, sent: UInt64(buffer.end))
         }
@@ -236,11 +240,23 @@ extension Worker {
         beginLingering(client)
     }
 
+    /// Whether the request whose head was refused, or has not come whole, is HEAD. Its line is still there, behind the
+    /// empty lines that may precede it (RFC 9112 §2.2).
+    private func asksForHead(_ client: UnsafeMutablePointer<ClientConnection>) -> Bool {
+        var line = client.pointee.input.start
+        let end = client.pointee.input.end
+        guard let base = client.pointee.input.base else { return false }
+        while line < end, base[line] == 0x0D || base[line] == 0x0A { line &+= 1 }
+        let method: StaticString = "HEAD "
+        return end &- line >= method.utf8CodeUnitCount
+            && memcmp(base + line, method.utf8Start, method.utf8CodeUnitCount) == 0
+    }
+
     private func answerWithoutExchange(
-        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: StaticString
+        _ client: UnsafeMutablePointer<ClientConnection>, status: UInt16, message: StaticString, toHead: Bool
     ) {
         answerWithoutExchange(
-            client, status: status, message: sluice_bytes(message.utf8Start, message.utf8CodeUnitCount))
+            client, status: status, message: sluice_bytes(message.utf8Start, message.utf8CodeUnitCount), toHead: toHead)
     }
 
     // MARK: The end of a connection
@@ -350,7 +366,7 @@ extension Worker {
                 return
             }
             answerWithoutExchange(
-                client, status: 408, message: "the request's head did not arrive in time")
+                client, status: 408, message: "the request's head did not arrive in time", toHead: asksForHead(client))
             return
         }
         if !client.pointee.lingering {
@@ -358,28 +374,5 @@ extension Worker {
             metrics.timedOut(isShakingHands ? .header : .idle)
         }
         close(client)
-    }
-}
-
-extension ParseErrorKind {
-    /// The kind that a fault is counted under.
-    init(_ fault: ParseFault) {
-        switch fault {
-        case .badMethod, .methodTooLong, .badTarget, .targetTooLong, .badRequestLine, .asteriskNotOptions,
-            .connectNotSupported, .tooManyEmptyLines, .badStatusLine, .badStatus:
-            self = .startLine
-        case .badVersion, .versionNotSupported: self = .version
-        case .headTooLarge, .tooManyFields, .trailersTooLarge: self = .fieldTooLarge
-        case .missingHost, .repeatedHost, .badHost, .hostMismatch: self = .host
-        case .badContentLength, .contentLengthTooLarge, .repeatedContentLength, .lengthAndTransferEncoding,
-            .badTransferEncoding, .repeatedTransferEncoding, .codingNotSupported, .transferEncodingInHTTP10:
-            self = .framing
-        case .badChunkSize, .chunkSizeTooLarge, .badChunkExtension, .chunkFramingTooLarge, .badChunkEnd:
-            self = .chunk
-        case .foldedField, .spaceBeforeColon, .emptyFieldName, .badFieldName, .missingColon, .badFieldValue,
-            .bareLineFeed, .bareCarriageReturn, .forbiddenTrailer:
-            self = .field
-        default: self = .other
-        }
     }
 }
