@@ -9,6 +9,10 @@ public struct InferWriter {
         self.arena = arena
     }
 
+    /// Toward a backend `null` would be another number than the client has sent, or none.
+    private static let notFinite: StaticString =
+        "JSON has no NaN and no infinities: set `binary: true` of the backend's adapter, or ask it over gRPC, in tensor"
+
     /// A request with the tensors of `payload`.
     ///
     /// - Parameter isBinary: sends the tensors, and asks for the outputs, as binary data.
@@ -22,6 +26,7 @@ public struct InferWriter {
             try json.string(id)
             try json.raw(",")
         }
+        try checkParameters(payload)
         try writeMessageParameters(payload, isBinaryOutput: isBinary && payload.output_count == 0, &json)
         try json.raw("\"inputs\":[")
         for index in 0..<Int(payload.tensor_count) {
@@ -29,7 +34,7 @@ public struct InferWriter {
             if index > 0 {
                 try json.raw(",")
             }
-            try write(tensors[index], isBinary: isBinary, &json)
+            try write(tensors[index], isBinary: isBinary, refusing: Self.notFinite, &json)
         }
         try json.raw("]")
         if payload.output_count > 0, let outputs = payload.outputs {
@@ -114,7 +119,10 @@ public struct InferWriter {
 
     // MARK: - Parts
 
-    private func write(_ tensor: sluice_tensor, isBinary: Bool, _ json: inout JSONWriter) throws(CodecFailure) {
+    /// - Parameter notFinite: as `TensorWriter` has it.
+    private func write(
+        _ tensor: sluice_tensor, isBinary: Bool, refusing notFinite: StaticString? = nil, _ json: inout JSONWriter
+    ) throws(CodecFailure) {
         guard let datatype = Datatype(rawValue: tensor.datatype) else {
             throw CodecFailure("a tensor has no known datatype", status: SLUICE_INTERNAL, subject: tensor.name)
         }
@@ -144,7 +152,7 @@ public struct InferWriter {
         }
         if !isBinary, !hasRegion {
             try json.raw(",\"data\":")
-            var elements = try TensorWriter(tensor, binaryText: .refuse)
+            var elements = try TensorWriter(tensor, binaryText: .refuse, refusing: notFinite)
             try elements.writeFlat(&json)
         }
         try json.raw("}")
@@ -175,6 +183,32 @@ public struct InferWriter {
             try json.integer(shape[index])
         }
         try json.raw("]")
+    }
+
+    /// Parameters stand in JSON whatever form the tensors have; gRPC has some that JSON cannot say.
+    private func checkParameters(_ payload: sluice_payload) throws(CodecFailure) {
+        try checkParameters(payload.parameters, payload.parameter_count)
+        for index in 0..<Int(payload.tensor_count) {
+            guard let tensor = payload.tensors?[index] else { break }
+            try checkParameters(tensor.parameters, tensor.parameter_count)
+        }
+        for index in 0..<Int(payload.output_count) {
+            guard let output = payload.outputs?[index] else { break }
+            try checkParameters(output.parameters, output.parameter_count)
+        }
+    }
+
+    private func checkParameters(
+        _ parameters: UnsafePointer<sluice_parameter>?, _ count: UInt32
+    ) throws(CodecFailure) {
+        for index in 0..<Int(count) {
+            guard let parameter = parameters?[index] else { break }
+            if parameter.kind == UInt32(SLUICE_PARAMETER_DOUBLE), !parameter.number.isFinite {
+                throw CodecFailure(
+                    "JSON has no NaN and no infinities: ask the backend over gRPC, in parameter",
+                    subject: parameter.name)
+            }
+        }
     }
 
     private func writeMessageParameters(

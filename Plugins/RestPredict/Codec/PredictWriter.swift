@@ -5,6 +5,11 @@ import SluiceJSON
 struct PredictWriter {
     private let arena: ExchangeArena
     private let isRequest: Bool
+    /// In place of a number that a client has sent, `null` would be another one, or none.
+    private var notFinite: StaticString? {
+        guard isRequest else { return nil }
+        return "JSON has no NaN and no infinities: a backend that is asked over gRPC can be sent them, in tensor"
+    }
 
     init(isRequest: Bool, arena: ExchangeArena) {
         self.arena = arena
@@ -61,7 +66,7 @@ struct PredictWriter {
     }
 
     private func writeValue(_ tensor: sluice_tensor, _ json: inout JSONWriter) throws(CodecFailure) {
-        var elements = try TensorWriter(tensor, binaryText: .base64)
+        var elements = try TensorWriter(tensor, binaryText: .base64, refusing: notFinite)
         try elements.writeNested(&json)
     }
 
@@ -85,7 +90,8 @@ struct PredictWriter {
     ) throws(CodecFailure) {
         let writers = try arena.allocate(TensorWriter.self, count: tensors.count)
         for index in tensors.indices {
-            (writers + index).initialize(to: try TensorWriter(tensors[index], binaryText: .base64))
+            (writers + index).initialize(
+                to: try TensorWriter(tensors[index], binaryText: .base64, refusing: notFinite))
         }
         let rows = tensors.first?.shapeBuffer.first ?? 0
         try json.raw("[")

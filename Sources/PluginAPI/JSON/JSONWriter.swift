@@ -122,7 +122,8 @@ public struct JSONWriter {
         try raw(value ? "true" : "false")
     }
 
-    /// NaN and the infinities, which JSON cannot say, become null, as orjson writes them.
+    /// NaN and the infinities, which JSON cannot say, become null, as orjson writes them. Where that would change what
+    /// is asked, in requests, the caller refuses them before.
     public mutating func number(_ value: Double) throws(CodecFailure) {
         guard value.isFinite else { return try raw("null") }
         commit(DecimalText.write(value, to: try reserve(DecimalText.maximumDoubleSize)))

@@ -17,7 +17,12 @@ public struct TensorWriter: BitwiseCopyable {
     private var offset = 0
 
     /// Checks that `tensor` holds as many bytes as its shape says.
-    public init(_ tensor: sluice_tensor, binaryText: BinaryText) throws(CodecFailure) {
+    ///
+    /// - Parameter notFinite: in a request, where `null` would stand for another number than was sent: the words that
+    ///   refuse NaN and the infinities, which JSON lacks (RFC 8259 §6), before the tensor's name. Nil writes `null`.
+    public init(
+        _ tensor: sluice_tensor, binaryText: BinaryText, refusing notFinite: StaticString? = nil
+    ) throws(CodecFailure) {
         guard let datatype = Datatype(rawValue: tensor.datatype), Int(tensor.rank) <= TensorShape.maximumRank else {
             throw CodecFailure(
                 "a tensor has no known datatype or too many dimensions", status: sluice_status(SLUICE_INTERNAL),
@@ -37,9 +42,37 @@ public struct TensorWriter: BitwiseCopyable {
                 "a tensor has more or fewer bytes than its shape says", status: sluice_status(SLUICE_INTERNAL),
                 subject: tensor.name)
         }
+        if let notFinite, !Self.areFinite(tensor.data, datatype) {
+            throw CodecFailure(notFinite, subject: tensor.name)
+        }
         self.datatype = datatype
         self.tensor = tensor
         self.binaryText = binaryText
+    }
+
+    /// Whether there is neither NaN nor an infinity: whose exponents are all ones (IEEE 754 §3.4).
+    private static func areFinite(_ data: sluice_bytes, _ datatype: Datatype) -> Bool {
+        switch datatype {
+        case .fp16: lack(0x7C00 as UInt16, data)
+        case .bf16: lack(0x7F80 as UInt16, data)
+        case .fp32: lack(0x7F80_0000 as UInt32, data)
+        case .fp64: lack(0x7FF0_0000_0000_0000 as UInt64, data)
+        default: true
+        }
+    }
+
+    /// Whether no element has all of these bits. All are looked at, which takes a small part of the time that writing
+    /// them does.
+    private static func lack<Bits: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
+        _ exponent: Bits, _ data: sluice_bytes
+    ) -> Bool {
+        guard var position = UnsafeRawPointer(data.data) else { return true }
+        var found = false
+        for _ in 0..<data.size / MemoryLayout<Bits>.size {
+            found = (position.loadUnaligned(as: Bits.self) & exponent == exponent) || found
+            position += MemoryLayout<Bits>.size
+        }
+        return !found
     }
 
     /// One array of all elements, in row-major order.

@@ -12,7 +12,6 @@ A further protocol is a function in `CLIENTS`, its name in TranslationTests.swif
 
 import base64
 import json
-import math
 import struct
 import sys
 import time
@@ -22,41 +21,9 @@ import urllib.request
 import grpc
 import length_prefixed
 from messages import sluice, tf, v2
+from translation_table import LARGE, LETTERS, ROWS, SHAPES, TENSORFLOW
 
 PORT, TCP_PORT = sys.argv[1], int(sys.argv[2])
-SHAPES = [[2, 3], [6], [], [0, 3], [1, 2, 1]]
-# The letters of `struct`; half floats are given by their bits, all of them finite.
-LETTERS = {"BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h",
-           "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d", "BF16": "H"}
-# A name, the datatype, and values at its bounds.
-ROWS = [
-    ("BOOL", "BOOL", [True, False, True, True, False, False]),
-    ("UINT8", "UINT8", [0, 255, 128, 127, 1, 2]),
-    ("UINT16", "UINT16", [0, 65535, 32768, 127, 128, 300]),
-    ("UINT32", "UINT32", [0, 2**32 - 1, 2**31, 127, 128, 70000]),
-    ("UINT64", "UINT64", [0, 2**64 - 1, 2**63, 127, 128, 2**40]),
-    ("INT8", "INT8", [-128, 127, 0, -1, 5, 64]),
-    ("INT16", "INT16", [-32768, 32767, 0, -1, 128, 300]),
-    ("INT32", "INT32", [-(2**31), 2**31 - 1, 0, -1, 128, 70000]),
-    ("INT64", "INT64", [-(2**63), 2**63 - 1, 0, -1, 128, 2**40]),
-    ("FP16", "FP16", [1.0, -0.0, 65504.0, 0.5, 2.0**-24, -3.25]),
-    ("FP32", "FP32", [0.0, -0.0, 1.5, 3.4028234663852886e38, 1.401298464324817e-45, -2.25]),
-    ("FP64", "FP64", [0.0, -0.0, 1.1, 1.7976931348623157e308, 5e-324, -2.25]),
-    ("BYTES", "BYTES", [b"", b"a", b"x" * 300, "\u00e4".encode(), b"\n", b'"\\']),
-    ("BF16", "BF16", [0x3F80, 0x8000, 0x0001, 0xFF7F, 0x4049, 0xC000]),
-    ("FP32, not finite", "FP32", [math.inf, -math.inf, math.nan, 1.0, math.inf, -1.0]),
-    ("BYTES, no UTF-8", "BYTES", [b"\xff", b"\x80a", b"\xc3", b"\xed\xa0\x80", b"\0", b"\xfe"]),
-]
-# Client, backend, bytes. What has text between is smaller: a number takes three bytes there in place of four.
-LARGE = [
-    ("v2-binary", "v2-grpc", 64 << 20), ("v2-grpc", "v2-binary", 64 << 20), ("v2-grpc", "tf-serving", 64 << 20),
-    ("tf-serving", "model-service", 64 << 20), ("model-service", "in-process", 64 << 20),
-    ("v2-json", "v2-grpc", 8 << 20), ("v2-grpc", "v2-json", 8 << 20), ("predict", "v2-binary", 8 << 20),
-    ("v2-typed", "model-service", 8 << 20), ("tf-typed", "predict", 8 << 20),
-    ("tcp", "v2-grpc", 64 << 20), ("v2-binary", "tcp", 64 << 20), ("tcp", "tcp", 8 << 20),
-]
-TENSORFLOW = {"BOOL": 10, "UINT8": 4, "UINT16": 17, "UINT32": 22, "UINT64": 23, "INT8": 6, "INT16": 5, "INT32": 3,
-              "INT64": 9, "FP16": 19, "FP32": 1, "FP64": 2, "BYTES": 7, "BF16": 14}
 
 
 class Refused(Exception):
@@ -289,23 +256,25 @@ CLIENTS = {"predict": predict, "predict-rows": predict_rows, "v2-json": v2_json,
            "v2-grpc": v2_grpc, "v2-typed": v2_typed, "tf-serving": tf_serving, "tf-typed": tf_typed,
            "model-service": model_service, "tcp": over_tcp}
 UNTYPED = {"predict", "predict-rows"}
+# What a backend would read in place of such a number is no matter: the gateway itself refuses, in these words.
+NOT_FINITE = "JSON has no NaN and no infinities"
 
 
 def refusal(client, backend, row, datatype):
     """What a protocol cannot say, or None."""
     if datatype == "BYTES" and "tcp" in (client, backend):
         return "the protocol over TCP has no tensors of texts"
+    if row.endswith("not finite"):
+        if client in UNTYPED | {"v2-json"}:
+            return "JSON has no numbers that are not finite"
+        if backend == "predict" or backend == "v2-json" and client != "v2-binary":
+            return NOT_FINITE
     if client not in UNTYPED and datatype in ("FP16", "BF16"):
         if client == "v2-json":
             return "the JSON of the Open Inference Protocol has no half floats"
         # From its own binary form the protocol goes through as it is.
         if backend == "v2-json" and client != "v2-binary":
             return "a backend that is only sent JSON cannot be sent half floats"
-    if row == "FP32, not finite":
-        if client in UNTYPED | {"v2-json"}:
-            return "JSON has no numbers that are not finite"
-        if backend == "predict" or backend == "v2-json" and client != "v2-binary":
-            return "a backend that is only sent JSON cannot be sent numbers that are not finite"
     if row == "BYTES, no UTF-8":
         if client == "v2-json":
             return "the JSON of the Open Inference Protocol has bytes that are text alone"
@@ -337,6 +306,8 @@ def check(client, backend, row, datatype, shape, values):
     except Refused as error:
         if reason is None:
             return f"refused: {error}"
+        if reason == NOT_FINITE and reason not in str(error):
+            return f"refused by the backend alone: {error}"
         return None if error.blamed else f"refused, but not as the request's fault: {error}"
     if reason is not None:
         return f"not refused, though {reason}: {found}"
