@@ -130,6 +130,10 @@ extension Settings.Routing {
         section.integer(
             "default_timeout_ms", into: &defaultTimeoutMs, 1...86_400_000, "From a request's head to its answer's.")
         section.integer("connect_timeout_ms", into: &connectTimeoutMs, 1...86_400_000, "To connect to an endpoint.")
+        section.integer(
+            "http2_ping_interval_ms", into: &http2PingIntervalMs, 1_000...86_400_000,
+            "Silence of an HTTP/2 endpoint, while requests are open, until it gets a PING. Servers of gRPC end "
+                + "connections on which these come more often than every 5 minutes.")
         section.section("retry_policy", initially: "no retries", "Tries after a failed one.") {
             retry = Settings.Retry($0)
         }

@@ -101,6 +101,8 @@ public struct Settings: Sendable {
         /// Nil: no second attempt beside one that is slow.
         public var hedge: Hedge?
         public var connectTimeoutMs = 1_000
+        /// What servers of gRPC permit without data (`grpc.http2.min_ping_interval_without_data_ms`).
+        public var http2PingIntervalMs = 300_000
         public init() {}
     }
 

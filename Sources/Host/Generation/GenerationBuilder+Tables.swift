@@ -72,6 +72,7 @@ extension GenerationBuilder {
         limits.idleTimeoutMs = UInt64(settings.limits.idleTimeoutMs)
         limits.tunnelTimeoutMs = UInt64(settings.limits.tunnelTimeoutMs)
         limits.connectTimeoutMs = UInt64(settings.routing.connectTimeoutMs)
+        limits.pingIntervalMs = UInt64(settings.routing.http2PingIntervalMs)
         limits.defaultTimeoutNs = UInt64(settings.routing.defaultTimeoutMs) * 1_000_000
         if let slow = settings.monitoring.slowRequestMs { limits.slowNs = UInt64(slow) * 1_000_000 }
         return limits

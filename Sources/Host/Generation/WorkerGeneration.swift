@@ -67,6 +67,7 @@ struct RequestLimits {
     var idleTimeoutMs: UInt64 = 0
     var tunnelTimeoutMs: UInt64 = 0
     var connectTimeoutMs: UInt64 = 0
+    var pingIntervalMs: UInt64 = 0
     var defaultTimeoutNs: UInt64 = 0
     /// Exchanges that take longer are logged; `UInt64.max`: none.
     var slowNs = UInt64.max

@@ -11,6 +11,7 @@ enum HTTP2Callbacks {
     static let data: UInt8 = 0
     static let headers: UInt8 = 1
     static let resetStream: UInt8 = 3
+    static let goAway: UInt8 = 7
     static let continuation: UInt8 = 9
     static let endStream: UInt8 = 1
 

@@ -25,9 +25,8 @@ struct HTTP2Upstream {
     var isCondemned = false
     /// No call begins here any more: GOAWAY came, the session failed, or its stream numbers are used up.
     var isLeaving = false
-    /// When the endpoint was last heard of, in milliseconds; and whether a PING waits for its answer.
-    var heardAt: UInt64 = 0
-    var pingSent = false
+    /// Whether the endpoint is still there.
+    var liveness = HTTP2Liveness()
     /// How many times something has come of it.
     var timesHeard: UInt64 = 0
     var frames = HTTP2FrameBudget()

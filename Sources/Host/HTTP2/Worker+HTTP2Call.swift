@@ -203,7 +203,7 @@ extension Worker {
             connection.pointee.partial = nil
             call.pointee.upstream.readable = true
             advance(call)
-        case UInt8(NGHTTP2_GOAWAY.rawValue): connection.pointee.isLeaving = true
+        case HTTP2Callbacks.goAway: goAwayReceived(connection, frame.pointee.goaway)
         case UInt8(NGHTTP2_SETTINGS.rawValue):
             noteSettings(connection)
             spend(connection)

@@ -9,10 +9,6 @@ import SluiceABI
 extension Worker {
     /// How long a connection stays open without a call, in milliseconds; as for HTTP/1.1.
     private static let http2IdleMs: UInt64 = 50_000
-    /// An endpoint that is silent for so long while calls are open is asked whether it is there (RFC 9113 §6.7)...
-    private static let pingAfterMs: UInt64 = 20_000
-    /// ...and given so long to say so. Together they find a vanished host long before TCP does.
-    private static let pingTimeoutMs: UInt64 = 10_000
     /// Frames that are written at once.
     private static let upstreamOutputAtOnce = BufferPool.medium
 
@@ -97,6 +93,7 @@ extension Worker {
     ) -> UnsafeMutablePointer<HTTP2Upstream>? {
         guard let opened = openSocket(pool, endpoint) else { return nil }
         let socket = opened.socket
+        findVanishedHost(socket)
         let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
         var session: OpaquePointer?
         guard
@@ -113,7 +110,7 @@ extension Worker {
         socket.pointee.http2 = connection
         connection.pointee.next = endpoint.pointee.firstHTTP2
         endpoint.pointee.firstHTTP2 = connection
-        connection.pointee.heardAt = nowMs
+        connection.pointee.liveness.hear(nowMs: nowMs)
         let limits = generation.pointee.limits
         withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 3) { settings in
             settings[0] = nghttp2_settings_entry(
@@ -153,7 +150,7 @@ extension Worker {
             case .failed: return http2ConnectFailed(connection)
             }
             socket.pointee.connecting = false
-            connection.pointee.heardAt = nowMs
+            connection.pointee.liveness.hear(nowMs: nowMs)
             timers.stop(socket.timer)
             markDirty(connection)
             watch(connection)
@@ -212,9 +209,8 @@ extension Worker {
                 connection.pointee.isCondemned = true
                 continue
             }
-            connection.pointee.heardAt = nowMs
+            connection.pointee.liveness.hear(nowMs: nowMs)
             connection.pointee.timesHeard &+= 1
-            connection.pointee.pingSent = false
             let taken = nghttp2_session_mem_recv(
                 connection.pointee.session, socket.pointee.input.head, socket.pointee.input.count)
             if taken >= 0, let call = connection.pointee.partial {
@@ -330,26 +326,48 @@ extension Worker {
         }
         if connection.pointee.callCount == 0 {
             if nowMs >= socket.pointee.deadline { return close(socket) }
-        } else if connection.pointee.pingSent {
-            if nowMs >= connection.pointee.heardAt &+ Self.pingAfterMs &+ Self.pingTimeoutMs {
+        } else {
+            switch connection.pointee.liveness.look(nowMs: nowMs, intervalMs: pingInterval(socket)) {
+            case .wait: break
+            case .ping:
+                nghttp2_submit_ping(connection.pointee.session, 0, nil)
+                markDirty(connection)
+            case .lost:
                 metrics.timedOut(.response)
                 return close(socket)
             }
-        } else if nowMs >= connection.pointee.heardAt &+ Self.pingAfterMs {
-            connection.pointee.pingSent = true
-            nghttp2_submit_ping(connection.pointee.session, 0, nil)
-            markDirty(connection)
         }
         watch(connection)
     }
 
     /// The timer looks at an open connection every so often.
+    /// Milliseconds from the endpoint's last sign to a PING.
+    private func pingInterval(_ socket: UnsafeMutablePointer<UpstreamConnection>) -> UInt64 {
+        generation.pointee.limits.pingIntervalMs << UInt64(socket.pointee.endpoint.pointee.pingDoublings)
+    }
+
+    /// No call begins here any more. A server of gRPC that finds PING too frequent says so with the connection's end
+    /// (gRFC A8): the next ones to it come half as often.
+    func goAwayReceived(_ connection: UnsafeMutablePointer<HTTP2Upstream>, _ frame: nghttp2_goaway) {
+        connection.pointee.isLeaving = true
+        let reason = sluice_bytes(data: frame.opaque_data, size: frame.opaque_data_len)
+        let endpoint = connection.pointee.socket.pointee.endpoint
+        guard frame.error_code == NGHTTP2_ENHANCE_YOUR_CALM.rawValue, reason == sluice_bytes("too_many_pings"),
+            endpoint.pointee.pingDoublings < HTTP2Liveness.doublingsAtMost
+        else { return }
+        endpoint.pointee.pingDoublings &+= 1
+        guard HostLog.enabled(UInt32(SLUICE_LOG_WARNING)) else { return }
+        let text = endpoint.pointee.endpoint.pointee.text.text
+        let seconds = pingInterval(connection.pointee.socket) / 1_000
+        HostLog.logger.warning("\(text) finds PING too frequent: from now on one after \(seconds) s of silence at most")
+    }
+
     private func watch(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         let socket = connection.pointee.socket
         if connection.pointee.callCount == 0, socket.pointee.deadline <= nowMs {
             socket.pointee.deadline = nowMs &+ Self.http2IdleMs
         }
-        timers.start(socket.timer, at: nowMs &+ Self.pingTimeoutMs)
+        timers.start(socket.timer, at: nowMs &+ min(HTTP2Liveness.answerMs, pingInterval(socket)))
     }
 
     /// The last call of a connection has ended: from now on it is idle.

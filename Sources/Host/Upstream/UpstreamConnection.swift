@@ -49,6 +49,8 @@ struct WorkerEndpoint {
     var lastIdle: UnsafeMutablePointer<UpstreamConnection>?
     /// Those that speak HTTP/2, the latest first.
     var firstHTTP2: UnsafeMutablePointer<HTTP2Upstream>?
+    /// How often the endpoint has found PING too frequent.
+    var pingDoublings: UInt8 = 0
     /// The session that the next connection over TLS resumes, an `SSL_SESSION`, and the `SSL_CTX` it is of: another one
     /// may verify otherwise.
     var session: OpaquePointer?
