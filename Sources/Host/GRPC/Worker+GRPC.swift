@@ -224,6 +224,13 @@ extension Worker {
         return (status, field(head.pointee, "grpc-message") ?? .empty)
     }
 
+    /// The exchange is a call of the client's, or one that was made here for an endpoint of gRPC.
+    func goesAsCall(_ exchange: ExchangePointer) -> Bool {
+        exchange.pointee.isGRPC
+            || !exchange.pointee.passes
+                && exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+    }
+
     private func field(_ message: sluice_message, _ name: StaticString) -> sluice_bytes? {
         for index in 0..<Int(message.field_count)
         where message.fields[index].name.equalsIgnoringCase(sluice_bytes(name)) {

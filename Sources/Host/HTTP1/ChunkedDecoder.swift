@@ -25,6 +25,10 @@ public struct ChunkedDecoder {
     /// times over. The caller's buffer must be able to hold as many at once.
     public static let defaultTrailerBytes = 4096
 
+    /// Fields that the trailer section may have: as many as `limits.header_count` lets a head have at most, so that
+    /// they fit wherever a head's do.
+    public static let trailerFields = 128
+
     /// How far extensions may outweigh the data. An honest signature per chunk (some 90 bytes on 64 KiB) gains nothing
     /// here; one-byte chunks dressed in kilobytes of extension run into it at once.
     static let excessBytes = 4096
@@ -40,6 +44,7 @@ public struct ChunkedDecoder {
     private var excess: UInt32 = 0
     private var extensionBytes: UInt32 = 0
     private var digits: UInt8 = 0
+    private var trailerCount: UInt8 = 0
     private var state = State.size
 
     /// A decoder at the first byte of a body.
@@ -164,6 +169,8 @@ public struct ChunkedDecoder {
             switch scanFieldLineOutOfLine(&cursor, window.end, ByteClass.table, &field) {
             case .field:
                 if Self.isForbiddenTrailer(field.name) { return failed(.forbiddenTrailer) }
+                guard trailerCount < Self.trailerFields else { return failed(.tooManyFields) }
+                trailerCount += 1
                 continue
             case .endOfSection:
                 state = .ended

@@ -134,7 +134,9 @@ enum HTTP2Callbacks {
                 if stream.pointee.trailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
                     let list = with(stream.pointee.connection) { $0.fieldList }
-                    HTTP2Trailers.submit(session, id, stream.pointee.trailers, in: list)
+                    guard HTTP2Trailers.submit(session, id, stream.pointee.trailers, in: list) else {
+                        return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+                    }
                 }
             } else {
                 with(stream.pointee.connection) { $0.noteDrained(stream) }
@@ -161,17 +163,22 @@ enum HTTP2Callbacks {
 /// Trailer fields on their way to a peer that speaks HTTP/2.
 enum HTTP2Trailers {
     /// `lines`: `name: value` with CRLF, as the chunk decoder has checked them. Names are folded to lower case in
-    /// place (RFC 9113 §8.2).
-    static func submit(_ session: OpaquePointer?, _ id: Int32, _ lines: Buffer, in list: HTTP2FieldList) {
+    /// place (RFC 9113 §8.2). False when they cannot go out, all of them: the stream is to be reset, since a peer must
+    /// not take some of them for all. Whoever received them has bounded their number (`limits.header_count`, or
+    /// `ChunkedDecoder.trailerFields`), and there is room for more than that.
+    static func submit(
+        _ session: OpaquePointer?, _ id: Int32, _ lines: Buffer, in list: HTTP2FieldList
+    ) -> Bool {
         var count = 0
         var cursor = lines.head
         let end = lines.tail
-        while cursor < end, count < HTTP2FieldList.capacity {
+        while cursor < end {
             let lineEnd = memchr(cursor, 0x0A, end - cursor)?.assumingMemoryBound(to: UInt8.self) ?? end
             defer { cursor = min(lineEnd + 1, end) }
             guard let colon = memchr(cursor, 0x3A, lineEnd - cursor)?.assumingMemoryBound(to: UInt8.self) else {
                 continue
             }
+            guard count < HTTP2FieldList.capacity else { return false }
             for place in 0..<(colon - cursor) where cursor[place] &- 0x41 < 26 { cursor[place] |= 0x20 }
             var value = colon + 1
             var valueEnd = lineEnd
@@ -182,6 +189,6 @@ enum HTTP2Trailers {
                     name: cursor, value: value, namelen: colon - cursor, valuelen: valueEnd - value, flags: 0))
             count += 1
         }
-        nghttp2_submit_trailer(session, id, list.start, count)
+        return nghttp2_submit_trailer(session, id, list.start, count) == 0
     }
 }

@@ -21,6 +21,8 @@ struct HTTP2Upstream {
     var partial: UnsafeMutablePointer<HTTP2Call>?
     var isDirty = false
     var nextDirty: UnsafeMutablePointer<HTTP2Upstream>?
+    /// What came broke the protocol for all calls at once: GOAWAY says so to the endpoint.
+    var isMalformed = false
     /// To be closed as soon as libnghttp2 is not at work on the session.
     var isCondemned = false
     /// No call begins here any more: GOAWAY came, the session failed, or its stream numbers are used up.
@@ -67,8 +69,9 @@ struct HTTP2Call: SlabElement {
     var pending = Buffer.none
     /// Bytes at the front of `pending` that are of heads, which no window counts.
     var headBytes = 0
-    /// The size of the present header block as RFC 9113 §6.5.2 counts it.
+    /// The size of the present header block as RFC 9113 §6.5.2 counts it, and how many fields it has so far.
     var listSize = 0
+    var fieldCount = 0
     /// The present head is one of an interim response.
     var isInterim = false
     /// The final head is in: fields that follow are trailers.
@@ -90,6 +93,8 @@ struct HTTP2Call: SlabElement {
     var responseEnded = false
     /// The endpoint has not looked at the request (RFC 9113 §8.7): it may be sent again, whatever it is.
     var isRefused = false
+    /// What has ended the stream before its answer was whole, if it was not the connection.
+    var fault = AnswerFault.connectionLost
     /// libnghttp2 knows this stream no more.
     var isClosed = false
     /// Of a closed one: something came of the connection after the request went there, which so was not closed before.
@@ -110,6 +115,11 @@ struct HTTP2Call: SlabElement {
     var slot: SlabSlot {
         get { upstream.slot }
         set { upstream.slot = newValue }
+    }
+
+    /// The stream is over before its answer is whole: what was noticed first is why.
+    mutating func note(_ fault: AnswerFault) {
+        if self.fault == .connectionLost { self.fault = fault }
     }
 
     /// libnghttp2 has forgotten the stream, or the connection ends. The connection is there for the last time.

@@ -16,6 +16,7 @@ enum HTTP2UpstreamCallbacks {
                 return 0
             }
             call.pointee.listSize = 0
+            call.pointee.fieldCount = 0
             connection.pointee.heading = call
             if let exchange = call.pointee.upstream.exchange { with(connection) { $0.prefetch(exchange) } }
             return 0
@@ -30,8 +31,9 @@ enum HTTP2UpstreamCallbacks {
             return fits ? 0 : CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
         // Without this one a field that must not be is dropped, and the response goes on without it.
-        nghttp2_session_callbacks_set_on_invalid_header_callback(table) { _, _, _, _, _, _, _, user in
-            guard let connection = from(user) else { return 0 }
+        nghttp2_session_callbacks_set_on_invalid_header_callback(table) { session, frame, _, _, _, _, _, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            call(session, frame.pointee.hd.stream_id)?.pointee.note(.malformed)
             with(connection) { $0.metrics.parseFailed(.upstream, .field) }
             return CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
@@ -40,8 +42,9 @@ enum HTTP2UpstreamCallbacks {
             with(connection) { $0.frameReceived(connection, frame, call(session, frame.pointee.hd.stream_id)) }
             return 0
         }
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, _, user in
-            guard let connection = from(user) else { return 0 }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { session, frame, _, user in
+            guard let frame, let connection = from(user) else { return 0 }
+            call(session, frame.pointee.hd.stream_id)?.pointee.note(.malformed)
             with(connection) { $0.metrics.parseFailed(.upstream, .other) }
             return 0
         }
@@ -58,6 +61,13 @@ enum HTTP2UpstreamCallbacks {
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
             guard let frame, let connection = from(user) else { return 0 }
             let header = frame.pointee.hd
+            if header.type == HTTP2Callbacks.goAway {
+                // Also with a flood, which is no fault of a frame.
+                switch frame.pointee.goaway.error_code {
+                case NGHTTP2_NO_ERROR.rawValue, NGHTTP2_ENHANCE_YOUR_CALM.rawValue: break
+                default: connection.pointee.isMalformed = true
+                }
+            }
             guard header.type == HTTP2Callbacks.data || header.type == HTTP2Callbacks.headers,
                 let call = call(session, header.stream_id)
             else { return 0 }
@@ -87,7 +97,9 @@ enum HTTP2UpstreamCallbacks {
                 if call.pointee.requestTrailers.count > 0 {
                     flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
                     let list = with(call.pointee.connection) { $0.fieldList }
-                    HTTP2Trailers.submit(session, id, call.pointee.requestTrailers, in: list)
+                    guard HTTP2Trailers.submit(session, id, call.pointee.requestTrailers, in: list) else {
+                        return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+                    }
                 }
             } else {
                 with(call.pointee.connection) { $0.noteDrained(call) }

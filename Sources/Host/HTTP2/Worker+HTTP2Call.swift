@@ -137,18 +137,25 @@ extension Worker {
     func responseField(
         _ call: UnsafeMutablePointer<HTTP2Call>, _ name: sluice_bytes, _ value: sluice_bytes
     ) -> Bool {
+        let limits = generation.pointee.limits
+        let isPseudo = name.data?.pointee == UInt8(ascii: ":")
         call.pointee.listSize &+= name.size &+ value.size &+ 32
-        guard call.pointee.listSize <= generation.pointee.limits.headerBytes else {
+        if !isPseudo { call.pointee.fieldCount &+= 1 }
+        // The parser counts a head's fields as well; nobody else counts those of a trailer section.
+        guard call.pointee.listSize <= limits.headerBytes, call.pointee.fieldCount <= limits.headerCount else {
             metrics.parseFailed(.upstream, .fieldTooLarge)
+            call.pointee.note(call.pointee.listSize > limits.headerBytes ? .tooLarge : .tooManyFields)
             return false
         }
-        guard HTTP2Head.isOneLine(name), HTTP2Head.isOneLine(value) else { return false }
+        guard HTTP2Head.isOneLine(name), HTTP2Head.isOneLine(value), !(isPseudo && call.pointee.hasHead) else {
+            call.pointee.note(.malformed)
+            return false
+        }
         if call.pointee.hasHead {
-            guard name.data?.pointee != UInt8(ascii: ":") else { return false }
             return appendLine(&call.pointee.trailers, name, value) != nil
         }
         let size: Int?
-        if name.data?.pointee == UInt8(ascii: ":") {
+        if isPseudo {
             // `:status`, the only pseudo-header field of a response, and its first field (RFC 9113 §8.3.2).
             call.pointee.isInterim = value.data?.pointee == UInt8(ascii: "1")
             size = append(&call.pointee.pending, sluice_bytes("HTTP/1.1 "), value, sluice_bytes(" \r\n"))
@@ -203,6 +210,9 @@ extension Worker {
             connection.pointee.partial = nil
             call.pointee.upstream.readable = true
             advance(call)
+        case HTTP2Callbacks.resetStream:
+            call?.pointee.note(.reset(code: frame.pointee.rst_stream.error_code))
+            spend(connection)
         case HTTP2Callbacks.goAway: goAwayReceived(connection, frame.pointee.goaway)
         case UInt8(NGHTTP2_SETTINGS.rawValue):
             noteSettings(connection)
@@ -295,7 +305,13 @@ extension Worker {
     func callClosed(_ call: UnsafeMutablePointer<HTTP2Call>, _ code: UInt32) {
         let connection = call.pointee.connection
         call.pointee.noteClosed()
-        if code == NGHTTP2_REFUSED_STREAM.rawValue { call.pointee.isRefused = true }
+        switch code {
+        case NGHTTP2_REFUSED_STREAM.rawValue: call.pointee.isRefused = true
+        // The second is what this side says when it has no memory, or when it has noted before what is wrong.
+        case NGHTTP2_NO_ERROR.rawValue, NGHTTP2_INTERNAL_ERROR.rawValue: break
+        // Unless it is the endpoint's own reset: libnghttp2 has refused what came.
+        default: call.pointee.note(.malformed)
+        }
         // What was reset is not whole, even if its last byte has come.
         if code != NGHTTP2_NO_ERROR.rawValue { call.pointee.responseEnded = false }
         let unread = call.pointee.pending.count - call.pointee.headBytes

@@ -295,6 +295,7 @@ extension Worker {
         }
         while let call = connection.pointee.firstCall {
             unlink(call)
+            if connection.pointee.isMalformed { call.pointee.note(.malformed) }
             call.pointee.noteClosed()
             guard call.pointee.upstream.exchange != nil else {
                 free(call)
@@ -340,7 +341,6 @@ extension Worker {
         watch(connection)
     }
 
-    /// The timer looks at an open connection every so often.
     /// Milliseconds from the endpoint's last sign to a PING.
     private func pingInterval(_ socket: UnsafeMutablePointer<UpstreamConnection>) -> UInt64 {
         generation.pointee.limits.pingIntervalMs << UInt64(socket.pointee.endpoint.pointee.pingDoublings)
@@ -362,6 +362,7 @@ extension Worker {
         HostLog.logger.warning("\(text) finds PING too frequent: from now on one after \(seconds) s of silence at most")
     }
 
+    /// The timer looks at an open connection every so often.
     private func watch(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         let socket = connection.pointee.socket
         if connection.pointee.callCount == 0, socket.pointee.deadline <= nowMs {

@@ -156,6 +156,8 @@ struct Exchange: SlabElement {
     /// When the next attempt is due.
     var retryAt: UInt64 = 0
     var firstByteAt: UInt64 = 0
+    /// Why the attempt that failed last has no answer, or no whole one.
+    var answerFault = AnswerFault.connectionLost
     var queuedAt: UInt64 = 0
     var queuedFor: UInt64 = 0
     /// When a byte of a body last moved, in milliseconds.

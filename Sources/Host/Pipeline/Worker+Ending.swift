@@ -44,7 +44,7 @@ extension Worker {
         report(exchange)
         // A call says how it ended even when its answer has begun.
         if let client, exchange.pointee.isGRPC, !client.asStream.pointee.isClosed, exchange.pointee.toClient.begun,
-            setTrailers(exchange, exchange.pointee.status, sluice_bytes("the call broke off"))
+            setTrailers(exchange, exchange.pointee.status, faultWithinCall(exchange))
         {
             swap(&client.asStream.pointee.trailers, &exchange.pointee.toClient.trailers)
             dispose(exchange)

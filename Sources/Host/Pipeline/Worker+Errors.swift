@@ -12,9 +12,10 @@ extension Worker {
         fail(exchange, status, httpStatus, sluice_bytes(message))
     }
 
+    /// `degradesAs`: what the model's fallback is asked to stand in for, where that is not `status`.
     func fail(
         _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes,
-        retryAfter: UInt32 = 0
+        retryAfter: UInt32 = 0, degradesAs: sluice_status? = nil
     ) -> ExchangeMachine.Action {
         exchange.pointee.status = status
         // Whoever suspended the exchange is not asked again; nor does anybody else answer for it.
@@ -33,7 +34,7 @@ extension Worker {
         if exchange.pointee.batch != nil, exchange.pointee.client == nil {
             return failBatch(exchange, status, httpStatus, message)
         }
-        if let action = degrade(exchange, status) { return action }
+        if let action = degrade(exchange, degradesAs ?? status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
         if !isSuspended { tellFilters(exchange, status) }
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }

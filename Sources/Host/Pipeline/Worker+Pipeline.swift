@@ -51,14 +51,8 @@ extension Worker {
             case .failConnect:
                 action = fail(
                     exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the endpoint could not be reached"), retryAfter: 1)
-            case .failUnanswered:
-                action = fail(exchange, SLUICE_UNAVAILABLE, 502, "the endpoint closed the connection unanswered")
-            case .failBadResponse:
-                action = fail(
-                    exchange, SLUICE_UNAVAILABLE, 502,
-                    exchange.pointee.pool?.pointee.isRaw == true
-                        ? "the endpoint's answer was no message of its protocol"
-                        : "the endpoint's answer was no valid HTTP/1.1")
+            case .failUnanswered: action = failAttempts(exchange, begun: false)
+            case .failBadResponse: action = failAttempts(exchange, begun: true)
             case .failDeadline:
                 action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the request took longer than its deadline")
             case .failTryTimeout:

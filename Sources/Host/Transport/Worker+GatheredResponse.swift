@@ -57,7 +57,7 @@ extension Worker {
                 if upstream.pointee.isStream {
                     swap(&exchange.pointee.toClient.trailers, &upstream.asCall.pointee.trailers)
                 }
-            case .endOfStream, .broken: return badResponse(exchange)
+            case .endOfStream, .broken: return badResponse(exchange, answerFault(of: upstream))
             }
         }
     }
@@ -83,7 +83,7 @@ extension Worker {
                 case .data(let place, let size): (offset, count) = (place, size)
                 case .needMore: if consumed == 0 { return nil }
                 case .end: exchange.pointee.toClient.sourceEnded = true
-                case .failed: return badResponse(exchange)
+                case .failed(let fault): return badResponse(exchange, AnswerFault(fault))
                 }
             default: break
             }

@@ -358,7 +358,8 @@ extension Worker {
                 trailers: upstream.pointee.isStream ? upstream.asCall.pointee.trailers : .none)
             return nil
         case .endOfStream, .broken:
-            exchange.pointee.status = SLUICE_UNAVAILABLE
+            exchange.pointee.answerFault = answerFault(of: upstream)
+            exchange.pointee.status = status(of: exchange.pointee.answerFault, exchange)
             finishAttempt(exchange, .reset, SLUICE_UNAVAILABLE)
             detachUpstream(exchange)
             return attemptFailed(exchange, .badResponse)

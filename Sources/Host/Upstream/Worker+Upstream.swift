@@ -143,7 +143,7 @@ extension Worker {
                     return responseArrived(exchange, upstream)
                 case .failed(let fault):
                     metrics.parseFailed(.upstream, ParseErrorKind(fault))
-                    return badResponse(exchange)
+                    return badResponse(exchange, AnswerFault(fault))
                 case .needMore: break
                 }
             }
@@ -153,35 +153,10 @@ extension Worker {
             case .bytes: break
             case .drained: return .none
             case .endOfStream, .broken:
-                if upstream.pointee.input.count > 0 { return badResponse(exchange) }
+                if upstream.pointee.input.count > 0 { return badResponse(exchange, answerFault(of: upstream)) }
                 return closedUnanswered(exchange, upstream)
             }
         }
-    }
-
-    /// The connection ended before a byte of the response.
-    func closedUnanswered(
-        _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
-    ) -> ExchangeMachine.Action {
-        let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
-        // One of many calls on a connection that was alive: what has ended it is the endpoint's doing.
-        let isAlive = upstream.pointee.isStream && !refused && upstream.asCall.pointee.wasHeard
-        if isAlive { exchange.pointee.machine.connectionWasAlive() }
-        finishAttempt(exchange, upstream.pointee.reused && !isAlive ? .stale : .reset, SLUICE_UNAVAILABLE)
-        if refused, exchange.pointee.rival == nil {
-            exchange.pointee.machine.repeatable = recoverRefused(exchange, upstream.asCall)
-        }
-        detachUpstream(exchange)
-        // Not a byte of the request went out: any request may be sent again.
-        if exchange.pointee.holdsHead { exchange.pointee.machine.repeatable = true }
-        return attemptFailed(exchange, refused ? .refused : .closedBeforeResponse)
-    }
-
-    func badResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
-        detachUpstream(exchange)
-        forgetAnswer(exchange)
-        return attemptFailed(exchange, .badResponse)
     }
 
     func makeRoomForHead(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
@@ -249,6 +224,7 @@ extension Worker {
             head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
         }
         noteAnswer(exchange, head)
+        exchange.pointee.answerFault = .connectionLost
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
         exchange.pointee.toClient.setSource(head.pointee.body)
         if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream() }

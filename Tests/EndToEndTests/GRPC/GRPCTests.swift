@@ -150,7 +150,7 @@ extension EndToEnd {
             let gateway = try Gateway(.calls([backend.grpcEndpoint]))
             let answer = try gateway.call("/a.B/C", fields: [])
             #expect(answer.body == [0, 0, 0, 0, 1, 65])
-            #expect(answer.trailers.first { $0.name == "grpc-status" }?.value == "14")
+            #expect(answer.trailers.first { $0.name == "grpc-status" }?.value == "13")
         }
     }
 }

@@ -1,0 +1,144 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// How a call ends by what its endpoint says, in fields or by resetting its stream.
+    @Suite struct CallEndings {
+        private static let head = [(":status", "200"), ("content-type", "application/grpc")]
+
+        /// grpc/doc/PROTOCOL-HTTP2.md, "Errors".
+        private static let resets: [(code: UInt32, status: String)] = [
+            (0, "13"), (1, "13"), (2, "13"), (3, "13"), (4, "13"), (5, "13"), (6, "13"), (7, "14"), (8, "1"),
+            (9, "13"), (10, "13"), (11, "8"), (12, "7"), (13, "13"), (99, "13"),
+        ]
+
+        /// Resets the stream with the code that the path ends with; `/within` after a message, else before an answer.
+        private static func resetting() throws -> ScriptedBackend {
+            try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let path = peer.answers[stream]?.field(":path") ?? ""
+                    let code = path.split(separator: "/").last.flatMap { UInt32($0) } ?? 0
+                    if path.hasPrefix("/within") {
+                        peer.send(
+                            HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(head)),
+                            HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65]))
+                    }
+                    peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
+                }
+            }
+        }
+
+        @Test func aResetIsAStatus() throws {
+            let backend = try Self.resetting()
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            for (code, status) in Self.resets {
+                let before = try gateway.call("/before/\(code)", fields: [])
+                #expect(before.field("grpc-status") == status, "\(code)")
+                #expect(before.field("grpc-message") == "the endpoint reset the call (code \(code))")
+                let within = try gateway.call("/within/\(code)", fields: [])
+                #expect(within.body == [0, 0, 0, 0, 1, 65])
+                #expect(within.trailer("grpc-status") == status, "\(code)")
+                #expect(within.trailer("grpc-message") == "the endpoint reset the call (code \(code))")
+            }
+            let plain = try gateway.get("/before/8")
+            #expect(plain.status == 502)
+            #expect(plain.bodyText.contains("the endpoint reset the stream (code 8)"), "\(plain.bodyText)")
+        }
+
+        /// The code changes what the client is told, and not what is tried again.
+        @Test func aResetCallIsSentAgainAsBefore() throws {
+            let seen = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    seen.add(1)
+                    let code: UInt32 = peer.answers[stream]?.field(":path") == "/a.B/Refused" ? HTTP2Error.refused : 8
+                    peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
+                }
+            }
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            #expect(try gateway.call("/a.B/Cancelled", fields: []).field("grpc-status") == "1")
+            #expect(seen.value == 1)
+            #expect(try gateway.call("/a.B/Refused", fields: []).field("grpc-status") == "14")
+            #expect(seen.value == 3)
+        }
+
+        @Test(arguments: [false, true]) func aLostConnectionIsUnavailable(_ within: Bool) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                guard let stream = try peer.nextRequest(), within else { return }
+                peer.send(
+                    HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)),
+                    HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65]))
+            }
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            let answer = try gateway.call("/a.B/C", fields: [])
+            #expect((within ? answer.trailer("grpc-status") : answer.field("grpc-status")) == "14")
+        }
+
+        /// Nothing of a trailer section is left out: it crosses, or the call fails by a limit that is named.
+        @Test(arguments: [100, 101, 400]) func trailersCrossWholeOrTheCallFails(_ count: Int) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let trailers = (1..<count).map { ("x-\($0)", "v") } + [("grpc-status", "0")]
+                    peer.send(
+                        HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)),
+                        HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65]),
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(trailers)))
+                }
+            }
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            let answer = try gateway.call("/a.B/C", fields: [])
+            if count <= 100 {
+                #expect(answer.trailers.count == count)
+                #expect(answer.trailer("grpc-status") == "0")
+            } else {
+                #expect(answer.trailer("grpc-status") == "8")
+                #expect(answer.trailer("grpc-message")?.contains("limits.header_count") == true)
+            }
+        }
+
+        /// What is wrong with a head is said of the protocol that the endpoint speaks, and a limit by its name.
+        @Test func faultsOfAHeadAreNamed() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let fields: [(String, String)] =
+                        switch peer.answers[stream]?.field(":path") {
+                        case "/count": Self.head + (0..<120).map { ("x-\($0)", "v") }
+                        case "/bytes": Self.head + (0..<9).map { ("x-\($0)", String(repeating: "v", count: 900)) }
+                        // A frame of more than 16 KiB, which ends the connection (RFC 9113 §4.2).
+                        case "/frame": Self.head + [("x-large", String(repeating: "v", count: 20_000))]
+                        case "/upper": Self.head + [("X-Upper", "v")]
+                        default: [("content-type", "application/grpc")]
+                        }
+                    peer.send(HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(fields)))
+                }
+            }
+            var configuration = GatewayConfiguration.calls([backend.grpcEndpoint])
+            configuration.gateway += ["  limits: { header_bytes: 8000 }"]
+            let gateway = try Gateway(configuration)
+            let faults = [
+                ("/count", "limits.header_count", "8"), ("/bytes", "limits.header_bytes", "8"),
+                ("/upper", "no valid HTTP/2", "14"), ("/none", "no valid HTTP/2", "14"),
+                ("/frame", "no valid HTTP/2", "14"),
+            ]
+            for (path, text, status) in faults {
+                let plain = try gateway.get(path)
+                #expect(plain.status == 502)
+                #expect(plain.bodyText.contains(text), "\(path) \(plain.bodyText)")
+                let call = try gateway.call(path, fields: [])
+                #expect(call.field("grpc-status") == status, "\(path)")
+                #expect(call.field("grpc-message")?.contains(text) == true, "\(path)")
+            }
+            let old = try ScriptedBackend { connection, request in
+                connection.answer(
+                    fields: request.target == "/count" ? (0..<120).map { "X-\($0): v" } : ["No colon"])
+            }
+            let second = try Gateway(.web([old.endpoint]))
+            #expect(try second.get("/count").bodyText.contains("limits.header_count"))
+            #expect(try second.get("/else").bodyText.contains("no valid HTTP/1.1"))
+        }
+    }
+}
+
+extension HTTP2Answer {
+    fileprivate func trailer(_ name: String) -> String? { trailers.first { $0.name == name }?.value }
+}
