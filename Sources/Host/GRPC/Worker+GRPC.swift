@@ -224,6 +224,23 @@ extension Worker {
         return (status, field(head.pointee, "grpc-message") ?? .empty)
     }
 
+    private func isAnswerOfGRPC(_ message: sluice_message) -> Bool {
+        field(message, "content-type").map { GRPCStatus.isContentType($0) } ?? false
+    }
+
+    /// Whether the head of an endpoint's answer is gRPC's, and the status that it ends the call with already
+    /// ("Trailers-Only").
+    func ownCallStatus(_ fields: FieldSection) -> (isCall: Bool, status: sluice_status?) {
+        guard fields.contentType >= 0, GRPCStatus.isContentType(fields[Int(fields.contentType)].value) else {
+            return (false, nil)
+        }
+        let name = sluice_bytes("grpc-status")
+        for index in 0..<fields.count where fields[index].name == name {
+            return (true, GRPCStatus.parse(fields[index].value))
+        }
+        return (true, nil)
+    }
+
     /// The exchange is a call of the client's, or one that was made here for an endpoint of gRPC.
     func goesAsCall(_ exchange: ExchangePointer) -> Bool {
         exchange.pointee.isGRPC
@@ -245,8 +262,10 @@ extension Worker {
         _ exchange: ExchangePointer, _ message: UnsafeMutablePointer<sluice_message>
     ) -> ExchangeMachine.Action? {
         let http = UInt16(clamping: message.pointee.status)
-        guard http == 200 else { return failHTTPAnswer(exchange, http) }
-        guard let ended = endpointStatus(exchange) else {
+        let ended = endpointStatus(exchange)
+        // A `grpc-status` counts before the status of HTTP, in an answer of gRPC.
+        if http != 200, ended == nil || !isAnswerOfGRPC(message.pointee) { return failHTTPAnswer(exchange, http) }
+        guard let ended else {
             return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer has no grpc-status")
         }
         guard ended.status == SLUICE_OK else {
@@ -289,7 +308,11 @@ extension Worker {
 
     /// Notes how a call ended that is passed on, for metrics, observers and balancers.
     func noteCallStatus(_ exchange: ExchangePointer, _ text: sluice_bytes?) {
-        guard let text, let status = GRPCStatus.parse(text), status != SLUICE_OK else { return }
+        if let text, let status = GRPCStatus.parse(text) { noteCallStatus(exchange, status) }
+    }
+
+    func noteCallStatus(_ exchange: ExchangePointer, _ status: sluice_status) {
+        guard status != SLUICE_OK else { return }
         exchange.pointee.status = status
         exchange.pointee.httpStatus = UInt16(clamping: Self.httpStatus(of: status))
     }

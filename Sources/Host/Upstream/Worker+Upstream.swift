@@ -237,15 +237,17 @@ extension Worker {
         var call = SLUICE_OK
         var isNoCall = false
         if exchange.pointee.isGRPC, exchange.pointee.passes {
-            let fields = head.pointee.fields
-            isNoCall =
-                head.pointee.status != 200 || fields.contentType < 0
-                || !GRPCStatus.isContentType(fields[Int(fields.contentType)].value)
-            let status = sluice_bytes("grpc-status")
-            for index in 0..<fields.count where !isNoCall && fields[index].name == status {
-                noteCallStatus(exchange, fields[index].value)
-            }
+            let own = ownCallStatus(head.pointee.fields)
+            // The status of HTTP says how a call ended only where no `grpc-status` does
+            // (grpc/doc/http-grpc-status-mapping.md).
+            isNoCall = !own.isCall || head.pointee.status != 200 && own.status == nil
+            if let status = own.status { noteCallStatus(exchange, status) }
             call = isNoCall ? GRPCStatus.status(ofHTTP: head.pointee.status) : exchange.pointee.status
+        } else if head.pointee.status != 200, goesAsCall(exchange),
+            let status = ownCallStatus(head.pointee.fields).status
+        {
+            call = status
+            exchange.pointee.httpStatus = UInt16(clamping: Self.httpStatus(of: status))
         }
         if exchange.pointee.probe != nil, let action = probeAnswered(exchange, status: head.pointee.status) {
             return action

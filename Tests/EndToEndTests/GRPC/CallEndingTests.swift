@@ -74,6 +74,54 @@ extension EndToEnd {
             #expect((within ? answer.trailer("grpc-status") : answer.field("grpc-status")) == "14")
         }
 
+        /// grpc/doc/http-grpc-status-mapping.md: for answers without `grpc-status`.
+        @Test func theEndpointsOwnStatusCountsBeforeThatOfHTTP() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let isGRPC = peer.answers[stream]?.field(":path") != "/a.B/Page"
+                    peer.respond(
+                        stream, 503, "",
+                        fields: [
+                            ("content-type", isGRPC ? "application/grpc" : "text/html"), ("grpc-status", "7"),
+                            ("grpc-message", "not you"),
+                        ])
+                }
+            }
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            let answer = try gateway.call("/a.B/C", fields: [])
+            #expect(answer.field("grpc-status") == "7")
+            #expect(answer.field("grpc-message") == "not you")
+            #expect(try gateway.call("/a.B/Page", fields: []).field("grpc-status") == "14")
+        }
+
+        /// The same where the gateway makes the call, for a client of HTTP; and a listed status of HTTP has nobody try
+        /// again what the endpoint has judged.
+        @Test func theEndpointsOwnStatusCountsInCallsThatAreMadeHere() throws {
+            let seen = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    seen.add(1)
+                    peer.respond(
+                        stream, 503, "",
+                        fields: [
+                            ("content-type", "application/grpc"), ("grpc-status", "7"), ("grpc-message", "not you"),
+                        ])
+                }
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 2, backoff_ms: 0 } }"]
+            configuration.models = [
+                "  m: { versions: { \"1\": { endpoints: [ \"\(backend.grpcEndpoint)\" ], protocol: open-inference } } }"
+            ]
+            let gateway = try Gateway(configuration)
+            let body = #"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}"#
+            let answer = try gateway.post("/v2/models/m/infer", body)
+            #expect(answer.status == 403)
+            #expect(answer.bodyText.contains("not you"), "\(answer.bodyText)")
+            #expect(seen.value == 1)
+        }
+
         /// Nothing of a trailer section is left out: it crosses, or the call fails by a limit that is named.
         @Test(arguments: [100, 101, 400]) func trailersCrossWholeOrTheCallFails(_ count: Int) throws {
             let backend = try ScriptedBackend.http2 { _, peer in
