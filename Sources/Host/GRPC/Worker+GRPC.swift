@@ -112,6 +112,10 @@ extension Worker {
                 return .failure(
                     CallRefusal(status: SLUICE_INTERNAL, message: "the request's body is not one message of gRPC"))
             case .compressed:
+                // Who does not understand a compression says which ones it does (grpc/doc/compression.md).
+                _ = edit(
+                    exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes("grpc-accept-encoding"),
+                    sluice_bytes("identity"))
                 return .failure(
                     CallRefusal(
                         status: SLUICE_UNIMPLEMENTED,
