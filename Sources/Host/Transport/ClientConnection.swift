@@ -21,6 +21,8 @@ struct ClientConnection: SlabElement {
     var lingering = false
     /// The last request did not fit a small buffer: begin with a medium one.
     var likesMediumBuffers = false
+    /// `deadline` is that of a head: of a new connection's first one from the beginning on, later from its first byte.
+    var isHeadTimed = true
     /// Bytes discarded while lingering.
     var discarded = 0
     var listener: UInt16 = 0
@@ -41,7 +43,8 @@ struct ClientConnection: SlabElement {
     var floor = 0
     var progress = HeadProgress()
     var exchange: UnsafeMutablePointer<Exchange>?
-    /// When the client counts as idle for too long, in milliseconds; the timer may fire earlier and is moved then.
+    /// When the client counts as idle, or as slow with its head, for too long, in milliseconds; the timer may fire
+    /// earlier and is moved then.
     var deadline: UInt64 = 0
     /// The peer's sockaddr, as much of it as an IPv6 address needs.
     var peer: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)

@@ -140,10 +140,19 @@ extension Worker {
             if draining { close(client) }
             return
         }
-        // A head has begun. Its time counts from its first byte; a slow one does not buy time by more bytes.
-        let deadline = nowMs &+ generation.pointee.limits.headerTimeoutMs
-        if client.pointee.deadline > deadline || !client.timer.pointee.isRunning {
-            client.pointee.deadline = deadline
+        // A head has begun. Its time counts from its first byte, however much of the idle time was left; a slow one
+        // does not buy time by more bytes.
+        if client.pointee.isHeadTimed { return }
+        client.pointee.isHeadTimed = true
+        limit(client, to: nowMs &+ generation.pointee.limits.headerTimeoutMs)
+    }
+
+    /// Sets the time by which the client must have sent something. A timer that runs to an earlier one is left alone:
+    /// most limits are replaced before they pass, and it is moved when it fires.
+    @inline(__always)
+    private func limit(_ client: UnsafeMutablePointer<ClientConnection>, to deadline: UInt64) {
+        client.pointee.deadline = deadline
+        if !client.timer.pointee.isRunning || client.timer.pointee.deadline > deadline {
             timers.start(client.timer, at: deadline)
         }
     }
@@ -345,8 +354,8 @@ extension Worker {
             }
             return
         }
-        client.pointee.deadline = nowMs &+ generation.pointee.limits.idleTimeoutMs
-        if !client.timer.pointee.isRunning { timers.start(client.timer, at: client.pointee.deadline) }
+        client.pointee.isHeadTimed = false
+        limit(client, to: nowMs &+ generation.pointee.limits.idleTimeoutMs)
         if !client.pointee.advancing, client.pointee.input.count > 0 || client.pointee.readable { advance(client) }
     }
 
