@@ -5,7 +5,9 @@ import SluiceABI
 
 /// A response that somebody reads whole: gathered, decoded by the adapter of its pool, and answered from.
 extension Worker {
-    /// Copies the response's head into the arena, where plugins see it.
+    /// Copies the response's head into the arena, where plugins see it, without the fields that end here (RFC 9110
+    /// §7.6.1): whoever answers from it, now or out of a cache, must not pass them on. Content-Length, which the host
+    /// writes anew as well, stays: it tells a filter how large the body is that is to come.
     func keepResponseHead(_ exchange: ExchangePointer) -> Bool {
         if exchange.pointee.pool?.pointee.isRaw == true { return describeAnswer(exchange) }
         let head = responseScratch
@@ -13,16 +15,20 @@ extension Worker {
         guard let fields = allocate(exchange, sluice_field.self, count),
             let message = allocate(exchange, sluice_message.self, 1)
         else { return false }
-        for index in 0..<count {
+        let hopByHop = head.pointee.fields.hopByHop
+        let length = Int(head.pointee.fields.contentLength)
+        var kept = 0
+        for index in 0..<count where !hopByHop.contains(index) || index == length {
             let field = head.pointee.fields[index]
             guard let name = copy(exchange, field.name), let value = copy(exchange, field.value) else { return false }
-            (fields + index).initialize(to: sluice_field(name: name, value: value))
+            (fields + kept).initialize(to: sluice_field(name: name, value: value))
+            kept &+= 1
         }
         var value = sluice_message()
         value.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         value.status = UInt32(head.pointee.status)
         value.fields = UnsafePointer(fields)
-        value.field_count = UInt32(truncatingIfNeeded: count)
+        value.field_count = UInt32(truncatingIfNeeded: kept)
         message.initialize(to: value)
         exchange.pointee.responseMessage = message
         return true
