@@ -168,6 +168,9 @@ public struct HeadWriter {
         put("\r\n")
     }
 
+    /// A line that the gateway keeps ready, `Name: value` and its end; not checked.
+    public mutating func appendLine(_ line: sluice_bytes) { put(line) }
+
     /// `Connection: close` or, for clients of HTTP/1.0, `Connection: keep-alive`.
     public mutating func appendConnection(close: Bool) {
         if close { put("Connection: close\r\n") } else { put("Connection: keep-alive\r\n") }

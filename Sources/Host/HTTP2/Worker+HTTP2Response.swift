@@ -101,6 +101,9 @@ extension Worker {
         if let response = exchange.pointee.response {
             for index in 0..<own { add(exchange, response.pointee.fields[index], checked: false, to: &fields) }
         }
+        if lacksDate(exchange, isReceived: section.date >= 0) {
+            append(sluice_bytes("date"), date.text(at: now), to: &fields)
+        }
         switch (head.pointee.body, head.pointee.declared) {
         case (.length(let size), _): addLength(exchange, size, to: &fields)
         // An answer to HEAD, or a 304, says how long the content would be.
@@ -129,7 +132,7 @@ extension Worker {
         }
         addEdits(exchange, to: &fields)
         if !retryAfter.isEmpty { append(sluice_bytes("retry-after"), retryAfter, to: &fields) }
-        append(sluice_bytes("date"), date.text(at: now), to: &fields)
+        if lacksDate(exchange, out) { append(sluice_bytes("date"), date.text(at: now), to: &fields) }
         if hasBody, !exchange.pointee.isGRPC { addLength(exchange, size, to: &fields) }
         guard !fields.fault else { return nil }
         let sendsBody = hasBody && size > 0 && !exchange.pointee.methodIsHead
@@ -208,10 +211,11 @@ extension Worker {
         stream.pointee.output.end = body.count
         stream.pointee.responseEnded = true
         digits.withUnsafeBufferPointer { digits in
-            withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 2) { list in
-                var fields = HTTP2Fields(list: list.baseAddress.unsafelyUnwrapped, capacity: 2)
+            withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 3) { list in
+                var fields = HTTP2Fields(list: list.baseAddress.unsafelyUnwrapped, capacity: 3)
                 append(sluice_bytes(":status"), sluice_bytes(data: digits.baseAddress, size: 3), to: &fields)
                 append(sluice_bytes("content-type"), sluice_bytes(Self.json), to: &fields)
+                append(sluice_bytes("date"), date.text(at: now), to: &fields)
                 _ = submit(stream, fields, hasBody: hasBody)
             }
         }

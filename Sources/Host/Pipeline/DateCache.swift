@@ -2,23 +2,37 @@ import CLinux
 import Glibc
 import SluiceABI
 
-/// The Date field's value (RFC 9110 §5.6.7), written anew at most once a second. A worker's own.
+/// The Date field (RFC 9110 §6.6.1), written anew at most once a second. A worker's own.
 struct DateCache {
-    private var second: UInt64 = .max
-    private let text: UnsafeMutablePointer<UInt8> = .allocate(capacity: 32)
-    private static let size = 29
+    /// Until when the field is right, by the monotonic clock in nanoseconds.
+    private var end: UInt64 = 0
+    /// `Date: Sun, 06 Nov 1994 08:49:37 GMT`, the end of the line and a zero.
+    private let field: UnsafeMutablePointer<UInt8> = .allocate(capacity: Self.size + 1)
+    private static let size = 37
+    /// The value in it, of the fixed length that RFC 9110 §5.6.7 demands.
+    private static let value = 6..<35
 
-    /// `monotonic` says only whether a second has passed since the last call.
+    /// The field as a line of HTTP/1.1. `monotonic` says only whether a second has passed since the last call.
+    @inline(__always)
+    mutating func line(at monotonic: UInt64) -> sluice_bytes {
+        if monotonic >= end { write(at: monotonic) }
+        return sluice_bytes(field, Self.size)
+    }
+
+    /// The field's value.
     mutating func text(at monotonic: UInt64) -> sluice_bytes {
-        if monotonic / 1_000_000_000 != second {
-            second = monotonic / 1_000_000_000
-            var now = time_t(clinux_wall_ns() / 1_000_000_000)
-            var parts = tm()
-            gmtime_r(&now, &parts)
-            text.withMemoryRebound(to: CChar.self, capacity: 32) {
-                _ = strftime($0, 32, "%a, %d %b %Y %H:%M:%S GMT", &parts)
-            }
+        let line = line(at: monotonic)
+        return sluice_bytes(data: line.data.map { $0 + Self.value.lowerBound }, size: Self.value.count)
+    }
+
+    @inline(never)
+    private mutating func write(at monotonic: UInt64) {
+        end = (monotonic / 1_000_000_000 &+ 1) &* 1_000_000_000
+        var now = time_t(clinux_wall_ns() / 1_000_000_000)
+        var parts = tm()
+        gmtime_r(&now, &parts)
+        field.withMemoryRebound(to: CChar.self, capacity: Self.size + 1) {
+            _ = strftime($0, Self.size + 1, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts)
         }
-        return sluice_bytes(text, Self.size)
     }
 }

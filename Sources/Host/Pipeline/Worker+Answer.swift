@@ -147,7 +147,7 @@ extension Worker {
             if saysWhen {
                 writer.appendField("Retry-After", retryAfterText(exchange, retryAfter))
             }
-            writer.appendField("Date", date.text(at: now))
+            if lacksDate(exchange, out) { writer.appendLine(date.line(at: now)) }
             if hasBody { writer.appendFraming(.length(size)) }
             if close {
                 writer.appendConnection(close: true)

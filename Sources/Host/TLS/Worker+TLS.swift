@@ -47,12 +47,10 @@ extension Worker {
 
     /// Whoever speaks HTTP to a port of TLS is told so in HTTP.
     private func answerPlainHTTP(_ client: UnsafeMutablePointer<ClientConnection>) {
-        let answer: StaticString = """
-            HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 39\r\n\
-            Connection: close\r\n\r\n\
-            {"error":"this port speaks HTTPS only"}
-            """
-        _ = sendBytes(client.pointee.descriptor, answer.utf8Start, answer.utf8CodeUnitCount)
+        let answer = lastAnswer(400, sluice_bytes("this port speaks HTTPS only"))
+        guard answer.count > 0 else { return }
+        _ = sendBytes(client.pointee.descriptor, answer.head, answer.count)
+        buffers.give(answer)
     }
 
     /// A connection that was accepted on a listener with TLS. False when there is no memory for it.

@@ -243,6 +243,9 @@ extension Worker {
                     writer.appendField(response.pointee.fields[index])
                 }
             }
+            if lacksDate(exchange, isReceived: head.pointee.fields.date >= 0) {
+                writer.appendLine(date.line(at: now))
+            }
             switch framing {
             case .length: writer.appendFraming(framing)
             case .chunked, .untilClose: if exchange.pointee.toClient.sinkIsChunked { writer.appendFraming(.chunked) }
