@@ -204,7 +204,9 @@ extension Worker {
         if let client = exchange.pointee.client, client.pointee.isStream {
             return forwardHead(exchange, to: client.asStream)
         }
-        if draining { exchange.pointee.machine.clientPersists = false }
+        // RFC 9112 §9.6: an answer that is the last one says so. One that came before the end of its request is, even
+        // if that end comes meanwhile: a client that has its answer may not send all of its body.
+        if draining || !exchange.pointee.machine.requestBodyEnded { exchange.pointee.machine.clientPersists = false }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
         if framing == .chunked || framing == .untilClose {

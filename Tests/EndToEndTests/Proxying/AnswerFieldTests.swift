@@ -110,5 +110,44 @@ extension EndToEnd {
             let answer = try client.answer(1)
             #expect(answer.status == 400 && Self.isDate(answer.field("date") ?? ""))
         }
+
+        // MARK: The end of a connection
+
+        @Test func anAnswerBeforeTheEndOfTheRequestSaysThatTheConnectionEnds() throws {
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.head(.ordinary)
+                connection.answer(401, "no")
+                _ = connection.socket.closedByPeer()
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+                let socket = try gateway.connect()
+                socket.send("POST / HTTP/1.1\r\nHost: a\r\n\(framing)\r\n\r\n")
+                let reader = MessageReader(socket)
+                let answer = try #require(try reader.response(to: "POST"))
+                #expect(answer.status == 401 && answer.field("connection") == "close")
+                #expect(try reader.rest().isEmpty)
+            }
+        }
+
+        @Test func anAnswerThatWasPromisedToBeTheLastIsThat() throws {
+            let rest = Gate()
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.head(.ordinary)
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+                _ = try connection.reader.take(100_000, .ordinary)
+                rest.wait()
+                connection.socket.send("lf")
+                _ = connection.socket.closedByPeer()
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let reader = MessageReader(try gateway.connect())
+            reader.socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+            let head = try #require(try reader.head(.ordinary))
+            #expect(head.field("connection") == "close")
+            reader.socket.send(String(repeating: "x", count: 100_000))
+            rest.open()
+            #expect(try text(reader.rest()) == "half")
+        }
     }
 }
