@@ -25,6 +25,9 @@ public struct ResponseHead {
         if saysLength { declared = .length(0) }
     }
 
+    /// Says nothing of the length of content that is not there.
+    public mutating func forgetLength() { declared = .none }
+
     /// What a 101 switches to.
     public internal(set) var upgrade: Upgrade = .none
 

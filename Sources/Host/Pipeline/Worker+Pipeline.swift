@@ -85,7 +85,10 @@ extension Worker {
         while position < tables.pointee.adapterCount {
             let adapter = tables.pointee.adapters + position
             position &+= 1
-            guard let route = matchRoute(adapter, message) else { continue }
+            guard
+                let route = findRoute(
+                    adapter, message, message.pointee.method, isHead: exchange.pointee.methodIsHead)
+            else { continue }
             guard setMatch(exchange, adapter, route) else { return failWithoutMemory(exchange) }
             exchange.pointee.adapter = adapter
             let start = beginCall(exchange)
@@ -140,9 +143,20 @@ extension Worker {
         return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
     }
 
-    /// The first route of an adapter that fits; captures are left in `captureScratch`.
+    /// The route of an adapter that takes the message when it has this method; captures are left in `captureScratch`.
+    @inline(__always)
+    func findRoute(
+        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>,
+        _ method: sluice_bytes, isHead: Bool
+    ) -> Int? {
+        isHead ? matchHead(adapter, message) : matchRoute(adapter, message, method)
+    }
+
+    /// The first one that fits.
+    @inline(__always)
     private func matchRoute(
-        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
+        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>,
+        _ method: sluice_bytes
     ) -> Int? {
         if message.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC) {
             return adapter.pointee.calls.match(message, captureScratch)
@@ -156,14 +170,32 @@ extension Worker {
         var index = 0
         while index < adapter.pointee.routeCount {
             if adapter.pointee.routes[index].matches(
-                method: message.pointee.method, path: message.pointee.path, target: message.pointee.target,
-                captures: captureScratch)
+                method: method, path: message.pointee.path, target: message.pointee.target, captures: captureScratch)
             {
                 return Int(adapter.pointee.routes[index].index)
             }
             index &+= 1
         }
         return nil
+    }
+
+    /// RFC 9110 §9.1: what is there for GET is there for HEAD. A route of HEAD alone goes first; otherwise it is the
+    /// route that GET has, and no other, for one says of the other's answer what it is like.
+    @inline(never)
+    private func matchHead(
+        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
+    ) -> Int? {
+        for index in 0..<adapter.pointee.routeCount {
+            let route = adapter.pointee.routes[index]
+            if !route.method.isEmpty,
+                route.matches(
+                    method: sluice_bytes("HEAD"), path: message.pointee.path, target: message.pointee.target,
+                    captures: captureScratch)
+            {
+                return Int(route.index)
+            }
+        }
+        return matchRoute(adapter, message, sluice_bytes("GET"))
     }
 
     func setMatch(

@@ -4,6 +4,20 @@ import SluiceABI
 
 /// What is known of an attempt as soon as the head of its answer is there.
 extension Worker {
+    /// Whether the answer is read whole before it goes on: for an adapter of another protocol, or for a filter whose
+    /// `needs` say so. Of an answer to HEAD there is nothing to read; nor is it known how long the content would be
+    /// behind such a filter.
+    @inline(__always)
+    func isGathered(
+        _ exchange: ExchangePointer, _ head: UnsafeMutablePointer<ResponseHead>, _ needs: UInt32
+    ) -> Bool {
+        guard exchange.pointee.passes else { return true }
+        guard needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0 else { return false }
+        guard exchange.pointee.askedHead else { return true }
+        head.pointee.forgetLength()
+        return false
+    }
+
     /// Notes when the head of an answer came and what it says, and shows it to a balancer that asked for it.
     func noteAnswer(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<ResponseHead>) {
         // A head that a filter had suspended is read a second time, when it is no news, and the filter's time no fault

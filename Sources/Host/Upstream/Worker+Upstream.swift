@@ -260,7 +260,7 @@ extension Worker {
         // It is the answer: from here on there is but one attempt.
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         if isNoCall { return failHTTPAnswer(exchange, head.pointee.status) }
-        let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
+        let gather = isGathered(exchange, head, needs)
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
         } else if let action = showHead(exchange, mayGather: mayGather(exchange)) {

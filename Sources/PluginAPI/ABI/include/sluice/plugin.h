@@ -640,9 +640,10 @@ typedef struct sluice_instance_1 {
 
 /*
  * A route: requests whose method and path match go to the adapter's `decode` with the route's index. `method` empty
- * matches all. The path template is literal but for `{name}`, one non-empty segment or the part of one up to the
- * literal that follows (`{model}:predict`), and `{rest...}` at its end, everything left with the query. Captured
- * values keep their percent-encoding. A template "*" matches all paths. Bounds: 256 routes, 8 captures.
+ * matches all; HEAD that no route names goes where GET goes. The path template is literal but for `{name}`, one
+ * non-empty segment or the part of one up to the literal that follows (`{model}:predict`), and `{rest...}` at its end,
+ * everything left with the query. Captured values keep their percent-encoding. A template "*" matches all paths.
+ * Bounds: 256 routes, 8 captures.
  * SLUICE_TRANSPORT_TCP: the adapter frames messages over raw TCP, by `frame`; method and path are empty, one such route
  * is enough.
  */
