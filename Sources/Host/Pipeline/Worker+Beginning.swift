@@ -27,6 +27,11 @@ extension Worker {
             perform(exchange, fail(exchange, SLUICE_INVALID_ARGUMENT, 400, reason))
             return
         }
+        let method = parsed.pointee.methodKind
+        if method == .options || method == .trace, let action = limitForwards(exchange) {
+            perform(exchange, action)
+            return
+        }
         if exchange.pointee.isGRPC, !readDeadline(exchange, parsed) {
             perform(exchange, fail(exchange, SLUICE_INTERNAL, 400, "the field grpc-timeout is malformed"))
             return

@@ -58,24 +58,26 @@ extension Worker {
         return sendDefaultError(exchange, httpStatus, message, retryAfter)
     }
 
-    /// The shape of an error when no adapter has taken the request: `{"error": "…"}`.
+    /// The shape of an error when no adapter has taken the request: `{"error": "…"}`. `extra` is one more field.
     func sendDefaultError(
-        _ exchange: ExchangePointer, _ httpStatus: UInt32, _ message: sluice_bytes, _ retryAfter: UInt32
+        _ exchange: ExchangePointer, _ httpStatus: UInt32, _ message: sluice_bytes, _ retryAfter: UInt32,
+        _ extra: sluice_field? = nil
     ) -> ExchangeMachine.Action {
         let room = message.size * 6 + 32
         guard let memory = allocate(exchange, UInt8.self, room), let piece = allocate(exchange, sluice_bytes.self, 1),
-            let field = allocate(exchange, sluice_field.self, 1)
+            let fields = allocate(exchange, sluice_field.self, 2)
         else {
             return cutWithoutAnswer(exchange)
         }
         var writer = ByteWriter(memory, capacity: room)
         writer.writeErrorObject(message)
         piece.initialize(to: writer.bytes)
-        field.initialize(to: sluice_field(name: sluice_bytes("Content-Type"), value: sluice_bytes(Self.json)))
+        fields.initialize(to: sluice_field(name: sluice_bytes("Content-Type"), value: sluice_bytes(Self.json)))
+        if let extra { (fields + 1).initialize(to: extra) }
         var out = sluice_message()
         out.status = httpStatus
-        out.fields = UnsafePointer(field)
-        out.field_count = 1
+        out.fields = UnsafePointer(fields)
+        out.field_count = extra == nil ? 1 : 2
         out.body = UnsafePointer(piece)
         out.body_count = 1
         return send(exchange, out, retryAfter: retryAfter)

@@ -1,7 +1,7 @@
 import Testing
 
 extension EndToEnd {
-    /// Methods that mean something to a gateway: HEAD wherever there is a GET.
+    /// Methods that mean something to a gateway: HEAD wherever there is a GET, OPTIONS and TRACE for so many hops.
     @Suite struct Methods {
         /// A server of both protocols, which answers GET with what HEAD says of it.
         private static func modelServer() throws -> ScriptedBackend {
@@ -107,6 +107,72 @@ extension EndToEnd {
             let gateway = try Self.gateway(
                 backend, filters: ["reader"], plugins: ["  - { name: reader, library: \"\(library)\" }"])
             for path in Self.paths { try compare(gateway, path, saysLength: false) }
+        }
+
+        // MARK: Max-Forwards
+
+        private func web(_ backend: ScriptedBackend) throws -> Gateway {
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.adapters = ["open-inference", "passthrough"]
+            configuration.routes = "[ { prefix: /web/, model: web } ]"
+            return try Gateway(configuration)
+        }
+
+        private func ask(_ gateway: Gateway, _ method: String, _ value: String) throws -> HTTPMessage {
+            try gateway.exchange(
+                "\(method) /web/a HTTP/1.1\r\nHost: a\r\nMax-Forwards: \(value)\r\n\r\n", method: method)
+        }
+
+        @Test(arguments: ["OPTIONS", "TRACE"]) func forwardsAreCountedDown(method: String) throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try web(backend)
+            for (value, forwarded) in [
+                ("1", "0"), ("10", "9"), ("007", "6"), ("99999999999999999999999", "999999999"),
+            ] {
+                #expect(try ask(gateway, method, value).bodyText == "\(method) /web/a 0")
+                #expect(backend.requests.last?.all("max-forwards") == [forwarded])
+            }
+            let client = try gateway.http2()
+            client.request(1, method, "/web/a", fields: [("max-forwards", "2")])
+            #expect(try client.answer(1).bodyText == "\(method) /web/a 0")
+            #expect(backend.requests.last?.all("max-forwards") == ["1"])
+            #expect(try gateway.exchange("\(method) /web/a HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+        }
+
+        @Test func theLastOneAnswers() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try web(backend)
+            let options = try ask(gateway, "OPTIONS", "0")
+            #expect(options.status == 204 && options.field("content-length") == nil)
+            #expect(options.field("allow") == "OPTIONS, GET, HEAD, POST, PUT, PATCH, DELETE")
+            let health = try gateway.exchange(
+                "OPTIONS /v2/health/live HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", method: "OPTIONS")
+            #expect(health.status == 204)
+            let other = try Self.gateway(backend)
+            let live = try other.exchange(
+                "OPTIONS /v2/health/live HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", method: "OPTIONS")
+            #expect(live.field("allow") == "OPTIONS, GET, HEAD")
+            let trace = try ask(gateway, "TRACE", "0")
+            #expect(trace.status == 405 && trace.field("allow")?.hasPrefix("OPTIONS") == true)
+            #expect(trace.field("content-type") == "application/json")
+            let client = try gateway.http2()
+            client.request(1, "OPTIONS", "/web/a", fields: [("max-forwards", "0")])
+            #expect(try client.answer(1).field("allow") == options.field("allow"))
+            client.request(3, "TRACE", "/web/a", fields: [("max-forwards", "0")])
+            #expect(try client.answer(3).status == 405)
+            #expect(backend.requests.isEmpty)
+        }
+
+        @Test func noNumberOfForwardsIs400() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try web(backend)
+            for value in ["", "-1", "1.5", "x", "1, 1", "1\r\nMax-Forwards: 1"] {
+                #expect(try ask(gateway, "OPTIONS", value).status == 400, "\(value)")
+            }
+            #expect(backend.requests.isEmpty)
+            // It says nothing of other methods, and goes on with them as it came.
+            #expect(try ask(gateway, "GET", "x").status == 200)
+            #expect(backend.requests.last?.field("max-forwards") == "x")
         }
     }
 }
