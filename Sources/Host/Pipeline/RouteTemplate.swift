@@ -167,12 +167,32 @@ struct RouteList {
     func match(
         _ message: UnsafeMutablePointer<sluice_message>, _ captures: UnsafeMutablePointer<sluice_bytes>
     ) -> Int? {
-        for position in 0..<count
-        where routes[position].matches(
-            method: message.pointee.method, path: message.pointee.path, target: message.pointee.target,
-            captures: captures)
-        {
-            return Int(routes[position].index)
+        match(message, message.pointee.method, captures, named: false)
+    }
+
+    /// The one for HEAD, whatever the message's method. What is there for GET is there for HEAD (RFC 9110 §9.1): a
+    /// route that names HEAD goes first; otherwise it is the one that GET has, and no other of any method, for the
+    /// answer to one tells of the other's.
+    @inline(never)
+    func matchHead(
+        _ message: UnsafeMutablePointer<sluice_message>, _ captures: UnsafeMutablePointer<sluice_bytes>
+    ) -> Int? {
+        match(message, sluice_bytes("HEAD"), captures, named: true)
+            ?? match(message, sluice_bytes("GET"), captures, named: false)
+    }
+
+    /// `named`: only routes that name their method.
+    @inline(__always)
+    private func match(
+        _ message: UnsafeMutablePointer<sluice_message>, _ method: sluice_bytes,
+        _ captures: UnsafeMutablePointer<sluice_bytes>, named: Bool
+    ) -> Int? {
+        for position in 0..<count where !named || routes[position].method.size > 0 {
+            if routes[position].matches(
+                method: method, path: message.pointee.path, target: message.pointee.target, captures: captures)
+            {
+                return Int(routes[position].index)
+            }
         }
         return nil
     }

@@ -149,7 +149,9 @@ extension Worker {
         _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>,
         _ method: sluice_bytes, isHead: Bool
     ) -> Int? {
-        isHead ? matchHead(adapter, message) : matchRoute(adapter, message, method)
+        guard isHead else { return matchRoute(adapter, message, method) }
+        return RouteList(routes: adapter.pointee.routes, count: adapter.pointee.routeCount)
+            .matchHead(message, captureScratch)
     }
 
     /// The first one that fits.
@@ -177,25 +179,6 @@ extension Worker {
             index &+= 1
         }
         return nil
-    }
-
-    /// RFC 9110 §9.1: what is there for GET is there for HEAD. A route of HEAD alone goes first; otherwise it is the
-    /// route that GET has, and no other, for one says of the other's answer what it is like.
-    @inline(never)
-    private func matchHead(
-        _ adapter: UnsafeMutablePointer<AdapterLink>, _ message: UnsafeMutablePointer<sluice_message>
-    ) -> Int? {
-        for index in 0..<adapter.pointee.routeCount {
-            let route = adapter.pointee.routes[index]
-            if !route.method.isEmpty,
-                route.matches(
-                    method: sluice_bytes("HEAD"), path: message.pointee.path, target: message.pointee.target,
-                    captures: captureScratch)
-            {
-                return Int(route.index)
-            }
-        }
-        return matchRoute(adapter, message, sluice_bytes("GET"))
     }
 
     func setMatch(

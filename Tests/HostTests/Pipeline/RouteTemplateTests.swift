@@ -8,7 +8,7 @@ private final class RouteUnderTest {
     private let texts: [UnsafeMutableBufferPointer<UInt8>]
     let route: CompiledRoute
 
-    init(_ path: String, method: String = "") throws {
+    init(_ path: String, method: String = "", index: Int = 0) throws {
         texts = [method, path].map { text in
             let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: text.utf8.count)
             _ = bytes.initialize(from: text.utf8)
@@ -16,7 +16,7 @@ private final class RouteUnderTest {
         }
         let views = texts.map { sluice_bytes(data: UnsafePointer($0.baseAddress), size: $0.count) }
         do {
-            route = try CompiledRoute(method: views[0], path: views[1])
+            route = try CompiledRoute(method: views[0], path: views[1], index: index)
         } catch {
             for text in texts { text.deallocate() }
             throw error
@@ -225,5 +225,29 @@ private final class RouteUnderTest {
             if let rest = search(after, path.dropFirst(size)) { return [String(path.prefix(size))] + rest }
         }
         return nil
+    }
+
+    @Test func headTakesTheRouteOfGetUnlessOneNamesIt() throws {
+        let routes = try [
+            ("GET", "/both"), ("POST", "/posted"), ("", "/{rest...}"), ("HEAD", "/both"), ("GET", "/late"),
+        ].enumerated().map { try RouteUnderTest($1.1, method: $1.0, index: $0) }
+        func route(_ target: String) -> Int? {
+            let path = Array(target.utf8)
+            return path.withUnsafeBufferPointer { path in
+                routes.map(\.route).withUnsafeBufferPointer { routes -> Int? in
+                    guard let first = routes.baseAddress else { return nil }
+                    var message = sluice_message()
+                    message.path = sluice_bytes(data: path.baseAddress, size: path.count)
+                    message.target = message.path
+                    var captures = Array(repeating: sluice_bytes.empty, count: CompiledRoute.capturesAtMost)
+                    return RouteList(routes: first, count: routes.count).matchHead(&message, &captures)
+                }
+            }
+        }
+        #expect(route("/both") == 3)
+        // As GET: in the order of the routes, those of any method among them.
+        #expect(route("/posted") == 2)
+        #expect(route("/late") == 2)
+        #expect(route("*") == nil)
     }
 }
