@@ -155,8 +155,13 @@ struct BufferPool: ~Copyable {
         for line in 0..<4 { clinux_prefetch(second + line &* 64) }
     }
 
+    @inline(__always)
     private static func pop(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
-        if let block = list.blocks.pop() { return block }
+        list.blocks.pop() ?? map(&list)
+    }
+
+    @inline(never)
+    private static func map(_ list: inout FreeList) -> UnsafeMutableRawPointer? {
         guard list.size == small else { return MappedBlocks.map(list.size) }
         // Small ones are mapped sixteen at a time: one system call for 64 KiB.
         let group = 16
@@ -165,11 +170,15 @@ struct BufferPool: ~Copyable {
         return region
     }
 
+    @inline(__always)
     private static func push(_ list: inout FreeList, _ block: UnsafeMutableRawPointer) {
         if list.blocks.count >= list.bound {
-            munmap(block, list.size)
+            unmap(block, list.size)
         } else {
             list.blocks.push(block)
         }
     }
+
+    @inline(never)
+    private static func unmap(_ block: UnsafeMutableRawPointer, _ size: Int) { munmap(block, size) }
 }
