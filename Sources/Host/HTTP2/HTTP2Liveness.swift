@@ -37,6 +37,12 @@ struct HTTP2Liveness {
         pingedAt = nowMs
         return .ping
     }
+
+    /// When to look again: when something is due, or so soon that calls which begin meanwhile are not missed.
+    func nextLook(nowMs: UInt64, intervalMs: UInt64) -> UInt64 {
+        let due = pingedAt.map { $0 &+ Self.answerMs } ?? heardAt &+ intervalMs
+        return min(max(due, nowMs &+ 1), nowMs &+ Self.answerMs)
+    }
 }
 
 extension Worker {

@@ -368,7 +368,11 @@ extension Worker {
         if connection.pointee.callCount == 0, socket.pointee.deadline <= nowMs {
             socket.pointee.deadline = nowMs &+ Self.http2IdleMs
         }
-        timers.start(socket.timer, at: nowMs &+ min(HTTP2Liveness.answerMs, pingInterval(socket)))
+        let next =
+            connection.pointee.callCount == 0
+            ? nowMs &+ HTTP2Liveness.answerMs
+            : connection.pointee.liveness.nextLook(nowMs: nowMs, intervalMs: pingInterval(socket))
+        timers.start(socket.timer, at: next)
     }
 
     /// The last call of a connection has ended: from now on it is idle.

@@ -5,6 +5,7 @@ extension EndToEnd {
     /// How a call ends by what its endpoint says, in fields or by resetting its stream.
     @Suite struct CallEndings {
         private static let head = [(":status", "200"), ("content-type", "application/grpc")]
+        private static let infer = #"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}"#
 
         /// grpc/doc/PROTOCOL-HTTP2.md, "Errors".
         private static let resets: [(code: UInt32, status: String)] = [
@@ -62,6 +63,26 @@ extension EndToEnd {
             #expect(seen.value == 3)
         }
 
+        /// What stands in for an endpoint that fails stands in for one that resets calls, whatever the code.
+        @Test(arguments: [1, 2, 8, 11, 12]) func aResetCallHasItsFallback(_ code: UInt32) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(code)))
+                }
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.models = [
+                "  m:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(backend.grpcEndpoint)\" ], protocol: open-inference }",
+                "    fallback: { response: { status: 203, body: instead } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.post("/v2/models/m/infer", Self.infer)
+            #expect(answer.status == 203)
+            #expect(answer.bodyText == "instead")
+        }
+
         @Test(arguments: [false, true]) func aLostConnectionIsUnavailable(_ within: Bool) throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 guard let stream = try peer.nextRequest(), within else { return }
@@ -115,8 +136,7 @@ extension EndToEnd {
                 "  m: { versions: { \"1\": { endpoints: [ \"\(backend.grpcEndpoint)\" ], protocol: open-inference } } }"
             ]
             let gateway = try Gateway(configuration)
-            let body = #"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}"#
-            let answer = try gateway.post("/v2/models/m/infer", body)
+            let answer = try gateway.post("/v2/models/m/infer", Self.infer)
             #expect(answer.status == 403)
             #expect(answer.bodyText.contains("not you"), "\(answer.bodyText)")
             #expect(seen.value == 1)
