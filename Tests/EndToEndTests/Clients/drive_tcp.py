@@ -188,7 +188,7 @@ def translated(port):
     text = {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}
     for model, expected, word in (
         ("fail", 400, "the ünit is off"), ("early", 502, "unanswered"), ("garbage", 502, "no message of its protocol"),
-        ("short", 502, "no message of its protocol"), ("another", 502, "another id"), ("oversized", 502, "larger"),
+        ("short", 502, "within its answer"), ("another", 502, "another id"), ("oversized", 502, "larger"),
         ("mismatch", 502, "expected 8, found 4"),
     ):  # fmt: skip
         status, answer = post(port, f"/v2/models/{model}/infer", body)
