@@ -58,6 +58,28 @@ import Testing
         #expect(refusal.message.contains("300 ms"))
     }
 
+    /// One that computes for ever has had its time, and is not kept waiting by others.
+    @Test func constructorThatSpins() throws {
+        let path = try fixture.plugin("plugin.so", ["CONSTRUCTOR=for (volatile int i = 0;;) i = 1"])
+        let impatient = ImageRegistry(probe: ProbeCommand(executable: ImageFixture.sluice, timeLimit: 100))
+        let refusal = try refusal(of: impatient.load(path: path, pin: nil, allowGroupWritable: false))
+        #expect(refusal.reason == .probeTimedOut)
+    }
+
+    @Test func whoWaitsForTheProcessorDoesNotHang() {
+        func stat(_ state: String, _ user: Int, _ system: Int) -> String {
+            "71 (a) b) \(state) 1 71 71 0 -1 4194304 100 0 0 0 \(user) \(system) 0 0 20 0 1 0 900 1000 10\n"
+        }
+        for (line, isKeptWaiting) in [
+            (stat("R", 3, 6), true), (stat("D", 0, 0), true), (stat("R", 4, 6), false), (stat("S", 0, 0), false),
+            (stat("T", 0, 0), false), (stat("Z", 0, 0), false), ("", false), ("71 (a) R", true), ("garbage", false),
+        ] {
+            #expect(ProbeProgress(stat: line, ticks: 100).isKeptWaiting(timeLimit: 100) == isKeptWaiting, "\(line)")
+        }
+        #expect(!ProbeProgress(stat: nil, ticks: 100).isKeptWaiting(timeLimit: 100))
+        #expect(ProbeProgress(of: getpid()).state != "?")
+    }
+
     @Test(arguments: ["exit(0)", "_exit(0)", "exit(7)"], ["CONSTRUCTOR", "ENTRY"])
     func exit(_ call: String, _ place: String) throws {
         let refusal = try refuse(["\(place)=\(call)"])

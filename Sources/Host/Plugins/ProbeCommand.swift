@@ -8,7 +8,8 @@ public struct ProbeCommand: Equatable, Sendable {
 
     /// The `sluice` executable; nil: the one that runs, also after its file was replaced by another.
     public var executable: String?
-    /// Milliseconds until the child is killed. An honest plugin takes about three.
+    /// Milliseconds until the child is killed. An honest plugin takes about three. Where the machine keeps it from
+    /// running for so long, it gets up to ten times as much.
     public var timeLimit: Int
 
     /// - Parameter timeLimit: In milliseconds; nil for 1000, or 5000 under a sanitizer, whose start-up alone may take
