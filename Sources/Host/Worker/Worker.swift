@@ -76,7 +76,7 @@ final class Worker: @unchecked Sendable {
     private let events: UnsafeMutablePointer<epoll_event>
     /// Runs while no connections are accepted for lack of descriptors.
     let acceptTimer: UnsafeMutablePointer<TimerNode>
-    var date = DateCache()
+    private let datePlace: UnsafeMutablePointer<DateCache>
     /// Counts the turns of the loop.
     private(set) var turn: UInt32 = 0
     private let putOffPlace: UnsafeMutablePointer<PutOff>
@@ -135,6 +135,8 @@ final class Worker: @unchecked Sendable {
         eligible = .allocate(capacity: Self.endpointsAtMost / 64)
         putOffPlace = .allocate(capacity: 1)
         putOffPlace.initialize(to: PutOff())
+        datePlace = .allocate(capacity: 1)
+        datePlace.initialize(to: DateCache())
         pieces = .allocate(capacity: Self.piecesAtMost)
         events = .allocate(capacity: Self.eventsAtMost)
         recordScratch = .allocate(capacity: TLSLink.recordBytes)
@@ -148,6 +150,10 @@ final class Worker: @unchecked Sendable {
     var buffers: BufferPool {
         @inline(__always) _read { yield bufferPlace.pointee }
         @inline(__always) _modify { yield &bufferPlace.pointee }
+    }
+    var date: DateCache {
+        @inline(__always) _read { yield datePlace.pointee }
+        @inline(__always) _modify { yield &datePlace.pointee }
     }
     var putOffs: PutOff {
         @inline(__always) _read { yield putOffPlace.pointee }
