@@ -121,8 +121,7 @@ extension Worker {
     ) {
         breaker.cancel(ticket)
         guard ticket.isProbe else { return }
-        pool.pointee.shared.pointee.state.changed()
-        wakeWaiting(pool.pointee.shared)
+        availabilityChanged(pool.pointee.shared)
     }
 
     /// The breaker of the model as a whole. Nil: the exchange may go on.
@@ -205,8 +204,7 @@ extension Worker {
         guard let failed else { return cancel(breaker, ticket, pool) }
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
-        pool.pointee.shared.pointee.state.changed()
-        wakeWaiting(pool.pointee.shared)
+        availabilityChanged(pool.pointee.shared)
         let address = index.map { pool.pointee.targets[Int($0)].pointee.text }
         switch change {
         case .none: break

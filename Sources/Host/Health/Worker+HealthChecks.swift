@@ -96,8 +96,7 @@ extension Worker {
         // Where another pool still checks it, its next check that says something else will be told.
         endpoint.pointee.setHealthy(true)
         member.pointee.health.pointee = HealthState(HealthSettings())
-        pool.pointee.shared.pointee.state.changed()
-        servesAgain(pool.pointee.shared)
+        availabilityChanged(pool.pointee.shared)
     }
 
     /// It is in force no more, or the worker leaves: checks that are under way end, and say nothing.
@@ -217,8 +216,7 @@ extension Worker {
         if succeeded, member.isAwaited {
             member.endAwaiting()
             member.warmingSince = now
-            pool.pointee.shared.pointee.state.changed()
-            servesAgain(pool.pointee.shared)
+            availabilityChanged(pool.pointee.shared)
         }
         if change != .none {
             member.endAwaiting()
@@ -227,10 +225,8 @@ extension Worker {
             member.isDown = !isHealthy
             if isHealthy { member.warmingSince = now }
             endpoint.pointee.setHealthy(isHealthy)
-            pool.pointee.shared.pointee.state.changed()
+            availabilityChanged(pool.pointee.shared)
             tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
-            // Who waits may find room now, or that there is nobody left to wait for.
-            servesAgain(pool.pointee.shared)
         }
         guard !draining else { return }
         let next = member.health.pointee.nextCheck(
@@ -250,11 +246,8 @@ extension Worker {
             duties.pointee.isToldUnanswerable = true
             tell(pool, nil, "no health check of type ready: the protocol of the endpoints has no such question")
         }
-        if probe.pointee.member.pointee.isAwaited {
-            probe.pointee.member.pointee.endAwaiting()
-            pool.pointee.shared.pointee.state.changed()
-            servesAgain(pool.pointee.shared)
-        }
+        // Another check may have put it out, before a reload.
+        revive(pool, probe.pointee.member, probe.pointee.endpoint)
         // Whether it is so is the adapter's to say, and it may say otherwise of a later request.
         if !draining { timers.start(probe.timer, at: nowMs &+ max(plan.settings.interval / 1_000_000, 1_000)) }
     }

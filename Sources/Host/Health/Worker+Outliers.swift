@@ -13,8 +13,7 @@ extension Worker {
             // Nobody looks any more: who is out comes back.
             for index in 0..<pool.pointee.endpointCount where policy.pointee.members[index].pointee.ejectedUntil != 0 {
                 policy.pointee.members[index].pointee.ejectedUntil = 0
-                pool.pointee.shared.pointee.state.changed()
-                servesAgain(pool.pointee.shared)
+                availabilityChanged(pool.pointee.shared)
             }
             _ = detector.pointee.setHosts([])
             return
@@ -101,8 +100,7 @@ extension Worker {
             member.ejectedUntil = 0
             tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
         }
-        pool.pointee.shared.pointee.state.changed()
-        servesAgain(pool.pointee.shared)
+        availabilityChanged(pool.pointee.shared)
     }
 }
 

@@ -76,9 +76,11 @@ extension Worker {
             .poolServe, pointer: UnsafeMutableRawPointer(shared), from: mailbox)
     }
 
-    /// Other endpoints than before may be picked: that may be room for those who wait, or nobody to wait for. [any]
-    @inline(__always)
-    func wakeWaiting(_ shared: UnsafeMutablePointer<SharedPool>) {
+    /// Other endpoints than before may be picked: all workers make their masks anew, and for those who wait that may be
+    /// room, or nobody left to wait for. [any]
+    @inline(never)
+    func availabilityChanged(_ shared: UnsafeMutablePointer<SharedPool>) {
+        shared.pointee.state.changed()
         if shared.pointee.gate.pointee.waiting > 0 { askHome(shared) }
     }
 

@@ -26,6 +26,21 @@ extension EndToEnd {
             #expect(try gateway.get("/").bodyText == "ill")
         }
 
+        /// What another check had said of an endpoint is no longer anybody's to take back.
+        @Test func aCheckThatCannotBeMadeAnyMoreLeavesNobodyOut() throws {
+            let backend = try ScriptedBackend { connection, request in
+                connection.answer(request.target == "/health" ? 500 : 200, "well")
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.models.append("    health_check: { path: /health, interval_ms: 20, unhealthy_after: 1 }")
+            let gateway = try Gateway(configuration)
+            try waitUntil("it is out") { try gateway.get("/").status == 503 }
+            configuration.models[configuration.models.count - 1] = "    health_check: { type: ready, interval_ms: 20 }"
+            try gateway.write(configuration)
+            try #require(try gateway.reload().status == 0)
+            try waitUntil("it is back") { try gateway.get("/").status == 200 }
+        }
+
         /// The protocol has no question whether a model is ready: that is no word on its endpoints.
         @Test func aCheckThatCannotBeMadeTakesNobodyOut() throws {
             let backend = try ScriptedBackend { connection, _ in connection.answer(200, "well") }
