@@ -35,20 +35,19 @@ public enum Program {
         serve: serve, findAdminSocket: findAdminSocket, check: check, shippedChain: { ShippedChain.yaml },
         inspectPlugin: { inspectPlugin(path: $0) })
 
-    private static func read(_ path: String) -> (settings: Settings?, [Diagnostic]) {
-        let result = ConfigurationReader(environment: environment).read(path: path)
-        return (result.settings, result.diagnostics)
+    private static func read(_ path: String) -> ConfigurationResult {
+        ConfigurationReader(environment: environment).read(path: path)
     }
 
     private static func findAdminSocket(_ path: String) -> (path: String?, [Diagnostic]) {
-        let result = ConfigurationReader(environment: environment).read(path: path)
+        let result = read(path)
         return (result.adminSocket, result.diagnostics)
     }
 
     private static func serve(_ path: String) -> Int32 {
-        let (settings, diagnostics) = read(path)
-        for diagnostic in diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
-        guard let settings else { return 1 }
+        let result = read(path)
+        for diagnostic in result.diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
+        guard let settings = result.settings else { return 1 }
         HostLog.reserve(settings.monitoring.logBufferBytes)
         guard let gateway = Gateway(configurationPath: path, settings: settings) else {
             StandardStream.error.write("sluice: error: the system has no memory or descriptors for the workers\n")
@@ -59,16 +58,15 @@ public enum Program {
 
     /// Builds a generation as a reload would, and throws it away.
     private static func check(_ path: String) -> [Diagnostic] {
-        var (settings, diagnostics) = read(path)
-        guard let settings else { return diagnostics }
-        guard let registry = MetricRegistry(workerCount: 1), let inbox = ControlInbox() else { return diagnostics }
+        let result = read(path)
+        guard let settings = result.settings, let registry = MetricRegistry(workerCount: 1), let inbox = ControlInbox()
+        else { return result.diagnostics }
         let environment = HostEnvironment(
             registry: registry, state: StateRegistry(), inbox: inbox, server: settings.server)
         let workshop = GenerationWorkshop(
             images: ImageRegistry(), environment: environment, workerCount: 1, programDirectory: directory)
         let (generation, problems) = workshop.build(settings, number: 1)
         generation?.destroy()
-        diagnostics += problems
-        return diagnostics
+        return result.diagnostics + problems
     }
 }

@@ -35,7 +35,7 @@ public struct ConfigurationReader {
         let hasErrors = reading.diagnostics.contains { $0.severity == .error }
         return ConfigurationResult(
             settings: hasErrors ? nil : settings, diagnostics: Self.ordered(reading.diagnostics, file: name),
-            adminSocket: settings.admin.isKnown && !settings.admin.socket.isEmpty ? settings.admin.socket : nil)
+            adminSocket: settings.admin.isKnown ? settings.admin.socket : nil)
     }
 
     /// A file that says nothing of plugins or the chain gets both from the shipped one.

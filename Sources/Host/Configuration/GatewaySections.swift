@@ -32,13 +32,13 @@ extension Settings {
         section.section("admin", "The local socket of `sluice status` and `sluice reload`.") { admin.read($0) }
         section.section("monitoring", "What an operator sees.") {
             monitoring.read($0)
-            notePositions($0, of: ["log_buffer_bytes"], as: "monitoring")
+            notePositions($0, named: "monitoring")
         }
         section.section("reload", "How a new configuration takes over.") { reload.read($0) }
     }
 
     private mutating func readServer(_ section: Section) {
-        notePositions(section, of: Self.restartKeysOfServer, as: "server")
+        notePositions(section, named: "server")
         let port = section.take(
             "port", .integer(0...65_535), initially: "8080, when there are no `listeners` either",
             "A listener on 0.0.0.0 for HTTP/1.1; 0 asks the kernel for a free port.")

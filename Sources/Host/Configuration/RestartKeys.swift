@@ -1,31 +1,32 @@
 extension Settings {
-    /// The keys of `gateway` that differ from `initial`, with which the process began, and that a reload cannot change:
-    /// what they say was made with its workers.
+    /// Keys of `gateway` that a reload cannot change, since what they say was made with the process; and whether two
+    /// configurations say different things there.
+    private static let restartKeys: [(section: String, key: String, differs: @Sendable (Settings, Settings) -> Bool)] =
+        [
+            ("server", "worker_threads", { $0.server.workerThreads != $1.server.workerThreads }),
+            ("server", "max_connections", { $0.server.maxConnections != $1.server.maxConnections }),
+            ("server", "cpu_affinity", { $0.server.cpuAffinity != $1.server.cpuAffinity }),
+            ("server", "offload_threads", { $0.server.offloadThreads != $1.server.offloadThreads }),
+            ("server", "offload_queue", { $0.server.offloadQueue != $1.server.offloadQueue }),
+            ("server", "spare_buffer_bytes", { $0.server.spareBufferBytes != $1.server.spareBufferBytes }),
+            ("server", "spare_stream_bytes", { $0.server.spareStreamBytes != $1.server.spareStreamBytes }),
+            ("monitoring", "log_buffer_bytes", { $0.monitoring.logBufferBytes != $1.monitoring.logBufferBytes }),
+        ]
+
+    /// Those that differ from `initial`, with which the process began.
     ///
     /// - Returns: each with where it stands in the file; nil where it stands there no more.
     public func changedUntilRestart(since initial: Settings) -> [(key: String, position: Position?)] {
-        let keys = [
-            ("worker_threads", server.workerThreads != initial.server.workerThreads),
-            ("max_connections", server.maxConnections != initial.server.maxConnections),
-            ("cpu_affinity", server.cpuAffinity != initial.server.cpuAffinity),
-            ("offload_threads", server.offloadThreads != initial.server.offloadThreads),
-            ("offload_queue", server.offloadQueue != initial.server.offloadQueue),
-            ("spare_buffer_bytes", server.spareBufferBytes != initial.server.spareBufferBytes),
-            ("spare_stream_bytes", server.spareStreamBytes != initial.server.spareStreamBytes),
-        ].filter(\.1).map { "server.\($0.0)" }
-        let log = monitoring.logBufferBytes != initial.monitoring.logBufferBytes
-        return (keys + (log ? ["monitoring.log_buffer_bytes"] : [])).map { ($0, keyPositions[$0]) }
-    }
-
-    /// Notes where the keys of a section stand.
-    mutating func notePositions(_ section: Section, of keys: [String], as prefix: String) {
-        for key in keys {
-            if let position = section.keyPosition(key) { keyPositions["\(prefix).\(key)"] = position }
+        Self.restartKeys.filter { $0.differs(self, initial) }.map {
+            let key = "\($0.section).\($0.key)"
+            return (key, keyPositions[key])
         }
     }
 
-    static let restartKeysOfServer = [
-        "worker_threads", "max_connections", "cpu_affinity", "offload_threads", "offload_queue", "spare_buffer_bytes",
-        "spare_stream_bytes",
-    ]
+    /// Notes where those of them stand that are of the section of that name.
+    mutating func notePositions(_ section: Section, named name: String) {
+        for entry in Self.restartKeys where entry.section == name {
+            if let position = section.keyPosition(entry.key) { keyPositions["\(name).\(entry.key)"] = position }
+        }
+    }
 }
