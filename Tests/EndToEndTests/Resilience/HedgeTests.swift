@@ -69,6 +69,28 @@ extension EndToEnd {
             #expect(slow.requests.count == 1)
         }
 
+        /// Nor from the detector, which has no answers of it to compare.
+        @Test func whoIsAnsweredForIsEjectedForItsLatency() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let slow = try Self.gated(gate, "slow")
+            let fast = try (0..<2).map { _ in try Self.named("fast") }
+            // The detector looks at what is 50 ms above the others' latency.
+            var configuration = Self.configuration(
+                [slow.endpoint] + fast.map(\.endpoint), "delay_ms: 100, percent: 100")
+            configuration.gateway.append(
+                "  outlier_detection: { consecutive_errors: 0, interval_ms: 1000, latency_factor: 3, "
+                    + "minimum_requests: 2, minimum_endpoints: 2, max_ejected_percent: 50 }")
+            let gateway = try Gateway(configuration)
+            try waitUntil("the slow one is out") {
+                // Each is asked often enough within one interval to be compared.
+                for _ in 0..<12 { #expect(try gateway.get("/").bodyText == "fast 0") }
+                return try gateway.metric("sluice_ejections_total", ["model=\"web\""]) >= 1
+            }
+            #expect(gateway.log.contains("endpoint ejected for its latency"))
+            #expect(try gateway.metric("sluice_endpoint_healthy", [slow.endpoint]) == 0)
+        }
+
         @Test func theFirstMayAnswerStill() throws {
             let (asked, never) = (Gate(), Gate())
             defer { never.open() }
