@@ -163,6 +163,10 @@ let package = Package(
             name: "CNGHTTP2", path: "Sources/System/CNGHTTP2", pkgConfig: "libnghttp2",
             providers: [.apt(["libnghttp2-dev"])]),
 
+        // Undoes the codings of bodies that are to be read.
+        .systemLibrary(
+            name: "CZlib", path: "Sources/System/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
         // Walls: pure cores that know neither sockets nor plugins.
         .target(name: "HTTP1", dependencies: ["SluiceABI"], path: "Sources/Host/HTTP1"),
         .target(
@@ -174,8 +178,8 @@ let package = Package(
         .target(
             name: "Host",
             dependencies: [
-                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "CFFI", "HTTP1", "Configuration", "ELF", "Resilience",
-                "Rules",
+                "SluiceABI", "CLinux", "COpenSSL", "CNGHTTP2", "CFFI", "CZlib", "HTTP1", "Configuration", "ELF",
+                "Resilience", "Rules",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -201,7 +205,7 @@ let package = Package(
         .testTarget(name: "RulesTests", dependencies: ["Rules", "SluiceABI"]),
         .testTarget(
             name: "HostTests",
-            dependencies: ["Host", "HTTP1", "ELF", "Configuration", "Resilience", "SluiceABI", "CLinux"]),
+            dependencies: ["Host", "HTTP1", "ELF", "Configuration", "Resilience", "SluiceABI", "CLinux", "CZlib"]),
         .testTarget(
             name: "PluginTests",
             dependencies: [
@@ -219,7 +223,7 @@ let package = Package(
                 "TokenSigning",
             ], exclude: ["Oracle"]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "COpenSSL", "TokenSigning"],
+            name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "COpenSSL", "CZlib", "TokenSigning"],
             exclude: ["Clients", "ThirdParty"]),
     ]
         + swiftPlugins.map {

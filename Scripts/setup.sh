@@ -25,7 +25,7 @@ for purpose in "$@"; do
         # file:package, the file being what the compiler or linker looks for.
         for need in \
             /usr/include/yaml.h:libyaml-dev /usr/include/openssl/ssl.h:libssl-dev \
-            /usr/include/nghttp2/nghttp2.h:libnghttp2-dev; do
+            /usr/include/nghttp2/nghttp2.h:libnghttp2-dev /usr/include/zlib.h:zlib1g-dev; do
             [ -e "${need%%:*}" ] || want[${need##*:}]=1
         done
         compgen -G '/usr/include/*/ffi.h' >/dev/null || [ -e /usr/include/ffi.h ] || want[libffi-dev]=1

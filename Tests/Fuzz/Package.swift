@@ -40,6 +40,7 @@ let hostFuzzers: [String: [Target.Dependency]] = [
     "HTTP2RequestTextFuzzer": ["HTTP1", "SluiceABI", "CLinux", "CNGHTTP2"],
     "HTTP2FrameWalkFuzzer": [],
     "GRPCFuzzer": ["HTTP1", "SluiceABI", "CLinux"],
+    "InflateFuzzer": ["HTTP1", "SluiceABI", "CLinux", "CZlib"],
 ]
 
 /// libFuzzer hands each input over in memory of its exact size, so AddressSanitizer sees any read beyond it.
@@ -77,6 +78,7 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "Rules", dependencies: ["SluiceABI", "CLinux", "NearestName"], swiftSettings: instrumented),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         .target(name: "SluicePlugin", dependencies: ["SluiceABI"], swiftSettings: instrumented),
         .target(name: "SluiceJSON", dependencies: ["SluiceABI", "SluicePlugin"], swiftSettings: instrumented),

@@ -116,6 +116,12 @@ extension Settings.Limits {
         section.integer(
             "body_bytes", into: &bodyBytes, 0...1_099_511_627_776, "Bytes of a request's body; above it is 413.")
         section.integer(
+            "inflated_bytes", into: &inflatedBytes, 0...1_099_511_627_776,
+            "Bytes that a compressed body which has to be read may always come out as, within `body_bytes`.")
+        section.integer(
+            "inflation_ratio", into: &inflationRatio, 1...1_032,
+            "Times its size that a compressed body may come out as where that is more than `inflated_bytes`.")
+        section.integer(
             "header_timeout_ms", into: &headerTimeoutMs, 1...86_400_000, "From the first byte of a head to its last.")
         section.integer("body_timeout_ms", into: &bodyTimeoutMs, 1...86_400_000, "Between two reads of a body.")
         section.integer(

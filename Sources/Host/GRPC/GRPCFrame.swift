@@ -5,10 +5,13 @@ import SluiceABI
 enum GRPCFrame {
     static let prefixSize = 5
 
-    enum Fault: Error {
-        /// The bytes are no whole message, or more than one.
-        case malformed
-        case compressed
+    /// The bytes are no whole message, or more than one.
+    struct Malformed: Error {}
+
+    struct Message {
+        /// Without the prefix.
+        var content: sluice_bytes
+        var isCompressed: Bool
     }
 
     /// The size of the first message, prefix included; nil when there are too few bytes to tell.
@@ -18,13 +21,12 @@ enum GRPCFrame {
         return Int(size) + prefixSize
     }
 
-    /// The first message without its prefix. `alone`: nothing may follow it.
-    static func message(_ bytes: sluice_bytes, alone: Bool) throws(Fault) -> sluice_bytes {
+    /// The first message. `alone`: nothing may follow it.
+    static func message(_ bytes: sluice_bytes, alone: Bool) throws(Malformed) -> Message {
         guard let data = bytes.data, let size = firstSize(data, bytes.size), size <= bytes.size,
             !alone || size == bytes.size, data[0] <= 1
-        else { throw .malformed }
-        guard data[0] == 0 else { throw .compressed }
-        return sluice_bytes(data + prefixSize, size - prefixSize)
+        else { throw Malformed() }
+        return Message(content: sluice_bytes(data + prefixSize, size - prefixSize), isCompressed: data[0] == 1)
     }
 
     static func writePrefix(_ size: Int, to place: UnsafeMutablePointer<UInt8>) {

@@ -69,21 +69,22 @@ extension Worker {
         }
         exchange.pointee.lead = sluice_bytes(gathered.head.asImmutable, gathered.count)
         exchange.pointee.toEndpoint.bodyBytes = UInt64(gathered.count)
-        switch unframe(exchange, exchange.pointee.lead, alone: false) {
-        case .failure(let refusal):
-            return fail(exchange, refusal.status, Self.httpStatus(of: refusal.status), refusal.message)
-        case .success(let content):
-            guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
-            piece.initialize(to: content)
-            let message = exchange.pointee.message.unsafelyUnwrapped
-            message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
-            message.pointee.body = UnsafePointer(piece)
-            message.pointee.body_count = content.size > 0 ? 1 : 0
-            message.pointee.body_size = UInt64(content.size)
-            let action = exchange.pointee.machine.handle(.messageGathered)
-            armTimer(exchange)
-            return action
+        let content: sluice_bytes
+        do throws(CodingRefusal) {
+            content = try unframe(exchange, exchange.pointee.lead, alone: false)
+        } catch {
+            return fail(exchange, error.status, error.httpStatus, error.message)
         }
+        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
+        piece.initialize(to: content)
+        let message = exchange.pointee.message.unsafelyUnwrapped
+        message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
+        message.pointee.body = UnsafePointer(piece)
+        message.pointee.body_count = content.size > 0 ? 1 : 0
+        message.pointee.body_size = UInt64(content.size)
+        let action = exchange.pointee.machine.handle(.messageGathered)
+        armTimer(exchange)
+        return action
     }
 
     /// Somebody needs the payload after all: the rest of the body joins what is there.
@@ -100,33 +101,16 @@ extension Worker {
         return gatherMore(exchange)
     }
 
-    /// The body of a call, gathered, becomes the message that plugins see. An action when it is none.
+    /// The body of a call, gathered, becomes the message that plugins see: as it is, or what it inflates to.
     func unframe(
         _ exchange: ExchangePointer, _ body: sluice_bytes, alone: Bool
-    ) -> Result<sluice_bytes, CallRefusal> {
-        do throws(GRPCFrame.Fault) {
-            return .success(try GRPCFrame.message(body, alone: alone))
-        } catch {
-            switch error {
-            case .malformed:
-                return .failure(
-                    CallRefusal(status: SLUICE_INTERNAL, message: "the request's body is not one message of gRPC"))
-            case .compressed:
-                // Who does not understand a compression says which ones it does (grpc/doc/compression.md).
-                _ = edit(
-                    exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes("grpc-accept-encoding"),
-                    sluice_bytes("identity"))
-                return .failure(
-                    CallRefusal(
-                        status: SLUICE_UNIMPLEMENTED,
-                        message: "the message is compressed, and who serves this model needs to read it"))
-            }
+    ) throws(CodingRefusal) -> sluice_bytes {
+        guard let message = try? GRPCFrame.message(body, alone: alone) else {
+            throw CodingRefusal(
+                status: SLUICE_INTERNAL, httpStatus: Self.httpStatus(of: SLUICE_INTERNAL),
+                message: "the request's body is not one message of gRPC")
         }
-    }
-
-    struct CallRefusal: Error {
-        var status: sluice_status
-        var message: StaticString
+        return message.isCompressed ? try undoCoding(exchange, ofMessage: message.content) : message.content
     }
 
     /// `pieces` of one message with the prefix in front of them; nil without memory.
@@ -281,9 +265,11 @@ extension Worker {
             return fail(exchange, ended.status, Self.httpStatus(of: ended.status), text)
         }
         let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
-        guard let content = try? GRPCFrame.message(body, alone: true),
+        // A call that is made here says of no compression that it is understood.
+        guard let answer = try? GRPCFrame.message(body, alone: true), !answer.isCompressed,
             let piece = allocate(exchange, sluice_bytes.self, 1)
         else { return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer is not one plain message of gRPC") }
+        let content = answer.content
         piece.initialize(to: content)
         message.pointee.transport = UInt32(SLUICE_TRANSPORT_GRPC)
         message.pointee.body = UnsafePointer(piece)

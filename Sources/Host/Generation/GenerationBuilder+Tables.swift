@@ -64,6 +64,8 @@ extension GenerationBuilder {
         limits.http2Streams = settings.limits.http2Streams
         limits.headerCount = settings.limits.headerCount
         limits.bodyBytes = settings.limits.bodyBytes
+        limits.inflatedBytes = settings.limits.inflatedBytes
+        limits.inflationRatio = settings.limits.inflationRatio
         limits.shadows = settings.limits.shadows
         // A gathered body is beside the arena; its decoded form and the answer's are in it, each about as large.
         limits.arenaBytes = settings.limits.bodyBytes &* 2 &+ 1_048_576

@@ -58,6 +58,9 @@ struct RequestLimits {
     var http2Streams = 128
     var headerCount = 100
     var bodyBytes = 0
+    /// What a compressed body may come out as: so many bytes, or so many times its own.
+    var inflatedBytes = 0
+    var inflationRatio = 0
     /// Copies of requests under way on one worker.
     var shadows = 0
     /// What an exchange's arena may hold: a gathered body, its decoded form, and the answer's.

@@ -70,8 +70,10 @@ struct Exchange: SlabElement {
     var gathersFirst = false
     /// That message as received, and what came behind it; sent before the rest of the body.
     var lead = sluice_bytes()
-    /// The whole body of a call as received; plugins see the message in it.
+    /// The whole body as received, of a call or of a request that came compressed; plugins see the message in it.
     var framed = sluice_bytes()
+    /// What a call's compressed message inflates to.
+    var inflated = sluice_bytes()
     /// The client's own deadline, by `grpc-timeout`; nanoseconds of the monotonic clock.
     var callDeadline = UInt64.max
     /// The client's message goes on as it is but for what `outgoing` replaces.
@@ -166,8 +168,8 @@ struct Exchange: SlabElement {
     init(slot: SlabSlot) { self.slot = slot }
 }
 
-/// Up to six buffers, enough for a head, a call's first message, a gathered request, a response's head and a gathered
-/// response.
+/// Up to six buffers, enough for a head, a call's first message, a gathered request, what it inflates to, a response's
+/// head and a gathered response.
 struct OwnedBuffers {
     var buffers: (Buffer, Buffer, Buffer, Buffer, Buffer, Buffer) = (.none, .none, .none, .none, .none, .none)
 

@@ -178,13 +178,15 @@ extension Worker {
 
     func bodyGathered(_ exchange: ExchangePointer, _ body: sluice_bytes) -> ExchangeMachine.Action {
         var body = body
-        if exchange.pointee.isGRPC {
-            exchange.pointee.framed = body
-            switch unframe(exchange, body, alone: true) {
-            case .success(let content): body = content
-            case .failure(let refusal):
-                return fail(exchange, refusal.status, Self.httpStatus(of: refusal.status), refusal.message)
+        do throws(CodingRefusal) {
+            if exchange.pointee.isGRPC {
+                exchange.pointee.framed = body
+                body = try unframe(exchange, body, alone: true)
+            } else {
+                body = try undoCoding(exchange, body)
             }
+        } catch {
+            return fail(exchange, error.status, error.httpStatus, error.message)
         }
         guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
         piece.initialize(to: body)
@@ -198,6 +200,32 @@ extension Worker {
         let action = exchange.pointee.machine.handle(.bodyGathered)
         armTimer(exchange)
         return action
+    }
+
+    /// A body that was gathered goes on, as it came or as the adapter has changed it: its pieces, and how it is framed.
+    /// Nil without memory.
+    func layOutWhole(
+        _ exchange: ExchangePointer, _ out: UnsafeMutablePointer<sluice_message>,
+        _ message: UnsafeMutablePointer<sluice_message>, except left: inout FieldMask
+    ) -> BodyFraming? {
+        let (isCall, received) = (exchange.pointee.isGRPC, exchange.pointee.framed)
+        let isChanged = out.pointee.body_state == UInt32(SLUICE_BODY_WHOLE)
+        // Plugins saw the message in it, or what it inflates to.
+        if isCall || !isChanged && received.size > 0 {
+            guard sendFirst(exchange, received) else { return nil }
+            return isCall ? .untilClose : .length(UInt64(received.size))
+        }
+        // What somebody made of a compressed body is no longer compressed.
+        if received.size > 0, let fields = exchange.pointee.head?.pointee.fields, let index = codingField(fields) {
+            left.insert(index)
+        }
+        let body = isChanged ? UnsafePointer(out) : UnsafePointer(message)
+        var size: UInt64 = 0
+        for index in 0..<Int(body.pointee.body_count) { size &+= UInt64(body.pointee.body[index].size) }
+        exchange.pointee.toEndpoint.pieces = body.pointee.body
+        exchange.pointee.toEndpoint.pieceCount = Int(body.pointee.body_count)
+        exchange.pointee.toEndpoint.piecesAreCounted = true
+        return .length(size)
     }
 
     func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {

@@ -19,20 +19,8 @@ extension Worker {
         var framing = head.pointee.body
         var left = head.pointee.fields.hopByHop
         if message.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) {
-            // As it came, or as the adapter has changed it.
-            let isChanged = out.pointee.body_state == UInt32(SLUICE_BODY_WHOLE)
-            let body = isChanged ? UnsafePointer(out) : UnsafePointer(message)
-            var size: UInt64 = 0
-            for index in 0..<Int(body.pointee.body_count) { size &+= UInt64(body.pointee.body[index].size) }
-            framing = .length(size)
-            exchange.pointee.toEndpoint.pieces = body.pointee.body
-            exchange.pointee.toEndpoint.pieceCount = Int(body.pointee.body_count)
-            exchange.pointee.toEndpoint.piecesAreCounted = true
-            if exchange.pointee.isGRPC {
-                // Plugins saw the message in it.
-                guard sendFirst(exchange, exchange.pointee.framed) else { return false }
-                framing = .untilClose
-            }
+            guard let whole = layOutWhole(exchange, out, message, except: &left) else { return false }
+            framing = whole
             // The expectation was met when the body was gathered.
             let fields = head.pointee.fields
             if fields.expect >= 0 {
@@ -109,7 +97,7 @@ extension Worker {
     }
 
     /// Bytes of the body that were gathered go before those that stream.
-    private func sendFirst(_ exchange: ExchangePointer, _ bytes: sluice_bytes) -> Bool {
+    func sendFirst(_ exchange: ExchangePointer, _ bytes: sluice_bytes) -> Bool {
         guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return false }
         piece.initialize(to: bytes)
         exchange.pointee.toEndpoint.pieces = UnsafePointer(piece)

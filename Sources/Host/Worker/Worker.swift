@@ -71,6 +71,8 @@ final class Worker: @unchecked Sendable {
     let pieces: UnsafeMutablePointer<iovec>
     /// Where small pieces are joined to one record of TLS.
     let recordScratch: UnsafeMutablePointer<UInt8>
+    /// Of bodies that come compressed and are read here.
+    var inflater = Inflater()
     let fieldList = HTTP2FieldList()
     let http2Memory: HTTP2Memory
     private let events: UnsafeMutablePointer<epoll_event>

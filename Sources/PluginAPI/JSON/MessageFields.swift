@@ -84,13 +84,14 @@ extension sluice_message {
             status: SLUICE_UNIMPLEMENTED, subject: target.authority)
     }
 
-    /// Fails when the body is compressed: a body that is passed on may be, one that is to be read may not.
+    /// Fails when the body is compressed still: one that is passed on may be, one that is to be read may not. Of a
+    /// request's body the host has undone what it knows.
     public func requirePlainBody() throws(CodecFailure) {
         guard let encoding = field("content-encoding"), !encoding.isEmpty,
             !encoding.equalsIgnoringCase(.literal("identity"))
         else { return }
         throw CodecFailure(
-            "the body is compressed, but has to be read here: send it uncompressed; content-encoding is",
+            "the body has to be read, and its coding is not undone here: send it as it is; content-encoding is",
             status: SLUICE_UNIMPLEMENTED, httpStatus: 415, subject: encoding)
     }
 }

@@ -1,7 +1,7 @@
 import Testing
 
 /// The body of a call that is not as it should be, and the status it has to get.
-private struct MalformedCall {
+struct MalformedCall {
     let name: String
     let path: String
     let body: [UInt8]
@@ -10,7 +10,7 @@ private struct MalformedCall {
 }
 
 /// Protobuf as the cases need it: some fields, in any order, also wrong ones.
-private enum Wire {
+enum Wire {
     static func varint(_ value: UInt64) -> [UInt8] {
         value < 128 ? [UInt8(value)] : [UInt8(value & 127 | 128)] + varint(value >> 7)
     }
@@ -81,7 +81,7 @@ extension MalformedCall {
                 name: "compressed by nobody knows what", path: inferPath, body: Wire.message(good, flag: 1),
                 status: 12, fields: [("grpc-encoding", "snappy")]),
             .init(
-                name: "compressed without saying how", path: inferPath, body: Wire.message(good, flag: 1), status: 12),
+                name: "compressed without saying how", path: inferPath, body: Wire.message(good, flag: 1), status: 13),
         ]
     }()
 

@@ -204,20 +204,6 @@ extension EndToEnd {
             #expect(try second.get("/count").bodyText.contains("limits.header_count"))
             #expect(try second.get("/else").bodyText.contains("no valid HTTP/1.1"))
         }
-
-        /// grpc/doc/compression.md: who does not know a compression says which ones it does.
-        @Test func aCompressedMessageThatHasToBeReadIsRefusedWithWhatIsUnderstood() throws {
-            let gateway = try Gateway(GatewayConfiguration())
-            let client = try gateway.http2()
-            client.request(
-                1, "POST", "/inference.GRPCInferenceService/ModelInfer",
-                fields: [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", "gzip")],
-                ends: false)
-            client.send(HTTP2Frame(.data, flags: 1, stream: 1, [1, 0, 0, 0, 1, 65]))
-            let answer = try client.answer(1)
-            #expect(answer.field("grpc-status") == "12")
-            #expect(answer.field("grpc-accept-encoding") == "identity")
-        }
     }
 }
 

@@ -1,0 +1,1 @@
+../../../../../Sources/Host/Memory/BufferPool.swift

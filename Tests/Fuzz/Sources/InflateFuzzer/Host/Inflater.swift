@@ -1,0 +1,1 @@
+../../../../../Sources/Host/Codings/Inflater.swift
