@@ -3,7 +3,7 @@ import SluicePlugin
 /// Sends a batch when it is full, when its oldest request has waited long enough, or when a deadline comes near.
 ///
 /// "Near" is as long as batches of this pool have lately taken, and a reserve: a batch sent later would answer too
-/// late.
+/// late. Before one has ended it is half of the time there is.
 ///
 ///     config: { deadline_reserve_ms: 2 }
 struct SizeOrDelay: BatchingPolicy {
@@ -26,7 +26,12 @@ struct SizeOrDelay: BatchingPolicy {
     mutating func timeCame(_ queue: BatchQueue) -> BatchDecision { decide(queue) }
 
     mutating func batchEnded(count: Int, rows: Int, _ outcome: Outcome) {
-        // A batch that failed tells nothing of how long one takes.
+        if outcome.error == .deadlineExceeded {
+            // It would have taken longer. Without this each one after it would be sent as late, and fail as well.
+            usual = max(usual, min(outcome.total, UInt64.max / 4)) &* 2
+            return
+        }
+        // A batch that failed in another way tells nothing of how long one takes.
         guard outcome.error == nil else { return }
         // One eighth of the new value, as TCP smooths round trips (RFC 6298 section 2).
         usual = usual == 0 ? outcome.total : usual &- usual / 8 &+ outcome.total / 8
@@ -37,8 +42,10 @@ struct SizeOrDelay: BatchingPolicy {
         if queue.rows >= queue.maximumRows { return .flush(queue.count) }
         var time = sum(queue.oldest, queue.maximumDelay)
         if queue.earliestDeadline != UInt64.max {
-            let needed = sum(usual, reserve)
-            time = min(time, queue.earliestDeadline > needed ? queue.earliestDeadline &- needed : 0)
+            let deadline = queue.earliestDeadline
+            let half = usual == 0 && deadline > queue.oldest ? (deadline &- queue.oldest) / 2 : 0
+            let needed = sum(max(usual, half), reserve)
+            time = min(time, deadline > needed ? deadline &- needed : 0)
         }
         return time <= queue.now ? .flush(queue.count) : .wait(until: time)
     }

@@ -33,8 +33,9 @@ import Testing
     @Test func flushesBeforeADeadlineByAsLongAsBatchesTake() throws {
         let batcher = try BatcherUnderTest(host, config: ["deadline_reserve_ms": 1])
         let deadline = 8 * Self.millisecond
+        // Nothing is known yet: half of what there is, and the reserve.
         #expect(
-            batcher.enqueue(rows: 1, count: 1, deadline: deadline).timer_ns == 7 * Self.millisecond)
+            batcher.enqueue(rows: 1, count: 1, deadline: deadline).timer_ns == 3 * Self.millisecond)
         batcher.done(total: 3 * Self.millisecond)
         #expect(
             batcher.enqueue(rows: 1, count: 1, deadline: deadline).timer_ns == 4 * Self.millisecond)
@@ -47,6 +48,22 @@ import Testing
         batcher.done(total: 11 * Self.millisecond)
         #expect(
             batcher.enqueue(rows: 1, count: 1, deadline: deadline).timer_ns == 3 * Self.millisecond)
+    }
+
+    /// Else a pool whose batches are sent too late would never learn that they are.
+    @Test func aBatchThatCameTooLateSendsTheNextOneEarlier() throws {
+        let batcher = try BatcherUnderTest(host, config: ["deadline_reserve_ms": 1])
+        let deadline = 80 * Self.millisecond
+        batcher.done(total: Self.millisecond)
+        var times: [UInt64] = []
+        for _ in 0..<8 {
+            let decision = batcher.enqueue(rows: 1, count: 1, oldest: 0, now: 0, deadline: deadline, delay: deadline)
+            times.append(decision.flush == 1 ? 0 : decision.timer_ns / Self.millisecond)
+            batcher.done(total: 2 * Self.millisecond, status: SLUICE_DEADLINE_EXCEEDED)
+        }
+        #expect(times == [78, 75, 71, 63, 47, 15, 0, 0])
+        batcher.done(total: UInt64.max, status: SLUICE_DEADLINE_EXCEEDED)
+        #expect(batcher.enqueue(rows: 1, count: 1, deadline: deadline).flush == 1)
     }
 
     @Test func aDelayWithoutEndIsNoOverflow() throws {

@@ -63,7 +63,7 @@ enum AdminSocket {
         close(descriptor)
         let hint =
             switch error {
-            case ENOENT: "no gateway runs with this admin.socket"
+            case ENOENT: "no gateway runs with this admin.socket; one that does with another is found by --socket"
             case ECONNREFUSED: "the gateway that made it is gone"
             case EAGAIN: "too many others wait for it; try again"
             case EACCES: "it belongs to another user"

@@ -47,6 +47,8 @@ struct BatchMember {
     var priority: UInt32
     /// Its client has asked for a version by name.
     var namesVersion: Bool
+    /// For the batcher's `group_key`, of one that is on its way to another worker.
+    var request: RequestCopy?
 }
 
 /// What a member's worker gets back. Exactly one of `block` and an error.

@@ -42,9 +42,20 @@ extension Worker {
         for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
         let namesVersion = !request.pointee.version.isEmpty
         var key = Self.mix(Self.compatibilityKey(payload), namesVersion ? 1 : 0)
-        if let groupKey = batching.pointee.batcher.table.pointee.group_key, batching.pointee.homeWorker == index {
-            // Asked where the instance lives; other workers' members are asked for on arrival.
-            key = Self.mix(key, groupKey(batching.pointee.batcher.instance, request))
+        var copy: RequestCopy?
+        if batching.pointee.batcher.table.pointee.group_key != nil {
+            // Asked where the instance lives: other workers' members are asked for on arrival. It sees as much of both.
+            if batching.pointee.homeWorker == index {
+                var message = request.pointee.message?.pointee.headAlone ?? sluice_message()
+                key = withUnsafePointer(to: &message) { message in
+                    var seen = request.pointee
+                    seen.message = message
+                    seen.adapter_data = nil
+                    return groupKey(batching, seen, key)
+                }
+            } else {
+                copy = RequestCopy(request.pointee)
+            }
         }
         let member = UnsafeMutablePointer<BatchMember>.allocate(capacity: 1)
         member.initialize(
@@ -53,7 +64,7 @@ extension Worker {
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
-                namesVersion: namesVersion))
+                namesVersion: namesVersion, request: copy))
         exchange.pointee.machine.joinBatch()
         exchange.pointee.isBatchMember = true
         exchange.pointee.queuedAt = now
@@ -68,26 +79,24 @@ extension Worker {
 
     func receiveMember(_ pointer: UnsafeMutableRawPointer) {
         let member = pointer.assumingMemoryBound(to: BatchMember.self)
-        if let batching = member.pointee.pool.pointee.batching,
-            let groupKey = batching.pointee.batcher.table.pointee.group_key
-        {
-            // The message stayed with its worker: here it is an empty one, and never missing.
-            var message = sluice_message()
-            withUnsafePointer(to: &message) { message in
-                var request = sluice_request()
-                request.message = message
-                request.model = member.pointee.pool.pointee.modelName
-                request.version = member.pointee.pool.pointee.versionName
-                request.model_id = member.pointee.pool.pointee.model
-                request.operation = member.pointee.operation
-                request.priority = member.pointee.priority
-                request.received_ns = member.pointee.enqueued
-                request.deadline_ns = member.pointee.deadline
+        if let copy = member.pointee.request {
+            if let batching = member.pointee.pool.pointee.batching {
+                var request = copy.request.pointee
                 request.payload = member.pointee.block.payload.pointee
-                member.pointee.key = Self.mix(member.pointee.key, groupKey(batching.pointee.batcher.instance, &request))
+                member.pointee.key = groupKey(batching, request, member.pointee.key)
             }
+            copy.deallocate()
+            member.pointee.request = nil
         }
         enqueue(member)
+    }
+
+    /// `key` and what the batcher adds to it.
+    private func groupKey(
+        _ batching: UnsafeMutablePointer<PoolBatching>, _ request: sluice_request, _ key: UInt64
+    ) -> UInt64 {
+        guard let ask = batching.pointee.batcher.table.pointee.group_key else { return key }
+        return withUnsafePointer(to: request) { Self.mix(key, ask(batching.pointee.batcher.instance, $0)) }
     }
 
     /// FNV-1a over what must be alike: names, types, shapes but the first dimension, requested outputs, parameters.

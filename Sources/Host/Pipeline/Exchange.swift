@@ -193,6 +193,25 @@ struct OwnedBuffers {
         return true
     }
 
+    /// The buffer adopted last, which is the caller's from here on; an absent one when there is none.
+    mutating func removeLast() -> Buffer {
+        var last = Buffer.none
+        if !buffers.5.isAbsent {
+            swap(&last, &buffers.5)
+        } else if !buffers.4.isAbsent {
+            swap(&last, &buffers.4)
+        } else if !buffers.3.isAbsent {
+            swap(&last, &buffers.3)
+        } else if !buffers.2.isAbsent {
+            swap(&last, &buffers.2)
+        } else if !buffers.1.isAbsent {
+            swap(&last, &buffers.1)
+        } else {
+            swap(&last, &buffers.0)
+        }
+        return last
+    }
+
     mutating func release(to pool: inout BufferPool) {
         guard !buffers.0.isAbsent else { return }
         pool.give(buffers.0)

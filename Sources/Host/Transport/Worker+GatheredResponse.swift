@@ -122,12 +122,14 @@ extension Worker {
         let gathered = exchange.pointee.gathered
         exchange.pointee.gathered = .none
         guard let message = exchange.pointee.responseMessage, let piece = allocate(exchange, sluice_bytes.self, 1),
-            exchange.pointee.ownedBuffers.adopt(gathered)
+            gathered.count == 0 || exchange.pointee.ownedBuffers.adopt(gathered)
         else {
             buffers.give(gathered)
             return failWithoutMemory(exchange)
         }
-        piece.initialize(to: sluice_bytes(gathered.head.asImmutable, gathered.count))
+        // One attempt after another may be answered without a word: the exchange keeps what there is to read.
+        if gathered.count == 0 { buffers.give(gathered) }
+        piece.initialize(to: gathered.count > 0 ? sluice_bytes(gathered.head.asImmutable, gathered.count) : .empty)
         message.pointee.body_state = UInt32(gathered.count > 0 ? SLUICE_BODY_WHOLE : SLUICE_BODY_NONE)
         message.pointee.body = UnsafePointer(piece)
         message.pointee.body_count = gathered.count > 0 ? 1 : 0

@@ -114,6 +114,10 @@ extension Worker {
         guard let pool = exchange.pointee.pool, pool.pointee.retry.failures.holds(call: status),
             plan(exchange, .retryableStatus, retryAfter: 0)
         else { return nil }
+        // A hundred attempts may each have had an answer: this one's is the last that the exchange took.
+        if exchange.pointee.responseMessage?.pointee.body_count ?? 0 > 0 {
+            buffers.give(exchange.pointee.ownedBuffers.removeLast())
+        }
         forgetAnswer(exchange)
         return tryAgain(exchange)
     }

@@ -165,6 +165,34 @@ extension EndToEnd {
         }
 
         /// What is wrong with a head is said of the protocol that the endpoint speaks, and a limit by its name.
+        /// More of them than an exchange keeps answers.
+        @Test(arguments: [[], [0, 0, 0, 0, 1, 65]] as [[UInt8]])
+        func manyRefusedAttemptsEndAsTheLastOne(_ body: [UInt8]) throws {
+            let seen = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    seen.add(1)
+                    peer.send(HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)))
+                    if !body.isEmpty { peer.send(HTTP2Frame(.data, stream: stream, body)) }
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 5, stream: stream,
+                            HTTP2Client.block([("grpc-status", "14"), ("grpc-message", "not yet")])))
+                }
+            }
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 9, backoff_ms: 1 } }"]
+            configuration.models = [
+                "  m: { versions: { \"1\": { endpoints: [ \"\(backend.grpcEndpoint)\" ], protocol: open-inference } } }"
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.post("/v2/models/m/infer", Self.infer)
+            #expect(answer.status == 503)
+            #expect(answer.bodyText.contains("not yet"), "\(answer.bodyText)")
+            #expect(seen.value == 9)
+        }
+
         @Test func faultsOfAHeadAreNamed() throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {

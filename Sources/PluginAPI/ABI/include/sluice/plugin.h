@@ -861,7 +861,8 @@ typedef struct sluice_batch_decision_1 {
 typedef struct sluice_batcher_1 {
   sluice_instance base;
   /* Optional: requests with different keys never share a batch, beyond what the host keeps apart (pool, names, types
-   * and shapes but the first dimension, requested outputs, parameters). [worker] */
+   * and shapes but the first dimension, requested outputs, parameters). The request may have come on another worker: of
+   * its message there is the head alone, and `adapter_data` is NULL. [worker] */
   uint64_t (*group_key)(void *instance, const sluice_request *request);
   /* After a request was added, and again as long as it flushes something. [worker] */
   void (*enqueue)(void *instance, const sluice_batch *batch, sluice_batch_decision *decision);
