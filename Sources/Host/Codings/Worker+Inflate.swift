@@ -59,7 +59,9 @@ extension Worker {
         guard body.size > 0, let head = exchange.pointee.head, let index = codingField(head.pointee.fields) else {
             return body
         }
-        guard let coding = ContentCoding(content: head.pointee.fields[index].value) else {
+        guard let coding = ContentCoding(content: head.pointee.fields[index].value),
+            codingField(head.pointee.fields, from: index + 1) == nil
+        else {
             // RFC 9110 §12.5.3: what an answer says so is what requests may use.
             _ = edit(
                 exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes("Accept-Encoding"),
@@ -72,12 +74,14 @@ extension Worker {
         return content
     }
 
-    /// Where the field is that says how the body is coded, if one says so.
-    func codingField(_ fields: FieldSection) -> Int? {
+    /// Where the first field is, from `start` on, that says how the body is coded, if one says so.
+    func codingField(_ fields: FieldSection, from start: Int = 0) -> Int? {
         let name = sluice_bytes("content-encoding")
-        for index in 0..<fields.count
-        where fields[index].name.size == name.size && fields[index].name.equalsIgnoringCase(name) {
-            return fields[index].value.equalsIgnoringCase(sluice_bytes("identity")) ? nil : index
+        for index in start..<fields.count
+        where fields[index].name.size == name.size && fields[index].name.equalsIgnoringCase(name)
+            && !fields[index].value.equalsIgnoringCase(sluice_bytes("identity"))
+        {
+            return index
         }
         return nil
     }

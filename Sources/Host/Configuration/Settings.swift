@@ -85,7 +85,7 @@ public struct Settings: Sendable {
         /// Of one worker: each has its request's body and a connection. A plugin that copies bounds its own below that.
         public var shadows = 256
         public var bodyBytes = 268_435_456
-        /// A worker inflates as much in some 40 ms, which those beside it do not notice. Bombs come out a thousand
+        /// A worker inflates as much in 25 to 60 ms, which those beside it hardly notice. Bombs come out a thousand
         /// times as large, so that few bytes take no more than this.
         public var inflatedBytes = 16_777_216
         /// Text of numbers comes out at up to 10 times its size, tensors at less: large bodies are held to this.

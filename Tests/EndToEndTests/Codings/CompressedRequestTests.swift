@@ -111,7 +111,14 @@ extension EndToEnd {
                     answer.field("accept-encoding") == (entry.3 == 415 ? "gzip, deflate" : nil), "\(entry.0): \(answer)"
                 )
             }
-            #expect(try Self.infer(client, 201, good).body.isEmpty == false)
+            // One coding over the other, in two fields; and one that is none.
+            for (stream, second, status) in [(UInt32(201), "deflate", 415), (203, "identity", 200)] {
+                let answer = try Self.post(
+                    client, stream, "/v2/models/iris/infer", text,
+                    fields: [("content-encoding", second), ("content-encoding", "deflate")])
+                #expect(answer.status == status, "\(second): \(answer.bodyText)")
+            }
+            #expect(try Self.infer(client, 301, good).body.isEmpty == false)
         }
 
         // MARK: Passed on
