@@ -22,6 +22,8 @@ final class Gateway: ControlPlane {
     private var initial: Settings
     private var workersLeft: Set<Int> = []
     private var drainDeadline: UInt64?
+    /// From the first SIGTERM on, also when the drain's time is over.
+    private var isStopping = false
     private var signals: Int32 = -1
     private var adminSocket: String?
 
@@ -195,7 +197,8 @@ final class Gateway: ControlPlane {
     }
 
     private func drain() {
-        guard drainDeadline == nil else { return }
+        guard !isStopping else { return }
+        isStopping = true
         HostLog.logger.notice("draining")
         let timeout = generations.last?.settings.reload.drainTimeoutMs ?? 0
         drainDeadline = clinux_monotonic_ns() + UInt64(timeout) * 1_000_000
@@ -233,7 +236,7 @@ final class Gateway: ControlPlane {
                 succeeded: succeeded, generation: generations.last?.number ?? 0,
                 diagnostics: diagnostics.map(\.description))
         }
-        if drainDeadline != nil {
+        if isStopping {
             var refused = outcome(false)
             refused.diagnostics.append(
                 "sluice: error: the gateway is stopping; start it again with the new configuration")
@@ -294,7 +297,8 @@ final class Gateway: ControlPlane {
         case .generationLeft(let number, let worker):
             guard let position = generations.firstIndex(where: { $0.number == number }) else { return }
             generations[position].left.insert(worker)
-            guard generations[position].left.count == workers.count else { return }
+            // While the gateway stops, workers leave without another word: all generations go with the last one.
+            guard generations[position].left.count == workers.count, !isStopping else { return }
             // Until then exchanges of other workers may have waited for what a timer of a shared instance does.
             if let first = workers.first, !workersLeft.contains(first.index) {
                 first.mailbox.send(
@@ -315,7 +319,10 @@ final class Gateway: ControlPlane {
 
     private func expireGenerations() {
         let now = clinux_monotonic_ns()
-        for generation in generations where generation.retiredAt > 0 && !generation.expired {
+        for generation in generations
+        where generation.retiredAt > 0 && !generation.expired {
+            // Of a stop's own making.
+            if isStopping, generation.left.count == workers.count { continue }
             let timeout = UInt64(generation.settings.reload.drainTimeoutMs) * 1_000_000
             guard now >= generation.retiredAt + timeout else { continue }
             generation.expired = true
