@@ -94,12 +94,13 @@ extension Worker {
         guard let opened = openSocket(pool, endpoint) else { return nil }
         let socket = opened.socket
         findVanishedHost(socket)
+        let limits = generation.pointee.limits
         let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
         var session: OpaquePointer?
         guard
             nghttp2_session_client_new3(
-                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options,
-                http2Memory.table) == 0, let session
+                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection),
+                http2Memory.options(headerBytes: limits.headerBytes), http2Memory.table) == 0, let session
         else {
             connection.deallocate()
             close(socket)
@@ -111,7 +112,6 @@ extension Worker {
         connection.pointee.next = endpoint.pointee.firstHTTP2
         endpoint.pointee.firstHTTP2 = connection
         connection.pointee.liveness.hear(nowMs: nowMs)
-        let limits = generation.pointee.limits
         withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 3) { settings in
             settings[0] = nghttp2_settings_entry(
                 settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0)
