@@ -257,6 +257,17 @@ extension EndToEnd {
             #expect(try client.answer(1).bodyText == "body")
         }
 
+        @Test func aHostThatDiffersByCaseAloneAgrees() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            client.request(1, fields: [("host", "A")])
+            #expect(try client.answer(1).status == 200)
+            #expect(backend.requests.first?.field("host") == "a")
+            client.request(3, fields: [("host", "b")])
+            #expect(try client.answer(3).status == 400)
+        }
+
         @Test func aReloadBreaksNoStream() throws {
             let release = Counter()
             let backend = try ScriptedBackend { connection in
