@@ -346,6 +346,14 @@ extension Worker {
         generation.pointee.limits.pingIntervalMs << UInt64(socket.pointee.endpoint.pointee.pingDoublings)
     }
 
+    /// How many calls the endpoint bears is known now, or is different: those who wait may find room.
+    func noteSettings(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        connection.pointee.hasSettings = true
+        socket.pointee.endpoint.pointee.endpoint.pointee.callsToldEach = max(connection.pointee.callsAllowed, 1)
+        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
+    }
+
     /// No call begins here any more. A server of gRPC that finds PING too frequent says so with the connection's end
     /// (gRFC A8): the next ones to it come half as often.
     func goAwayReceived(_ connection: UnsafeMutablePointer<HTTP2Upstream>, _ frame: nghttp2_goaway) {
