@@ -89,13 +89,18 @@ enum Parsed<Message: Equatable>: Equatable {
 
 /// Feeds a head in pieces that end at `cuts`, each time in another piece of memory as when a buffer grows. The last
 /// piece ends with the bytes.
-func parseRequest(_ bytes: [UInt8], limits: HeadLimits = HeadLimits(), cuts: [Int] = []) -> Parsed<ParsedRequest> {
+/// `framedByStream`: the head is one of HTTP/2, whose body the stream ends.
+func parseRequest(
+    _ bytes: [UInt8], limits: HeadLimits = HeadLimits(), cuts: [Int] = [], framedByStream: Bool = false
+) -> Parsed<ParsedRequest> {
     feed(bytes, cuts: cuts) { pointer, count, fields, progress in
         var head = RequestHead(fields: fields)
         let parser = HeadParser(limits: limits)
         switch parser.parseRequest(pointer, count: count, fields: fields, into: &head, progress: &progress) {
         case .needMore: return .needMore
-        case .complete: return .message(ParsedRequest(head))
+        case .complete:
+            if framedByStream { head.framesBodyByStream() }
+            return .message(ParsedRequest(head))
         case .failed(let fault): return .failed(fault)
         }
     }

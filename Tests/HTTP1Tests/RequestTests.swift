@@ -106,6 +106,14 @@ struct RequestMeaningTests {
         #expect(request("Expect: 100-continue", "Content-Length: 5", version: "1.0")?.expectContinue == false)
     }
 
+    @Test("RFC 9110 §10.1.1: content that no field announces, but its stream, is waited for as well")
+    func expectOfAStream() {
+        for (line, expects) in [("Expect: 100-continue", true), ("X: y", false)] {
+            let bytes = latin1("POST / HTTP/1.1\r\nHost: a\r\n\(line)\r\n\r\n")
+            #expect(parseRequest(bytes, framedByStream: true).message?.expectContinue == expects)
+        }
+    }
+
     @Test("RFC 9110 §7.8: an upgrade is asked for only if Connection nominates it, and not in HTTP/1.0")
     func upgrade() {
         #expect(request("Connection: Upgrade", "Upgrade: websocket")?.upgrade == .websocket)

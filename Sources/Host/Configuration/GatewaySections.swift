@@ -104,9 +104,20 @@ extension Settings {
 }
 
 extension Settings.Limits {
+    /// Bytes of a name or a value as HPACK brings it, which libnghttp2 takes (NGHTTP2_HD_MAX_NV): no option moves that.
+    private static let http2FieldBytes = 65_536
+
     mutating func read(_ section: Section) {
         section.integer(
-            "header_bytes", into: &headerBytes, 1_024...1_048_576, "Bytes of a message's head, start line included.")
+            "header_bytes", into: &headerBytes, 1_024...1_048_576,
+            "Bytes of a message's head, start line included. Over HTTP/2 one name or value of a field has 65536 at "
+                + "most: a longer one ends its connection.")
+        if headerBytes > Self.http2FieldBytes, let position = section.peek("header_bytes")?.position {
+            section.reading.warning(
+                position,
+                "over HTTP/2 no name or value of a field has more than \(Self.http2FieldBytes) bytes, and one that "
+                    + "does ends its connection; several that are shorter may fill a head")
+        }
         section.integer("header_count", into: &headerCount, 1...128, "Fields of a message's head.")
         section.integer(
             "http2_streams", into: &http2Streams, 1...10_000, "Streams of one HTTP/2 connection at once.")

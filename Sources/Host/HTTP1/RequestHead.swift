@@ -62,7 +62,10 @@ public struct RequestHead {
     /// The body ends where its stream says, not where a field does: a request of HTTP/2 that is not over with its head.
     /// A length that was announced stays.
     public mutating func framesBodyByStream() {
-        if case .none = body { body = .untilClose }
+        guard case .none = body else { return }
+        body = .untilClose
+        // What the parser had no content to wait for. It has refused any expectation but this one.
+        expectContinue = fields.expect >= 0
     }
 
     /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.

@@ -103,8 +103,8 @@ enum HTTP2Callbacks {
     /// that `limits.header_bytes` lets a head have, and as much for what filters add and for the estimate.
     private static let blockAtMost = 2 << 20
 
-    /// The options of all sessions.
-    nonisolated(unsafe) static let options: OpaquePointer = {
+    /// Options for the sessions of one worker, which never frees them.
+    static func makeOptions() -> OpaquePointer {
         var made: OpaquePointer?
         precondition(nghttp2_option_new(&made) == 0, "no memory for options")
         let options = made.unsafelyUnwrapped
@@ -117,7 +117,18 @@ enum HTTP2Callbacks {
         nghttp2_option_set_max_settings(options, 32)
         nghttp2_option_set_max_send_header_block_length(options, blockAtMost)
         return options
-    }()
+    }
+
+    /// How many CONTINUATION frames one header block may take; one more ends the connection.
+    ///
+    /// libnghttp2 by itself bears 8, which no size of a head follows from: 8 frames of 16 KiB do not hold what
+    /// `limits.header_bytes` may allow, and a peer may cut a small head into many. One for every 128 bytes of the limit
+    /// is 128 times what frames of 16 KiB take, and bounds a block that does not end (RFC 9113 §10.5.1) before its
+    /// time has passed: beyond the limit its fields are dropped, so that it costs no memory. Not below what libnghttp2
+    /// bears.
+    ///
+    /// - Parameter headerBytes: the most that a head may have.
+    static func continuationsAtMost(headerBytes: Int) -> Int { max(8, headerBytes / 128) }
 
     /// Takes bytes of a response's body out of the stream's buffer.
     static let read: nghttp2_data_source_read_callback = { session, id, destination, room, flags, source, _ in

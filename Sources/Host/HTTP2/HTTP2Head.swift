@@ -55,9 +55,10 @@ struct HTTP2Head {
         }
         if lineStart < 0 { writeLine(&pool) }
         if name.size == 4, name == sluice_bytes("host") {
-            // :authority is what counts; a second opinion is refused, not weighed.
+            // :authority is what counts; a second opinion is refused, not weighed. The letters of a host have no case
+            // (RFC 9110 §4.2.3).
             if authority.size >= 0 {
-                if !(value == view(authority)) { fail(.malformed) }
+                if !value.equalsIgnoringCase(view(authority)) { fail(.malformed) }
                 return
             }
         } else if name.size == 6, name == sluice_bytes("cookie") {

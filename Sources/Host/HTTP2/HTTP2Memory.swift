@@ -1,12 +1,14 @@
 import CNGHTTP2
 
-/// Where the sessions of a worker have their memory: libnghttp2 takes some twenty blocks for each stream.
+/// What the sessions of a worker are made with. Where they have their memory: libnghttp2 takes some twenty blocks for
+/// each stream.
 ///
 /// Lives as long as its worker, and its worker's sessions.
 struct HTTP2Memory {
     private let blocks: UnsafeMutablePointer<SmallBlocks>
     /// What a session is made with, which copies it.
     let table: UnsafeMutablePointer<nghttp2_mem>
+    private let sessionOptions = HTTP2Callbacks.makeOptions()
 
     /// - Parameter spareBytes: of blocks that stay here when streams end.
     init(spareBytes: Int) {
@@ -20,6 +22,15 @@ struct HTTP2Memory {
                 free: { memory, blocks in HTTP2Memory.from(blocks).pointee.give(memory) },
                 calloc: { count, size, blocks in HTTP2Memory.from(blocks).pointee.takeCleared(count, of: size) },
                 realloc: { memory, size, blocks in HTTP2Memory.from(blocks).pointee.resize(memory, to: size) }))
+    }
+
+    /// What a session is made with, which copies it; the worker's alone, until it asks the next time.
+    ///
+    /// - Parameter headerBytes: the most that a head may have, as configured now: a session keeps to it for life.
+    func options(headerBytes: Int) -> OpaquePointer {
+        nghttp2_option_set_max_continuations(
+            sessionOptions, HTTP2Callbacks.continuationsAtMost(headerBytes: headerBytes))
+        return sessionOptions
     }
 
     @inline(__always)

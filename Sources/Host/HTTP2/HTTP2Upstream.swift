@@ -35,8 +35,11 @@ struct HTTP2Upstream {
     /// The next connection of the same worker to the same endpoint.
     var next: UnsafeMutablePointer<HTTP2Upstream>?
 
-    /// Streams at once on one connection until the endpoint says how many it bears: RFC 9113 §6.5.2 recommends that
-    /// this be no less than 100.
+    /// The endpoint's SETTINGS have come, with which it begins each connection (RFC 9113 §3.4).
+    var hasSettings = false
+
+    /// Streams at once on one connection, also of an endpoint that has never said how many it bears: RFC 9113 §6.5.2
+    /// recommends that this be no less than 100.
     static let callsAtMost = 100
 
     /// Whether one more call may begin.
@@ -45,9 +48,14 @@ struct HTTP2Upstream {
         return callCount < callsAllowed
     }
 
-    /// Streams at once that the endpoint bears on the connection, as far as it has said so.
+    /// Streams at once that the endpoint bears on the connection. Until it has said so here, as many as it said on the
+    /// one before, of whichever worker: a burst that opens connections would be refused on each of them.
     var callsAllowed: Int {
-        min(
+        guard hasSettings else {
+            let told = socket.pointee.endpoint.pointee.endpoint.pointee.callsToldEach
+            return told > 0 ? told : Self.callsAtMost
+        }
+        return min(
             Int(nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)),
             Self.callsAtMost)
     }

@@ -32,8 +32,8 @@ extension Worker {
         var session: OpaquePointer?
         guard
             nghttp2_session_server_new3(
-                &session, HTTP2Callbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options,
-                http2Memory.table) == 0, let session
+                &session, HTTP2Callbacks.table, UnsafeMutableRawPointer(connection),
+                http2Memory.options(headerBytes: limits.headerBytes), http2Memory.table) == 0, let session
         else {
             connection.deallocate()
             close(client)

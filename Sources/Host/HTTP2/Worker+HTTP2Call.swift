@@ -222,13 +222,6 @@ extension Worker {
         }
     }
 
-    /// How many calls the endpoint bears is known now, or is different: those who wait may find room.
-    private func noteSettings(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
-        let socket = connection.pointee.socket
-        socket.pointee.endpoint.pointee.endpoint.pointee.callsEach = max(connection.pointee.callsAllowed, 1)
-        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
-    }
-
     /// An endpoint that sends frames without content and without end costs more than it is worth.
     private func spend(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         guard !connection.pointee.frames.take(nowMs: nowMs) else { return }

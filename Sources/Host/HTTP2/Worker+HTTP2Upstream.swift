@@ -94,12 +94,13 @@ extension Worker {
         guard let opened = openSocket(pool, endpoint) else { return nil }
         let socket = opened.socket
         findVanishedHost(socket)
+        let limits = generation.pointee.limits
         let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
         var session: OpaquePointer?
         guard
             nghttp2_session_client_new3(
-                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection), HTTP2Callbacks.options,
-                http2Memory.table) == 0, let session
+                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection),
+                http2Memory.options(headerBytes: limits.headerBytes), http2Memory.table) == 0, let session
         else {
             connection.deallocate()
             close(socket)
@@ -111,7 +112,6 @@ extension Worker {
         connection.pointee.next = endpoint.pointee.firstHTTP2
         endpoint.pointee.firstHTTP2 = connection
         connection.pointee.liveness.hear(nowMs: nowMs)
-        let limits = generation.pointee.limits
         withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 3) { settings in
             settings[0] = nghttp2_settings_entry(
                 settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0)
@@ -344,6 +344,14 @@ extension Worker {
     /// Milliseconds from the endpoint's last sign to a PING.
     private func pingInterval(_ socket: UnsafeMutablePointer<UpstreamConnection>) -> UInt64 {
         generation.pointee.limits.pingIntervalMs << UInt64(socket.pointee.endpoint.pointee.pingDoublings)
+    }
+
+    /// How many calls the endpoint bears is known now, or is different: those who wait may find room.
+    func noteSettings(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        connection.pointee.hasSettings = true
+        socket.pointee.endpoint.pointee.endpoint.pointee.callsToldEach = max(connection.pointee.callsAllowed, 1)
+        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
     }
 
     /// No call begins here any more. A server of gRPC that finds PING too frequent says so with the connection's end

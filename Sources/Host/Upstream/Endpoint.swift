@@ -29,16 +29,18 @@ struct Endpoint {
     var inFlight: UnsafeMutablePointer<Atomic<UInt32>> {
         UnsafeMutableRawPointer(load).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
-    /// Calls at once on one connection of HTTP/2, as the endpoint said last; 1 until it has said so, which it does at
-    /// the beginning of each connection (RFC 9113 §3.4).
-    var callsEach: Int {
+    /// Calls at once on one connection of HTTP/2, as the endpoint said last, which it does at the beginning of each
+    /// connection (RFC 9113 §3.4); 0 until it has said so the first time. [worker]
+    var callsToldEach: Int {
         get { Int(cell(64).pointee.load(ordering: .relaxed)) }
         nonmutating set {
             guard cell(64).pointee.exchange(UInt64(newValue), ordering: .relaxed) != UInt64(newValue) else { return }
             Self.callsChanged.wrappingAdd(1, ordering: .relaxed)
         }
     }
-    /// Counts the changes of `callsEach` of all endpoints, from 1: what workers have added up holds until the next.
+    /// The same, 1 until the endpoint has said more: what a pool counts on. [worker]
+    var callsEach: Int { max(callsToldEach, 1) }
+    /// Counts the changes of `callsToldEach` of all endpoints, from 1: what workers have added up holds until the next.
     static let callsChanged = Atomic<UInt64>(1)
     private func cell(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         (UnsafeMutableRawPointer(load) + offset).assumingMemoryBound(to: Atomic<UInt64>.self)

@@ -78,8 +78,9 @@ final class EndpointRegistry {
         let made = place()
         made.load.initialize(to: sluice_load())
         made.load.pointee.healthy = 1
-        let callsAtFirst = (UnsafeMutableRawPointer(made.load) + 64).assumingMemoryBound(to: UInt64.self)
-        callsAtFirst.initialize(to: 1)
+        // Of `Endpoint.callsToldEach`: of another one that had the place something may be known.
+        let callsTold = (UnsafeMutableRawPointer(made.load) + 64).assumingMemoryBound(to: UInt64.self)
+        callsTold.initialize(to: 0)
         made.endpoint.initialize(
             to: Endpoint(
                 index: made.index, life: made.life, address: address, speaksHTTP2: settings.scheme.speaksHTTP2,

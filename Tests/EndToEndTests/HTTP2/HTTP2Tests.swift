@@ -239,6 +239,35 @@ extension EndToEnd {
             #expect(try gateway.process.wait() == 0)
         }
 
+        /// A client that waits for 100 (Continue) need not say how long its content is: the stream says that it comes.
+        @Test(arguments: [[], [("content-length", "4")]])
+        func theEndpointsContinueReachesAClientThatWaits(_ length: [(String, String)]) throws {
+            let backend = try ScriptedBackend { connection in
+                guard var request = try connection.reader.head(.ordinary) else { return }
+                if request.field("expect") != nil { connection.socket.send("HTTP/1.1 100 Continue\r\n\r\n") }
+                try connection.reader.readBody(of: &request, untilClose: false, .ordinary)
+                connection.answer(200, request.bodyText)
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            client.request(1, "POST", fields: [("expect", "100-continue")] + length, ends: false)
+            #expect(try client.read { $0.kind == .headers } != nil)
+            #expect(client.answers[1]?.interim.first?.first?.value == "100")
+            client.send(HTTP2Frame(.data, flags: 1, stream: 1, bytes("body")))
+            #expect(try client.answer(1).bodyText == "body")
+        }
+
+        @Test func aHostThatDiffersByCaseAloneAgrees() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            client.request(1, fields: [("host", "A")])
+            #expect(try client.answer(1).status == 200)
+            #expect(backend.requests.first?.field("host") == "a")
+            client.request(3, fields: [("host", "b")])
+            #expect(try client.answer(3).status == 400)
+        }
+
         @Test func aReloadBreaksNoStream() throws {
             let release = Counter()
             let backend = try ScriptedBackend { connection in

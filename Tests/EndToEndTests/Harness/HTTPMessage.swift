@@ -123,7 +123,7 @@ final class MessageReader {
         return false
     }
 
-    private func readBody(of message: inout HTTPMessage, untilClose: Bool, _ deadline: Deadline) throws {
+    func readBody(of message: inout HTTPMessage, untilClose: Bool, _ deadline: Deadline) throws {
         if message.field("transfer-encoding")?.lowercased() == "chunked" {
             while true {
                 guard let sizeLine = try line(deadline),

@@ -25,13 +25,8 @@ import Testing
         text.withUnsafeBufferPointer { HTTP2Head.isOneLine(sluice_bytes(data: $0.baseAddress, size: $0.count)) }
     }
 
-    @Test func fieldsAreLinesOfText() throws {
-        var pool = BufferPool(spareBytes: 0)
-        var head = HTTP2Head(limit: 4_096)
-        for (name, value) in [
-            (":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/x?y=1"), ("x-empty", ""),
-            ("x-long", String(repeating: "v", count: 300)), ("cookie", "a=1"), ("cookie", "b=2"),
-        ] {
+    private func add(_ fields: [(String, String)], to head: inout HTTP2Head, _ pool: inout BufferPool) {
+        for (name, value) in fields {
             Array(name.utf8).withUnsafeBufferPointer { name in
                 Array(value.utf8).withUnsafeBufferPointer { value in
                     head.add(
@@ -40,6 +35,29 @@ import Testing
                 }
             }
         }
+    }
+
+    /// A Host beside `:authority` says the same or is refused; the letters of a host have no case (RFC 9110 §4.2.3).
+    @Test(arguments: [
+        ("a.test", true), ("A.tEst", true), ("b.test", false), ("a.test:80", false), ("a.test.", false), ("", false),
+    ]) func hostAgreesWithAuthority(_ host: String, _ agrees: Bool) {
+        var pool = BufferPool(spareBytes: 0)
+        var head = HTTP2Head(limit: 4_096)
+        add(
+            [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/"), ("host", host)],
+            to: &head, &pool)
+        #expect(head.fault == (agrees ? nil : .malformed))
+        head.release(&pool)
+    }
+
+    @Test func fieldsAreLinesOfText() throws {
+        var pool = BufferPool(spareBytes: 0)
+        var head = HTTP2Head(limit: 4_096)
+        add(
+            [
+                (":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/x?y=1"), ("x-empty", ""),
+                ("x-long", String(repeating: "v", count: 300)), ("cookie", "a=1"), ("cookie", "b=2"),
+            ], to: &head, &pool)
         let finished = head.finish(&pool)
         let whole = try #require(finished)
         let text = String(decoding: UnsafeBufferPointer(start: whole.head, count: whole.count), as: UTF8.self)

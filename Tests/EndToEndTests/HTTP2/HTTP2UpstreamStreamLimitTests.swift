@@ -1,0 +1,64 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// How many calls the gateway begins on connections of endpoints that bear but a few at once.
+    @Suite struct HTTP2UpstreamStreamLimit {
+        private static let limit = 2
+        private static let burst = 12
+
+        /// Refuses what is beyond the limit, as it may (RFC 9113 §5.1.2). What came before its PING was answered is all
+        /// that was sent at once; then the rest is answered.
+        private static func serve(_ peer: HTTP2Client, _ refusals: Counter) throws {
+            let ping = HTTP2Frame(.ping, [UInt8](repeating: 7, count: 8))
+            var open: [UInt32] = []
+            while let frame = try peer.read(.after(seconds: 60), until: { $0.endsStream || $0.kind == .ping }) {
+                if frame.kind == .ping {
+                    for stream in open { peer.respond(stream) }
+                    open = []
+                } else if open.count < limit {
+                    if open.isEmpty { peer.send(ping) }
+                    open.append(frame.stream)
+                } else {
+                    refusals.add(1)
+                    peer.send(HTTP2Frame(.resetStream, stream: frame.stream, HTTP2Frame.word(HTTP2Error.refused)))
+                }
+            }
+        }
+
+        private static func statuses(of gateway: Gateway) throws -> [Int?] {
+            let client = try gateway.http2()
+            let streams = (0..<UInt32(burst)).map { $0 * 2 + 1 }
+            let get = HTTP2Client.block(HTTP2Client.request())
+            client.socket.send(streams.flatMap { HTTP2Frame(.headers, flags: 5, stream: $0, get).encoded })
+            return try streams.map { try client.answer($0).status }
+        }
+
+        /// Before a connection has said how many streams it bears, those before it have (RFC 9113 §6.5.2).
+        @Test func aNewConnectionIsTakenAtTheEndpointsWord() throws {
+            let refusals = Counter()
+            let backend = try ScriptedBackend.http2(settings: [(3, UInt32(Self.limit))]) { _, peer in
+                try Self.serve(peer, refusals)
+            }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/").status == 200)
+            #expect(try Self.statuses(of: gateway).allSatisfy { $0 == 200 })
+            #expect(refusals.value == 0)
+        }
+
+        /// An endpoint that nobody has heard of is taken to bear many. What it refuses, and so had not been told of
+        /// before, finds room on connections that keep to its limit.
+        @Test func whatAnUnknownEndpointRefusesFindsRoom() throws {
+            let refusals = Counter()
+            let backend = try ScriptedBackend.http2(settings: [(3, UInt32(Self.limit))]) { _, peer in
+                try Self.serve(peer, refusals)
+            }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            #expect(try Self.statuses(of: gateway).allSatisfy { $0 == 200 })
+        }
+    }
+}
