@@ -143,12 +143,4 @@ extension Worker {
         exchange.pointee.toClient.pieceCount = Int(out.body_count)
         return pumpFirst(exchange)
     }
-
-    /// The endpoint's message goes to a client of the same protocol as it comes.
-    func forwardRaw(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        exchange.pointee.progressAt = nowMs
-        if draining { exchange.pointee.machine.clientPersists = false }
-        exchange.pointee.toClient.begun = true
-        return pumpFirst(exchange)
-    }
 }

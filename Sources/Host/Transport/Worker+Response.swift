@@ -197,7 +197,6 @@ extension Worker {
 
     /// The response goes on to the client as it came: its head first.
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        if exchange.pointee.client?.pointee.isRaw == true { return forwardRaw(exchange) }
         let head = responseScratch
         let framing = head.pointee.body
         exchange.pointee.progressAt = nowMs
