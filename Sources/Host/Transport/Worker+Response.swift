@@ -352,10 +352,7 @@ extension Worker {
         case .endOfStream where exchange.pointee.toClient.source == .untilClose:
             if upstream.pointee.isStream, exchange.pointee.toClient.keepsTrailers {
                 swap(&exchange.pointee.toClient.trailers, &upstream.asCall.pointee.trailers)
-                if exchange.pointee.isGRPC {
-                    noteCallStatus(
-                        exchange, GRPCStatus.value(of: "grpc-status", in: exchange.pointee.toClient.trailers))
-                }
+                if exchange.pointee.isGRPC { noteTrailers(exchange) }
             }
             stageClose(
                 &exchange.pointee.toClient,
