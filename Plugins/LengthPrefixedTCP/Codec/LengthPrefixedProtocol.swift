@@ -125,8 +125,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
 
     // MARK: - Gateway to endpoint
 
-    /// - Returns: SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them. No message passes: it goes out under an id
-    ///   of its own.
+    /// - Returns: SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them. No message passes: it goes out under an
+    ///   id of its own.
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
@@ -172,8 +172,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         return SLUICE_OK
     }
 
-    /// The client's message under another id, and under other names where the endpoint's are other ones; what follows the
-    /// header goes on as it came.
+    /// The client's message under another id, and under other names where the endpoint's are other ones; what follows
+    /// the header goes on as it came.
     private func readdress(
         _ received: sluice_bytes, _ target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) {
