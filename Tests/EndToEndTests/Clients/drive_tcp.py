@@ -117,6 +117,7 @@ def oversized(port):
     connection.send(struct.pack(">I", 200_000) + b"SLTP" + b"\1" * 100)
     answer = connection.read()
     assert answer.kind == ERROR and answer.status == CODES["range"], vars(answer)
+    assert answer.id == 0x0101010101010101, vars(answer)
     assert connection.read() is None
     # A message that just fits goes through.
     fitting = Connection.to(port)

@@ -690,7 +690,8 @@ typedef struct sluice_adapter_1 {
   /* Gateway to client: `out` is the message of this protocol that says `response`. [worker] */
   sluice_status (*encode)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                           const sluice_response *response, sluice_message *out);
-  /* Gateway to client: an error in the shape of this protocol. [worker] */
+  /* Gateway to client: an error in the shape of this protocol. Of a message over raw TCP that is too large to be read
+   * the body has what had come of it, cut anywhere. [worker] */
   sluice_status (*encode_error)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                 const sluice_error *error, sluice_message *out);
   /*
