@@ -3,7 +3,9 @@ import SluiceABI
 import SluiceJSON
 import Testing
 
-private var codec: LengthPrefixedProtocol { LengthPrefixedProtocol() }
+/// As the messages by hand have it.
+private let sentID: UInt64 = 0x0102_0304_0506_0708
+private var codec: LengthPrefixedProtocol { LengthPrefixedProtocol(sentID: sentID) }
 
 /// Messages by hand.
 private enum Frame {
@@ -134,7 +136,7 @@ private func answer(
             let made = try sent(request, in: test)
             #expect(made.verdict == SLUICE_OK)
             var expected = Frame.message(
-                1, Frame.number(1, 2) + Frame.text("y") + Frame.number(1, 2) + tensor, id: .max, model: "other",
+                1, Frame.number(1, 2) + Frame.text("y") + Frame.number(1, 2) + tensor, id: sentID, model: "other",
                 version: "9")
             #expect(made.message.joinedBody == expected)
             // The same tensor as an answer; the client asked for `y` alone.
@@ -150,7 +152,7 @@ private func answer(
             try codec.encode(response, to: asked, into: &message, arena: test.arena)
             expected = Frame.answer([tensor], id: .max)
             #expect(message.joinedBody == expected)
-            let back = try answer(expected, to: request, in: test)
+            let back = try answer(Frame.answer([tensor], id: sentID), to: request, in: test)
             #expect(back.refusal == nil && back.response.payload.tensors?[0].data.array == data)
         }
     }
@@ -167,7 +169,7 @@ private func answer(
             (Frame.message(1, rest + Frame.number(9, 2) + [0x78]), "name of a tensor is cut off"),
             (Frame.message(1, rest + [0, 1, 0xFF]), "no UTF-8"),
             (Frame.message(1, rest, protocolVersion: 2), "another version of the protocol: expected 1, found 2"),
-            (Frame.message(3, rest), "unknown kind"),
+            (Frame.message(3, rest), "the message is of an unknown kind: found 3"),
             (Frame.message(0x81, rest), "a request is expected"),
             (Frame.message(1, Frame.number(0, 4), status: 3), "a request has a status"),
             (Frame.message(1, Frame.number(0, 4), model: ""), "names no model"),
@@ -191,21 +193,24 @@ private func answer(
         for (bytes, expected) in cases {
             #expect(refusal(bytes).contains(expected), "\(refusal(bytes)) is not: \(expected)")
         }
-        #expect(refusal(Frame.infer((0..<1025).map { Frame.tensor("\($0)", 2, [0], []) })).contains("allowed"))
+        let many = refusal(Frame.infer((0..<1025).map { Frame.tensor("\($0)", 2, [0], []) }))
+        #expect(many.contains("allowed: expected 1024") && !many.contains("found"), "\(many)")
         #expect(refusal(Frame.infer((0..<1024).map { Frame.tensor("\($0)", 2, [0], []) })) == "accepted")
     }
 
-    @Test func theSameProtocolPassesUnreadOrRenamed() throws {
+    @Test func theSameProtocolGoesOnUnreadUnderAnotherID() throws {
         let test = TestArena()
         // Nobody looks at tensors: these are none.
         let bytes = Frame.message(1, [1, 2, 3], id: 99, version: "1")
         var request = sluice_request()
         request.message = test.raw(bytes)
         try codec.decodeHead(&request, arena: test.arena)
-        #expect(try sent(request, same: true, in: test).verdict == SLUICE_PASS)
+        let same = try sent(request, same: true, in: test)
+        #expect(same.verdict == SLUICE_OK)
+        #expect(same.message.joinedBody == Frame.message(1, [1, 2, 3], id: sentID, version: "1"))
         let renamed = try sent(request, same: true, renamed: true, in: test)
         #expect(renamed.verdict == SLUICE_OK)
-        #expect(renamed.message.joinedBody == Frame.message(1, [1, 2, 3], id: 99, model: "other", version: "9"))
+        #expect(renamed.message.joinedBody == Frame.message(1, [1, 2, 3], id: sentID, model: "other", version: "9"))
     }
 
     @Test func errorsHaveACodeAndAText() throws {
@@ -218,7 +223,9 @@ private func answer(
         try codec.encodeError(error, to: request, into: &message, arena: test.arena)
         let expected = Frame.message(0xFF, Frame.text("nobody"), model: "", status: 5)
         #expect(message.joinedBody == expected)
-        let back = try answer(expected, to: request, in: test)
+        let received = Frame.message(0xFF, Frame.text("nobody"), id: sentID, model: "", status: 5)
+        let back = try answer(received, to: request, in: test)
+        #expect(back.response.http_status == 404)
         #expect(back.refusal?.status == SLUICE_NOT_FOUND && back.refusal?.text.text == "nobody")
         // Of a message that is none there is no id; a text is cut between characters.
         var nobody = sluice_request()
@@ -235,19 +242,22 @@ private func answer(
         let test = TestArena()
         let request = try decoded(Frame.infer([]), in: test)
         let cases: [([UInt8], String)] = [
-            (Frame.answer([], id: 8), "another id"),
-            (Frame.message(0x82, [1]), "another kind"),
-            (Frame.message(0x81, Frame.number(0, 2), status: 1), "status"),
-            (Frame.message(0xFF, [0, 9, 65], status: 1), "cut off"),
-            (Frame.answer([Frame.tensor("x", 11, [2], [0])]), "expected 8, found 1"),
-            (Frame.infer([]), "another kind"),
+            // The client's own is another request's toward the endpoint.
+            (Frame.answer([], id: 7), "another id"),
+            (Frame.answer([], id: 0), "another id"),
+            (Frame.message(0xFF, Frame.text("late"), id: 0, status: 1), "another id"),
+            (Frame.message(0x82, [1], id: sentID), "another kind"),
+            (Frame.message(0x81, Frame.number(0, 2), id: sentID, status: 1), "status"),
+            (Frame.message(0xFF, [0, 9, 65], id: sentID, status: 1), "cut off"),
+            (Frame.answer([Frame.tensor("x", 11, [2], [0])], id: sentID), "expected 8, found 1"),
+            (Frame.infer([], id: sentID), "another kind"),
         ]
         for (bytes, expected) in cases {
             let text = failure { () throws(CodecFailure) in _ = try answer(bytes, to: request, in: test) }
             #expect(text?.contains(expected) == true, "\(text ?? "accepted") is not: \(expected)")
             #expect(text?.hasPrefix("the backend's answer cannot be read: ") == true)
         }
-        let unknown = try answer(Frame.message(0xFF, Frame.text(""), status: 99), to: request, in: test)
+        let unknown = try answer(Frame.message(0xFF, Frame.text(""), id: sentID, status: 99), to: request, in: test)
         #expect(unknown.refusal?.status == SLUICE_UNKNOWN)
         #expect(unknown.refusal?.text.text == "the backend refused the request")
     }
@@ -256,11 +266,14 @@ private func answer(
         let test = TestArena()
         var request = try decoded(Frame.message(2), in: test)
         #expect(request.operation == UInt32(SLUICE_OPERATION_MODEL_READY))
-        #expect(try sent(request, in: test).message.joinedBody == Frame.message(2, model: "other", version: "9"))
-        #expect(try answer(Frame.message(0x82, [1]), to: request, in: test).response.ready == 1)
-        #expect(try answer(Frame.message(0x82, [0]), to: request, in: test).response.ready == 0)
+        let asked = Frame.message(2, id: sentID, model: "other", version: "9")
+        #expect(try sent(request, in: test).message.joinedBody == asked)
+        for ready in 0...1 {
+            let told = try answer(Frame.message(0x82, [UInt8(ready)], id: sentID), to: request, in: test).response.ready
+            #expect(told == UInt32(ready))
+        }
         let text = failure { () throws(CodecFailure) in
-            _ = try answer(Frame.message(0x82, [2]), to: request, in: test)
+            _ = try answer(Frame.message(0x82, [2], id: sentID), to: request, in: test)
         }
         #expect(text?.contains("neither 0 nor 1") == true)
         request = try decoded(Frame.message(2, model: ""), in: test)
@@ -294,14 +307,14 @@ private func answer(
         #expect(refused({ _ in }, over: SLUICE_TRANSPORT_HTTP).contains("tcp:// only, unlike 'backend:1'"))
         let long = String(repeating: "n", count: 65_536)
         #expect(refused { $0.payload = test.payload([test.tensor(long, .fp32, [0], [])]) }.contains("longer than"))
-        // An id that is no number of the protocol stays behind.
-        for (id, number) in [("12", 12), ("abc", 0), ("18446744073709551616", 0), ("-1", 0)] as [(String, UInt64)] {
+        // What id a client has given stays behind.
+        for id in ["12", "abc", "18446744073709551616", ""] {
             var request = sluice_request()
             request.operation = UInt32(SLUICE_OPERATION_INFER)
             request.payload = test.payload([])
             request.id = test.bytes(id)
             let made = try sent(request, in: test).message.joinedBody
-            #expect(Array(made[12..<20]) == Frame.number(number, 8))
+            #expect(Array(made[12..<20]) == Frame.number(sentID, 8))
         }
         var waiting = sluice_request()
         waiting.operation = UInt32(SLUICE_OPERATION_INFER)

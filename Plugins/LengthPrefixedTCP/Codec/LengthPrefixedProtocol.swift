@@ -7,7 +7,12 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
     /// Of an error's text; the host keeps no longer ones.
     private static let maximumTextSize = 1024
 
-    public init() {}
+    /// Of the message toward an endpoint, and so of its answer. Ids of clients do not go there: two clients choose the
+    /// same one, and many none at all, so that an answer that came too late to its request would pass for the next's.
+    private let sentID: UInt64
+
+    /// - Parameter sentID: no other request's on the same connection.
+    public init(sentID: UInt64 = 0) { self.sentID = sentID }
 
     // MARK: - Client to gateway
 
@@ -120,7 +125,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
 
     // MARK: - Gateway to endpoint
 
-    /// - Returns: SLUICE_PASS, SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them.
+    /// - Returns: SLUICE_OK or SLUICE_NEED_BODY as `encode_request` has them. No message passes: it goes out under an
+    ///   id of its own.
     public func encodeRequest(
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
@@ -130,12 +136,11 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
                 status: SLUICE_UNIMPLEMENTED, subject: target.authority)
         }
         if target.same_protocol != 0, let received = request.message?.pointee {
-            guard target.renamed != 0 else { return SLUICE_PASS }
-            try rename(received.wholeBody, target, into: &message, arena: arena)
+            try readdress(received.wholeBody, target, into: &message, arena: arena)
             return SLUICE_OK
         }
         var header = MessageHeader(.inferRequest)
-        header.id = sentID(request)
+        header.id = sentID
         header.model = target.model
         header.modelVersion = target.version
         switch Int32(bitPattern: request.operation) {
@@ -167,32 +172,22 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         return SLUICE_OK
     }
 
-    /// The client's message under other names; what follows the header goes on as it came.
-    private func rename(
+    /// The client's message under another id, and under other names where the endpoint's are other ones; what follows
+    /// the header goes on as it came.
+    private func readdress(
         _ received: sluice_bytes, _ target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) {
         var reader = MessageReader(received)
         var header = try MessageHeader.read(&reader)
-        header.model = target.model
-        header.modelVersion = target.version
+        header.id = sentID
+        if target.renamed != 0 {
+            header.model = target.model
+            header.modelVersion = target.version
+        }
         var writer = try MessageWriter(arena: arena, capacity: header.writtenSize, tensors: 1)
         try header.write(&writer)
         writer.reference(received.slice(received.size - reader.left, reader.left))
         try writer.finish(into: &message)
-    }
-
-    /// Toward the endpoint: the client's own id where it is a number of this protocol, as it is where the client speaks
-    /// it, too.
-    private func sentID(_ request: sluice_request) -> UInt64 {
-        guard (1...20).contains(request.id.size) else { return 0 }
-        var id: UInt64 = 0
-        for byte in request.id.buffer {
-            let (product, overflow) = id.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = product.addingReportingOverflow(UInt64(byte &- UInt8(ascii: "0")))
-            guard byte &- UInt8(ascii: "0") < 10, !overflow, !carry else { return 0 }
-            id = sum
-        }
-        return id
     }
 
     // MARK: - Endpoint to gateway
@@ -206,15 +201,18 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         do throws(CodecFailure) {
             var reader = MessageReader(message.wholeBody)
             let header = try MessageHeader.read(&reader)
-            guard header.id == sentID(request) else {
+            guard header.id == sentID else {
                 throw CodecFailure("the answer has another id than the request")
             }
             guard header.kind != .errorAnswer else {
                 let text = try reader.text("the error's text is cut off or no UTF-8")
                 try reader.expectEnd()
                 let status = (1...16).contains(header.status) ? -sluice_status(header.status) : SLUICE_UNKNOWN
-                return BackendRefusal(
+                let refusal = BackendRefusal(
                     status: status, text: text.isEmpty ? .literal("the backend refused the request") : text)
+                // It tells the host that the answer was read, so that the connection goes on.
+                response.http_status = refusal.httpStatus
+                return refusal
             }
             guard header.status == 0 else {
                 throw CodecFailure("a good answer has a status", expected: 0, found: Int64(header.status))

@@ -64,8 +64,9 @@ extension Settings.ListenerTLS {
         if let own = section.certificate(required: true) { certificates.append(own) }
         section.sections(
             "certificates", initially: "none",
-            "More certificates: a client that asks for a name (SNI) is shown the first one that is valid for it; at "
-                + "most \(Self.certificatesAtMost)."
+            "More certificates: a client that asks for a name (SNI) is shown the first one that is valid for it; of "
+                + "those for the same names and with different kinds of keys the one that it can verify; at most "
+                + "\(Self.certificatesAtMost)."
         ) { inner in
             if let more = inner.certificate(required: true) { certificates.append(more) }
         }

@@ -296,11 +296,26 @@ extension Worker {
         return fail(exchange, status, Self.httpStatus(of: status), writer.bytes)
     }
 
-    /// Notes how a call ended that is passed on, for metrics, observers and balancers.
-    func noteCallStatus(_ exchange: ExchangePointer, _ text: sluice_bytes?) {
-        if let text, let status = GRPCStatus.parse(text) { noteCallStatus(exchange, status) }
+    /// Notes how a call ended that is passed on by its trailers. A client that got none is told what it has to take
+    /// that for; trailers that there are go on as they came.
+    func noteTrailers(_ exchange: ExchangePointer) {
+        let trailers = exchange.pointee.toClient.trailers
+        if let text = GRPCStatus.value(of: "grpc-status", in: trailers), let status = GRPCStatus.parse(text) {
+            return noteCallStatus(exchange, status)
+        }
+        noteMissingStatus(exchange)
+        if trailers.count == 0 {
+            _ = setTrailers(
+                exchange, exchange.pointee.status, sluice_bytes("the endpoint's answer has no grpc-status"))
+        }
     }
 
+    /// A call that ends without a status that can be read has failed: UNKNOWN (grpc/doc/statuscodes.md).
+    func noteMissingStatus(_ exchange: ExchangePointer) {
+        if exchange.pointee.status == SLUICE_OK { noteCallStatus(exchange, SLUICE_UNKNOWN) }
+    }
+
+    /// Notes how a call ended that is passed on, for metrics, observers and balancers.
     func noteCallStatus(_ exchange: ExchangePointer, _ status: sluice_status) {
         guard status != SLUICE_OK else { return }
         exchange.pointee.status = status

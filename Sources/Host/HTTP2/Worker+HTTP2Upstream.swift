@@ -285,7 +285,10 @@ extension Worker {
     /// that close unanswered, or in the middle of an answer.
     func disposeHTTP2(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         connection.pointee.isLeaving = true
-        let endpoint = connection.pointee.socket.pointee.endpoint
+        let socket = connection.pointee.socket
+        let isRejected = socket.pointee.tls?.pointee.isRejected == true
+        if isRejected, let link = socket.pointee.tls { tellRejection(socket, link) }
+        let endpoint = socket.pointee.endpoint
         var place = endpoint.pointee.firstHTTP2
         if place == connection {
             endpoint.pointee.firstHTTP2 = connection.pointee.next
@@ -296,6 +299,7 @@ extension Worker {
         while let call = connection.pointee.firstCall {
             unlink(call)
             if connection.pointee.isMalformed { call.pointee.note(.malformed) }
+            if isRejected { call.pointee.note(.notAdmitted) }
             call.pointee.noteClosed()
             guard call.pointee.upstream.exchange != nil else {
                 free(call)

@@ -24,7 +24,9 @@ extension Worker {
                     return true
                 case .tooLarge:
                     metrics.rejected(.bodyTooLarge)
-                    refuse(client, SLUICE_OUT_OF_RANGE, 413, sluice_bytes("the message is larger than allowed"))
+                    refuse(
+                        client, SLUICE_OUT_OF_RANGE, 413, sluice_bytes("the message is larger than allowed"),
+                        showing: client.pointee.input)
                     return true
                 case .malformed:
                     metrics.parseFailed(.client, .framing)
@@ -120,16 +122,34 @@ extension Worker {
     // MARK: Answers
 
     /// Says in the adapter's protocol why what came is not answered, and closes behind it.
+    ///
+    /// - Parameter beginning: what has come of a message, for the adapter to find what an answer repeats of it. Bytes
+    ///   that are no message of the protocol are not shown.
     func refuse(
         _ client: UnsafeMutablePointer<ClientConnection>, _ status: sluice_status, _ httpStatus: UInt32,
-        _ reason: sluice_bytes
+        _ reason: sluice_bytes, showing beginning: Buffer = .none
     ) {
         guard let adapter = adapterOfMessages(client.pointee.adapterName) else { return close(client) }
         guard let exchange = beginMessage(client, adapter, size: 0) else { return }
         exchange.pointee.machine.clientPersists = false
         // The reason may lie where the next call's would be written.
-        guard let text = copy(exchange, reason) else { return perform(exchange, failWithoutMemory(exchange)) }
+        guard show(exchange, beginning), let text = copy(exchange, reason) else {
+            return perform(exchange, failWithoutMemory(exchange))
+        }
         perform(exchange, fail(exchange, status, httpStatus, text))
+    }
+
+    /// What an answer repeats stands in a message's first `header_bytes`, as its size does.
+    private func show(_ exchange: ExchangePointer, _ beginning: Buffer) -> Bool {
+        guard beginning.count > 0, let message = exchange.pointee.message else { return true }
+        let count = min(beginning.count, generation.pointee.limits.headerBytes)
+        guard let piece = allocate(exchange, sluice_bytes.self, 1),
+            let kept = copy(exchange, sluice_bytes(beginning.head.asImmutable, count))
+        else { return false }
+        piece.initialize(to: kept)
+        message.pointee.body = UnsafePointer(piece)
+        message.pointee.body_count = 1
+        return true
     }
 
     /// A message made here: its body, as it is.
@@ -141,14 +161,6 @@ extension Worker {
         exchange.pointee.toClient.sourceEnded = true
         exchange.pointee.toClient.pieces = out.body
         exchange.pointee.toClient.pieceCount = Int(out.body_count)
-        return pumpFirst(exchange)
-    }
-
-    /// The endpoint's message goes to a client of the same protocol as it comes.
-    func forwardRaw(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        exchange.pointee.progressAt = nowMs
-        if draining { exchange.pointee.machine.clientPersists = false }
-        exchange.pointee.toClient.begun = true
         return pumpFirst(exchange)
     }
 }

@@ -59,27 +59,18 @@ extension Worker {
                 hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.attemptAt)
             }
         }
-        // What the message says of success is the adapter's to know; one that is passed on counts as one.
         exchange.pointee.httpStatus = 200
         if exchange.pointee.rival != nil { settleHedge(exchange) }
-        exchange.pointee.upstreamKeepsAlive = true
+        // What it answers is the adapter's to say: `decodeResponse` lets the connection live when that has been said.
+        exchange.pointee.upstreamKeepsAlive = false
         exchange.pointee.toClient.setSource(.length(UInt64(size)))
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var needs = tables.pointee.filters.needs
-        if let pool = exchange.pointee.pool {
-            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
-        }
-        let gather = !exchange.pointee.passes || needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0
-        if gather {
-            if !describeAnswer(exchange) { return failWithoutMemory(exchange) }
-        } else if let action = showHead(exchange) {
-            return action
-        }
-        return exchange.pointee.machine.handle(.responseHead(gather: gather))
+        // Also that of a request which passed: an answer to another one must not reach this client.
+        if !describeAnswer(exchange) { return failWithoutMemory(exchange) }
+        return exchange.pointee.machine.handle(.responseHead(gather: true))
     }
 
     /// The endpoint's message for plugins: it has no head, and its body comes.
-    func describeAnswer(_ exchange: ExchangePointer) -> Bool {
+    private func describeAnswer(_ exchange: ExchangePointer) -> Bool {
         guard let message = allocate(exchange, sluice_message.self, 1) else { return false }
         var value = sluice_message()
         value.transport = UInt32(SLUICE_TRANSPORT_TCP)

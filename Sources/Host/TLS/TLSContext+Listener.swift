@@ -13,11 +13,19 @@ extension TLSContext {
         _ settings: Settings.ListenerTLS, speaksHTTP: Bool, files: [Settings.NamedFile: TLSFile], ticketKeys: [UInt8]
     ) throws(Failure) -> TLSContext {
         var made: [TLSContext] = []
+        var shown: [(leaf: Certificate, context: TLSContext)] = []
         for each in settings.certificates {
             guard let chain = files[each.certificate], let key = files[each.key] else { continue }
-            let context = try blank(TLS_server_method(), settings.minVersion, settings.position)
+            let leaf = try chain.certificates()[0]
+            let context: TLSContext
+            if let other = companion(of: leaf, among: shown) {
+                context = other
+            } else {
+                context = try blank(TLS_server_method(), settings.minVersion, settings.position)
+                made.append(context)
+            }
             try context.use(chain, key)
-            made.append(context)
+            shown.append((leaf, context))
         }
         guard let first = made.first else {
             throw Failure(position: settings.position, message: "a listener with TLS needs a certificate; add it")
@@ -37,6 +45,19 @@ extension TLSContext {
         if speaksHTTP { for context in made { context.chooseProtocol() } }
         if made.count > 1 { CertificateChoice.install(made, on: first) }
         return first
+    }
+
+    /// The context of a certificate for the same names that has another kind of key: of those that stand in one context
+    /// OpenSSL shows the one that the client can verify (`signature_algorithms`, RFC 8446 §4.2.3, and in TLS 1.2 the
+    /// suites). A context has room for one of each kind.
+    private static func companion(
+        of leaf: Certificate, among shown: [(leaf: Certificate, context: TLSContext)]
+    ) -> TLSContext? {
+        let kind = shim_key_kind(leaf.pointer)
+        let named = shown.filter { shim_same_names($0.leaf.pointer, leaf.pointer) == 1 }
+        return named.first { candidate in
+            !named.contains { $0.context === candidate.context && shim_key_kind($0.leaf.pointer) == kind }
+        }?.context
     }
 
     private func chooseProtocol() {

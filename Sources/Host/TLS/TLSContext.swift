@@ -179,7 +179,8 @@ private struct PEMLines {
 extension TLSContext {
     /// A certificate with its chain and its key.
     func use(_ chain: TLSFile, _ keyFile: TLSFile) throws(Failure) {
-        for (index, certificate) in try chain.certificates().enumerated() {
+        let certificates = try chain.certificates()
+        for (index, certificate) in certificates.enumerated() {
             ERR_clear_error()
             let taken =
                 index == 0
@@ -194,7 +195,10 @@ extension TLSContext {
         let key = try keyFile.privateKey()
         defer { EVP_PKEY_free(key) }
         ERR_clear_error()
-        guard SSL_CTX_use_PrivateKey(pointer, key) == 1, SSL_CTX_check_private_key(pointer) == 1 else {
+        // The context may have another pair that the key belongs to.
+        guard X509_check_private_key(certificates[0].pointer, key) == 1, SSL_CTX_use_PrivateKey(pointer, key) == 1,
+            SSL_CTX_check_private_key(pointer) == 1
+        else {
             throw keyFile.fault(
                 "the key in `\(keyFile.named.path)` does not belong to the certificate in `\(chain.named.path)`: "
                     + "\(TLSFault.text()); name the key it was made with")

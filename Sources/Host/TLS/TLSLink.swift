@@ -19,6 +19,16 @@ struct TLSLink {
     var isBroken = false
     /// A byte of the peer has come through.
     var isEstablished = false
+    /// A byte has been read: whatever becomes of the connection, the peer has let us in.
+    var isHeard = false
+    /// The peer has said instead, by an alert, that it does not accept the handshake. In TLS 1.3 it sees our
+    /// certificate when for us the handshake is over (RFC 8446 §4.4.2.4), and nothing that was sent behind it was
+    /// processed.
+    var isRejected: Bool { rejection != 0 }
+    /// That alert, as OpenSSL numbers errors; 0: none.
+    var rejection: UInt = 0
+    /// It stands in the log.
+    var isRejectionTold = false
     /// Messages of the handshake protocol that came since the last byte of the peer.
     var messages: UInt32 = 0
     /// A handshake has some ten. After it come tickets, a few, and updates of keys, each of which costs us as much as
@@ -72,6 +82,7 @@ extension UnsafeMutablePointer<TLSLink> {
             let received = SSL_read(pointee.session, bytes, Int32(clamping: count))
             if received > 0 {
                 pointee.messages = 0
+                pointee.isHeard = true
                 return .bytes(Int(received))
             }
             guard goesOn(received, before) else { return refusal(received) }
@@ -111,8 +122,21 @@ extension UnsafeMutablePointer<TLSLink> {
         case SSL_ERROR_ZERO_RETURN: return .endOfStream
         default:
             pointee.isBroken = true
+            noteRejection()
             return .broken
         }
+    }
+
+    private func noteRejection() {
+        if !pointee.isHeard { pointee.rejection = TLSFault.rejection }
+    }
+
+    /// The peer has closed before it has read all that was sent: the socket may have its alert nevertheless.
+    private func lookForRejection() {
+        guard !pointee.isHeard else { return }
+        var byte: UInt8 = 0
+        ERR_clear_error()
+        if SSL_peek(pointee.session, &byte, 1) <= 0 { noteRejection() }
     }
 
     /// The number of bytes taken; less than `count` when the socket is full, -1 when the connection is broken.
@@ -134,6 +158,7 @@ extension UnsafeMutablePointer<TLSLink> {
                 return sent
             default:
                 pointee.isBroken = true
+                lookForRejection()
                 return sent > 0 ? sent : -1
             }
         }
@@ -203,6 +228,21 @@ enum TLSFault {
         return shim_error_library(code) == ERR_LIB_SSL && shim_error_reason(code) == SSL_R_HTTP_REQUEST
     }
 
+    /// The peer's alert about our certificate, or about what was agreed (RFC 8446 §6.2). Others may come of what was
+    /// sent behind the handshake, or may say that the peer itself is in trouble.
+    /// 0: it is none of these.
+    static var rejection: UInt {
+        let code = ERR_peek_error()
+        guard shim_error_library(code) == ERR_LIB_SSL else { return 0 }
+        switch shim_error_reason(code) - SSL_AD_REASON_OFFSET {
+        case SSL3_AD_HANDSHAKE_FAILURE, SSL3_AD_BAD_CERTIFICATE, SSL3_AD_UNSUPPORTED_CERTIFICATE,
+            SSL3_AD_CERTIFICATE_REVOKED, SSL3_AD_CERTIFICATE_EXPIRED, SSL3_AD_CERTIFICATE_UNKNOWN, TLS1_AD_UNKNOWN_CA,
+            TLS1_AD_ACCESS_DENIED, TLS1_AD_DECRYPT_ERROR, TLS13_AD_CERTIFICATE_REQUIRED:
+            return code
+        default: return 0
+        }
+    }
+
     /// Nothing more in PEM follows in what was read.
     static var isEndOfPEM: Bool {
         let code = ERR_peek_last_error()
@@ -213,6 +253,10 @@ enum TLSFault {
     static func text() -> String {
         let code = ERR_get_error()
         ERR_clear_error()
+        return text(of: code)
+    }
+
+    static func text(of code: UInt) -> String {
         guard code != 0 else { return "the connection ended" }
         if let reason = ERR_reason_error_string(code) { return String(cString: reason) }
         return "error \(code)"

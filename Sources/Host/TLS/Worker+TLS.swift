@@ -133,8 +133,27 @@ extension Worker {
     func read(
         _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ bytes: UnsafeMutableRawPointer, _ count: Int
     ) -> Received {
-        if let link = upstream.pointee.tls { return link.receive(bytes, count) }
+        if let link = upstream.pointee.tls { return read(upstream, link, bytes, count) }
         return receiveBytes(upstream.pointee.descriptor, bytes, count)
+    }
+
+    private func read(
+        _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ link: UnsafeMutablePointer<TLSLink>,
+        _ bytes: UnsafeMutableRawPointer, _ count: Int
+    ) -> Received {
+        let received = link.receive(bytes, count)
+        if link.pointee.isRejected { tellRejection(upstream, link) }
+        return received
+    }
+
+    /// Once, as a handshake that fails is told.
+    func tellRejection(
+        _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ link: UnsafeMutablePointer<TLSLink>
+    ) {
+        guard !link.pointee.isRejectionTold else { return }
+        link.pointee.isRejectionTold = true
+        logFailure(upstream, TLSFault.text(of: link.pointee.rejection))
+        metrics.parseFailed(.upstream, .tls)
     }
 
     /// A socket on its way to an endpoint that speaks TLS. False when there is no memory for it.

@@ -9,7 +9,6 @@ extension Worker {
     /// §7.6.1): whoever answers from it, now or out of a cache, must not pass them on. Content-Length, which the host
     /// writes anew as well, stays: it tells a filter how large the body is that is to come.
     func keepResponseHead(_ exchange: ExchangePointer) -> Bool {
-        if exchange.pointee.pool?.pointee.isRaw == true { return describeAnswer(exchange) }
         let head = responseScratch
         let count = head.pointee.fields.count
         guard let fields = allocate(exchange, sluice_field.self, count),
@@ -134,14 +133,18 @@ extension Worker {
         message.pointee.body = UnsafePointer(piece)
         message.pointee.body_count = gathered.count > 0 ? 1 : 0
         message.pointee.body_size = UInt64(gathered.count)
-        endUpstream(exchange)
+        // Over raw TCP the connection lives on when the adapter has found that this is the answer to what was asked.
+        if exchange.pointee.pool?.pointee.isRaw != true { endUpstream(exchange) }
         return exchange.pointee.machine.handle(.responseGathered)
     }
 
     /// The endpoint's answer, whole, into unified form, and on to the client or to the members of a batch.
     func decodeResponse(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.probe != nil, let action = probeGathered(exchange) { return action }
-        if let pair = exchange.pointee.shadow { return shadowAnswered(exchange, pair) }
+        if let pair = exchange.pointee.shadow {
+            endUpstream(exchange)
+            return shadowAnswered(exchange, pair)
+        }
         guard let pool = exchange.pointee.pool, let adapter = pool.pointee.adapter,
             let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
         else { return failWithoutMemory(exchange) }
@@ -155,7 +158,28 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
+        if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
         guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
         return answerUnified(exchange)
+    }
+
+    /// An answer that is none to this request leaves nobody to say what comes next on its connection. One that is the
+    /// endpoint's own error, which an adapter tells by `http_status`, is an answer as good as others.
+    private func rawAnswerRead(
+        _ exchange: ExchangePointer, _ status: sluice_status, _ response: UnsafeMutablePointer<sluice_response>
+    ) {
+        let told = response.pointee.http_status
+        // The balancer is told of the attempt, and its call takes the place of this one's reason.
+        let reason = failureSize > 0 ? copy(exchange, sluice_bytes(failure, failureSize)) : nil
+        if status == SLUICE_OK || told != 0 && told != 502 {
+            exchange.pointee.upstreamKeepsAlive = true
+        } else {
+            metrics.parseFailed(.upstream, .body)
+            finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
+        }
+        endUpstream(exchange)
+        guard let reason, let text = reason.data else { return }
+        failure.update(from: text, count: reason.size)
+        failureSize = reason.size
     }
 }

@@ -185,7 +185,6 @@ extension Worker {
 
     /// The response goes on to the client as it came: its head first.
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        if exchange.pointee.client?.pointee.isRaw == true { return forwardRaw(exchange) }
         let head = responseScratch
         let framing = head.pointee.body
         exchange.pointee.progressAt = nowMs
@@ -341,10 +340,7 @@ extension Worker {
         case .endOfStream where exchange.pointee.toClient.source == .untilClose:
             if upstream.pointee.isStream, exchange.pointee.toClient.keepsTrailers {
                 swap(&exchange.pointee.toClient.trailers, &upstream.asCall.pointee.trailers)
-                if exchange.pointee.isGRPC {
-                    noteCallStatus(
-                        exchange, GRPCStatus.value(of: "grpc-status", in: exchange.pointee.toClient.trailers))
-                }
+                if exchange.pointee.isGRPC { noteTrailers(exchange) }
             }
             stageClose(
                 &exchange.pointee.toClient,

@@ -5,6 +5,8 @@ import SluiceABI
 enum AnswerFault: Equatable {
     /// The connection ended.
     case connectionLost
+    /// The endpoint has not accepted the handshake of TLS, which for us was over: a connect that failed late.
+    case notAdmitted
     /// What came was none of its protocol.
     case malformed
     /// More fields in a head or a trailer section than `limits.header_count`.
@@ -38,6 +40,7 @@ extension Worker {
         let fault = answerFault(of: upstream)
         switch fault {
         case .malformed, .tooManyFields, .tooLarge: return badResponse(exchange, fault)
+        case .notAdmitted: return notAdmitted(exchange)
         case .connectionLost, .reset: break
         }
         let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
@@ -55,6 +58,16 @@ extension Worker {
         return attemptFailed(exchange, refused ? .refused : .closedBeforeResponse)
     }
 
+    /// Nothing was processed; but of a body that is not at hand any more something may have gone out.
+    private func notAdmitted(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        if exchange.pointee.machine.repeatable || exchange.pointee.holdsHead || exchange.pointee.rival != nil {
+            return connectFailed(exchange)
+        }
+        finishAttempt(exchange, .connectFailed, SLUICE_UNAVAILABLE)
+        detachUpstream(exchange)
+        return exchange.pointee.machine.handle(.attemptFailed(.connectFailed))
+    }
+
     func badResponse(_ exchange: ExchangePointer, _ fault: AnswerFault = .malformed) -> ExchangeMachine.Action {
         exchange.pointee.answerFault = fault
         finishAttempt(exchange, .badResponse, SLUICE_UNAVAILABLE)
@@ -65,7 +78,8 @@ extension Worker {
 
     /// What has ended the connection, or one call on it, from which no more is to come.
     func answerFault(of upstream: UnsafeMutablePointer<UpstreamConnection>) -> AnswerFault {
-        upstream.pointee.isStream ? upstream.asCall.pointee.fault : .connectionLost
+        if upstream.pointee.isStream { return upstream.asCall.pointee.fault }
+        return upstream.pointee.tls?.pointee.isRejected == true ? .notAdmitted : .connectionLost
     }
 
     /// No attempt is left. `begun`: something of an answer had come.
@@ -73,7 +87,7 @@ extension Worker {
         let fault = exchange.pointee.answerFault
         let text: sluice_bytes
         switch fault {
-        case .connectionLost:
+        case .connectionLost, .notAdmitted:
             text =
                 begun
                 ? sluice_bytes("the endpoint closed the connection within its answer")
@@ -90,7 +104,7 @@ extension Worker {
     /// How a call ends that has no whole answer; anything but a call only counts it.
     func status(of fault: AnswerFault, _ exchange: ExchangePointer) -> sluice_status {
         switch fault {
-        case .connectionLost, .malformed: SLUICE_UNAVAILABLE
+        case .connectionLost, .notAdmitted, .malformed: SLUICE_UNAVAILABLE
         // It will be as large again.
         case .tooManyFields, .tooLarge: SLUICE_RESOURCE_EXHAUSTED
         case .reset(let code): goesAsCall(exchange) ? GRPCStatus.status(ofReset: code) : SLUICE_UNAVAILABLE
@@ -100,7 +114,7 @@ extension Worker {
     /// What a call is told whose answer had begun.
     func faultWithinCall(_ exchange: ExchangePointer) -> sluice_bytes {
         switch exchange.pointee.answerFault {
-        case .connectionLost, .malformed: sluice_bytes("the call broke off")
+        case .connectionLost, .notAdmitted, .malformed: sluice_bytes("the call broke off")
         case .tooManyFields: sluice_bytes(Self.tooManyFields)
         case .tooLarge: sluice_bytes(Self.tooLarge)
         case .reset(let code): resetText(exchange, code)

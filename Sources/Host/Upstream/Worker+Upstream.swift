@@ -241,7 +241,11 @@ extension Worker {
             // The status of HTTP says how a call ended only where no `grpc-status` does
             // (grpc/doc/http-grpc-status-mapping.md).
             isNoCall = !own.isCall || head.pointee.status != 200 && own.status == nil
-            if let status = own.status { noteCallStatus(exchange, status) }
+            if let status = own.status {
+                noteCallStatus(exchange, status)
+            } else if !isNoCall, exchange.pointee.toClient.sourceEnded {
+                noteMissingStatus(exchange)
+            }
             call = isNoCall ? GRPCStatus.status(ofHTTP: head.pointee.status) : exchange.pointee.status
         } else if head.pointee.status != 200, goesAsCall(exchange),
             let status = ownCallStatus(head.pointee.fields).status

@@ -82,6 +82,23 @@ public struct BackendRefusal {
         self.status = status
         self.text = text
     }
+
+    /// Of its code, as google.rpc.Code documents them.
+    public var httpStatus: UInt32 {
+        switch status {
+        case SLUICE_CANCELLED: 499
+        case SLUICE_INVALID_ARGUMENT, SLUICE_FAILED_PRECONDITION, SLUICE_OUT_OF_RANGE: 400
+        case SLUICE_DEADLINE_EXCEEDED: 504
+        case SLUICE_NOT_FOUND: 404
+        case SLUICE_ALREADY_EXISTS, SLUICE_ABORTED: 409
+        case SLUICE_PERMISSION_DENIED: 403
+        case SLUICE_UNAUTHENTICATED: 401
+        case SLUICE_RESOURCE_EXHAUSTED: 429
+        case SLUICE_UNIMPLEMENTED: 501
+        case SLUICE_UNAVAILABLE: 503
+        default: 500
+        }
+    }
 }
 
 extension CodecFailure {

@@ -15,7 +15,7 @@ public struct CodecFailure: Error, @unchecked Sendable {
     public var subject: sluice_bytes
     /// Position in the body in bytes from 0; -1 when it says nothing.
     public var offset: Int
-    /// What was expected and found; both -1 when they say nothing.
+    /// What was expected and found; each is -1 when it says nothing.
     public var expected: Int64
     public var found: Int64
     /// Met in a backend's answer, which the text then says first.
@@ -59,10 +59,12 @@ public struct CodecFailure: Error, @unchecked Sendable {
             text.appendQuoted(subject, limit: 128)
             text.append("'")
         }
-        if expected >= 0 || found >= 0 {
+        if expected >= 0 {
             text.append(": expected ")
             text.append(expected)
-            text.append(", found ")
+        }
+        if found >= 0 {
+            text.append(expected >= 0 ? ", found " : ": found ")
             text.append(found)
         }
         if offset >= 0 {

@@ -42,10 +42,44 @@ static inline void shim_count_messages(SSL *ssl, unsigned *count) {
 static inline void shim_ctx_no_auto_retry(SSL_CTX *ctx) { SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); }
 static inline void shim_ctx_read_ahead(SSL_CTX *ctx) { SSL_CTX_set_read_ahead(ctx, 1); }
 static inline int shim_set_server_name(SSL *ssl, const char *name) { return (int)SSL_set_tlsext_host_name(ssl, name); }
+static inline int shim_set_only_version(SSL *ssl, int version) {
+  return SSL_set_min_proto_version(ssl, version) && SSL_set_max_proto_version(ssl, version);
+}
+static inline int shim_set_signature_algorithms(SSL *ssl, const char *names) {
+  return (int)SSL_set1_sigalgs_list(ssl, names);
+}
 static inline int shim_error_reason(unsigned long code) { return ERR_GET_REASON(code); }
 static inline int shim_error_library(unsigned long code) { return ERR_GET_LIB(code); }
 static inline int shim_ctx_data_index(CRYPTO_EX_free *release) {
   return SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, release);
+}
+/* Whether each name that `one` is valid for is one of `other`'s, too. */
+static inline int shim_names_are_among(const GENERAL_NAMES *one, const GENERAL_NAMES *other) {
+  for (int i = 0; i < sk_GENERAL_NAME_num(one); i++) {
+    int j = 0;
+    while (j < sk_GENERAL_NAME_num(other) &&
+           GENERAL_NAME_cmp(sk_GENERAL_NAME_value(one, i), sk_GENERAL_NAME_value(other, j)) != 0)
+      j++;
+    if (j == sk_GENERAL_NAME_num(other)) return 0;
+  }
+  return 1;
+}
+/* Whether two certificates are valid for the same names, in whatever order they have them. Without alternative names
+ * their subjects have to be one, as the name stands there. */
+static inline int shim_same_names(X509 *one, X509 *other) {
+  GENERAL_NAMES *first = (GENERAL_NAMES *)X509_get_ext_d2i(one, NID_subject_alt_name, NULL, NULL);
+  GENERAL_NAMES *second = (GENERAL_NAMES *)X509_get_ext_d2i(other, NID_subject_alt_name, NULL, NULL);
+  int same = first && second ? shim_names_are_among(first, second) && shim_names_are_among(second, first)
+                             : !first && !second &&
+                                   X509_NAME_cmp(X509_get_subject_name(one), X509_get_subject_name(other)) == 0;
+  GENERAL_NAMES_free(first);
+  GENERAL_NAMES_free(second);
+  return same;
+}
+/* The kind of key that a certificate is of, as OpenSSL numbers them. */
+static inline int shim_key_kind(X509 *certificate) {
+  EVP_PKEY *key = X509_get0_pubkey(certificate);
+  return key ? EVP_PKEY_get_base_id(key) : 0;
 }
 /* No renegotiation (RFC 9325 §3.5), no compression (§3.3); the server's order of suites counts. */
 static inline void shim_ctx_set_options(SSL_CTX *ctx) {

@@ -1,6 +1,7 @@
-"""A server of HTTP over TLS that says what it sees: serve_tls.py PORT CERTIFICATE KEY [CA]. Prints `ready`.
+"""A server of HTTP over TLS that says what it sees: serve_tls.py PORT CERTIFICATE KEY [CA [VERSION]]. Prints `ready`.
 
-With CA clients have to show a certificate of it. POST gives the body back; GET /subject the client's subject, /fields
+With CA clients have to show a certificate of it, by TLS of that version at most.
+POST gives the body back; GET /subject the client's subject, /fields
 the request's fields, /whole and /cut a body that ends with the connection, in TLS's way or without.
 """
 
@@ -51,6 +52,8 @@ context.load_cert_chain(sys.argv[2], sys.argv[3])
 if len(sys.argv) > 4:
     context.load_verify_locations(sys.argv[4])
     context.verify_mode = ssl.CERT_REQUIRED
+if len(sys.argv) > 5:
+    context.maximum_version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[sys.argv[5]]
 server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 server.daemon_threads = True
 server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -95,6 +95,44 @@ extension EndToEnd {
             #expect((within ? answer.trailer("grpc-status") : answer.field("grpc-status")) == "14")
         }
 
+        /// grpc/doc/statuscodes.md: UNKNOWN, which counts as what it is.
+        @Test(arguments: ["/a.B/Head", "/a.B/UnreadableHead", "/a.B/Data", "/a.B/Unreadable", "/a.B/OtherTrailer"])
+        func aCallWithoutAStatusHasFailed(_ path: String) throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    let message = HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65])
+                    let head = HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head))
+                    func end(_ fields: [(String, String)]) -> HTTP2Frame {
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(fields))
+                    }
+                    switch path {
+                    case "/a.B/Head": peer.send(end(Self.head))
+                    case "/a.B/UnreadableHead": peer.send(end(Self.head + [("grpc-status", "abc")]))
+                    case "/a.B/Data": peer.send(head, HTTP2Frame(.data, flags: 1, stream: stream, message.payload))
+                    case "/a.B/Unreadable": peer.send(head, message, end([("grpc-status", "abc")]))
+                    default: peer.send(head, message, end([("x-other", "1")]))
+                    }
+                }
+            }
+            var configuration = GatewayConfiguration.calls([backend.grpcEndpoint])
+            configuration.gateway += ["  circuit_breaker: { failure_threshold: 2, reset_timeout_sec: 600 }"]
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            for _ in 1...2 {
+                let answer = try gateway.call(path, fields: [])
+                switch path {
+                case "/a.B/Data": #expect(answer.trailer("grpc-status") == "2")
+                case "/a.B/Unreadable": #expect(answer.trailer("grpc-status") == "abc")
+                case "/a.B/OtherTrailer": #expect(answer.trailer("x-other") == "1")
+                default: #expect(answer.body.isEmpty)
+                }
+            }
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"server_error\""]) == 2)
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"success\""]) == 0)
+            // The endpoint is not asked a third time.
+            #expect(try gateway.call(path, fields: []).field("grpc-status") == "14")
+        }
+
         /// grpc/doc/http-grpc-status-mapping.md: for answers without `grpc-status`.
         @Test func theEndpointsOwnStatusCountsBeforeThatOfHTTP() throws {
             let backend = try ScriptedBackend.http2 { _, peer in

@@ -15,11 +15,12 @@ struct Certificates {
     func file(_ name: String) -> String { directory.file(name) }
 
     /// `name.pem` and `name.key`, valid for these names (as openssl writes them, `DNS:a,IP:127.0.0.1`).
-    func make(_ name: String, _ names: String, subject: String = "/CN=test", days: Int = 20) throws {
-        try openssl([
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject, "-keyout",
-            file("\(name).key"), "-out", file("\(name).csr"),
-        ])
+    func make(_ name: String, _ names: String, subject: String = "/CN=test", days: Int = 20, rsa: Bool = false) throws {
+        let key = rsa ? ["rsa:2048"] : ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        try openssl(
+            ["req", "-newkey"] + key + [
+                "-nodes", "-subj", subject, "-keyout", file("\(name).key"), "-out", file("\(name).csr"),
+            ])
         try directory.write("\(name).ext", "subjectAltName=\(names)\n")
         try openssl([
             "x509", "-req", "-in", file("\(name).csr"), "-CA", file("ca.pem"), "-CAkey", file("ca.key"),

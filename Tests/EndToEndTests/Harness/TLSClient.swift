@@ -32,6 +32,21 @@ final class TLSClient {
         SSL_CTX_free(context)
     }
 
+    /// The same for a name (SNI), by TLS of this version alone, with keys of one kind that it can verify.
+    convenience init(port: UInt16, asking name: String, verifying key: String, version: String) throws {
+        try self.init(port: port)
+        let number = version == "1.2" ? TLS1_2_VERSION : TLS1_3_VERSION
+        let algorithms = key == "RSA" ? "RSA-PSS+SHA256:RSA+SHA256" : "ECDSA+SHA256"
+        guard shim_set_server_name(session, name) == 1, shim_set_only_version(session, number) == 1,
+            shim_set_signature_algorithms(session, algorithms) == 1
+        else { throw HarnessError("OpenSSL makes no such session") }
+    }
+
+    /// The server's certificate has a key of RSA.
+    var isShownRSA: Bool {
+        SSL_get0_peer_certificate(session).map { shim_key_kind($0) == NID_rsaEncryption } ?? false
+    }
+
     /// Nil when it is done; else why not.
     func shakeHands() -> String? {
         ERR_clear_error()

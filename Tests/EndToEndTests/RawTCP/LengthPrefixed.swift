@@ -1,18 +1,43 @@
 import Foundation
 
-/// Messages of the length-prefixed protocol (Docs/adapters.md) without tensors, for tests that look at single bytes.
+/// Messages of the length-prefixed protocol (Docs/adapters.md), for tests that look at single bytes.
 enum LengthPrefixed {
-    static func infer(_ model: String, id: UInt8) -> [UInt8] {
-        message(kind: 1, id: id, text(model) + text("") + [0, 0, 0, 0])
+    /// A request that wants one output: its name comes to the endpoint as it is.
+    static func infer(_ model: String, id: UInt8, output: String? = nil) -> [UInt8] {
+        let outputs = output.map { [0, 1] + text($0) } ?? [0, 0]
+        return message(kind: 1, id: [0, 0, 0, 0, 0, 0, 0, id], text(model) + text("") + outputs + [0, 0])
     }
 
-    static func answer(_ model: String, id: UInt8) -> [UInt8] {
-        message(kind: 0x81, id: id, text(model) + text("") + [0, 0])
+    /// What an endpoint says to `request`: a tensor of no elements, by whose name it is known.
+    static func answer(_ name: String, to request: [UInt8], kind: UInt8 = 0x81) -> [UInt8] {
+        let tensor = text(name) + [2, 1] + Array(repeating: 0, count: 16)
+        return message(kind: kind, id: Array(request[12..<20]), text("") + text("") + [0, 1] + tensor)
     }
 
-    private static func message(kind: UInt8, id: UInt8, _ rest: [UInt8]) -> [UInt8] {
-        let content = bytes("SLTP") + [1, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, id] + rest
+    /// An endpoint's own error.
+    static func refusal(of request: [UInt8]) -> [UInt8] {
+        var refusal = message(kind: 0xFF, id: Array(request[12..<20]), text("") + text("") + text("off"))
+        refusal[11] = 9
+        return refusal
+    }
+
+    private static func message(kind: UInt8, id: [UInt8], _ rest: [UInt8]) -> [UInt8] {
+        let content = bytes("SLTP") + [1, kind, 0, 0] + id + rest
         return [0, 0, UInt8(content.count >> 8), UInt8(content.count & 0xFF)] + content
+    }
+
+    /// "name for id" of an answer as above, "error status for id" of an error.
+    static func meaning(_ message: [UInt8]) -> String {
+        guard message.count > 24 else { return "no message" }
+        func number(_ place: Int, _ size: Int) -> Int { message[place..<place + size].reduce(0) { $0 << 8 | Int($1) } }
+        let id = number(12, 8)
+        guard message[9] == 0x81 else { return "error \(number(10, 2)) for \(id)" }
+        // Behind the names of model and version, and the number of tensors.
+        var place = 20
+        for _ in 0..<2 { place += 2 + number(place, 2) }
+        place += 2
+        let name = message[(place + 2)..<(place + 2 + number(place, 2))]
+        return String(decoding: name, as: UTF8.self) + " for \(id)"
     }
 
     private static func text(_ text: String) -> [UInt8] { [0, UInt8(text.utf8.count)] + bytes(text) }
@@ -25,6 +50,9 @@ extension Socket {
         let size = head.reduce(0) { $0 << 8 | Int($1) }
         return exactly(size, deadline).map { head + $0 }
     }
+
+    /// What the next message means; nil when the connection ends before one.
+    func answer(_ deadline: Deadline = .ordinary) -> String? { message(deadline).map(LengthPrefixed.meaning) }
 
     private func exactly(_ count: Int, _ deadline: Deadline) -> [UInt8]? {
         var collected: [UInt8] = []

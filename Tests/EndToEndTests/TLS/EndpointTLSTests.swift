@@ -8,14 +8,14 @@ extension EndToEnd {
             let certificates: Certificates
             let server: PythonServer
 
-            init(verifiesClients: Bool = false, days: Int = 20) throws {
+            init(verifiesClients: Bool = false, days: Int = 20, version: String = "1.3") throws {
                 certificates = try Certificates()
                 try certificates.make("model", "DNS:model.test,IP:127.0.0.1", days: days)
                 try certificates.make("gateway", "DNS:gateway", subject: "/CN=the gateway")
                 server = try PythonServer(
                     "serve_tls.py",
                     [certificates.file("model.pem"), certificates.file("model.key")]
-                        + (verifiesClients ? [certificates.file("ca.pem")] : []))
+                        + (verifiesClients ? [certificates.file("ca.pem"), version] : []))
             }
 
             func gateway(_ tls: String, host: String = "127.0.0.1") throws -> Gateway {
@@ -53,8 +53,45 @@ extension EndToEnd {
             let own =
                 "certificate: \(bench.certificates.file("gateway.pem")), key: \(bench.certificates.file("gateway.key"))"
             #expect(try bench.gateway("\(bench.ca), \(own)").get("/subject").bodyText == "the gateway")
-            // TLS 1.3 tells of the refusal after the handshake: as a broken answer.
-            #expect([502, 503].contains(try bench.gateway(bench.ca).get("/subject").status))
+        }
+
+        /// TLS 1.2 says so in the handshake, TLS 1.3 behind it.
+        @Test(arguments: ["1.2", "1.3"]) func anEndpointThatDoesNotAdmitTheGatewayIsAFailedConnect(
+            _ version: String
+        ) throws {
+            let bench = try Bench(verifiesClients: true, version: version)
+            let gateway = try bench.gateway(bench.ca)
+            for _ in 0..<3 {
+                let answer = try gateway.get("/subject")
+                #expect(answer.status == 503 && answer.bodyText.contains("could not be reached"), "\(answer.bodyText)")
+            }
+            #expect(try gateway.metric("sluice_parse_errors_total", ["upstream", "tls"]) == 3)
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"connect_failed\""]) == 3)
+            try waitUntil("the log says why") { gateway.log.contains("no TLS with https://127.0.0.1") }
+            // Another endpoint is asked in its place, as nothing was processed.
+            let open = try Bench()
+            var configuration = GatewayConfiguration.web(
+                ["https://127.0.0.1:\(bench.server.port)", "https://127.0.0.1:\(open.server.port)"],
+                version: ", tls: { verify: false }")
+            configuration.gateway = ["  routing: { retry_policy: { max_attempts: 2, backoff_ms: 0 } }"]
+            let other = try Gateway(configuration)
+            for _ in 0..<4 { #expect(try other.get("/").bodyText == "ok") }
+        }
+
+        @Test func anEndpointOfHTTP2DoesNotAdmitTheGateway() throws {
+            let certificates = try Certificates()
+            try certificates.make("server", "DNS:localhost,IP:127.0.0.1")
+            var behind = GatewayConfiguration()
+            behind.listeners = [certificates.listener("server", ", client_ca: \(certificates.file("ca.pem"))")]
+            behind.models = ["  iris: { versions: { \"1\": { backend: linear-model } } }"]
+            let second = try Gateway(behind)
+            let gateway = try Gateway(
+                .web(
+                    ["grpcs://127.0.0.1:\(second.port)"],
+                    version: ", tls: { ca: \(certificates.file("ca.pem")) }"))
+            #expect(try gateway.get("/v2/models").status == 503)
+            #expect(try gateway.metric("sluice_parse_errors_total", ["upstream", "tls"]) == 1)
+            try waitUntil("the log says why") { gateway.log.contains("no TLS with grpcs://127.0.0.1") }
         }
 
         @Test func sessionsAreResumedAndConnectionsKept() throws {

@@ -63,6 +63,50 @@ extension EndToEnd {
             #expect(other.status == 60)
         }
 
+        /// With a key of ECDSA and with RSA, in either order; and so for a second name.
+        @Test(arguments: [false, true]) func ofTwoCertificatesForANameTheClientIsShownTheOneItCanVerify(
+            _ rsaFirst: Bool
+        ) throws {
+            let certificates = try Certificates()
+            // The order of names is nobody's.
+            try certificates.make("a", "DNS:localhost,DNS:x.test", rsa: rsaFirst)
+            try certificates.make("b", "DNS:x.test,DNS:localhost", rsa: !rsaFirst)
+            try certificates.make("c", "DNS:c.test", rsa: rsaFirst)
+            try certificates.make("d", "DNS:c.test", rsa: !rsaFirst)
+            let more = ["b", "c", "d"].map {
+                "{ certificate: \(certificates.file("\($0).pem")), key: \(certificates.file("\($0).key")) }"
+            }
+            var configuration = GatewayConfiguration()
+            configuration.listeners = [
+                certificates.listener("a", ", certificates: [ \(more.joined(separator: ", ")) ]")
+            ]
+            configuration.models = ["  iris: { versions: { \"1\": { backend: linear-model } } }"]
+            let gateway = try Gateway(configuration)
+            for name in ["localhost", "x.test", "c.test"] {
+                for (key, version) in [("ECDSA", "1.2"), ("RSA", "1.2"), ("ECDSA", "1.3"), ("RSA", "1.3")] {
+                    let client = try TLSClient(port: gateway.port, asking: name, verifying: key, version: version)
+                    #expect(client.shakeHands() == nil, "\(name) \(key) \(version)")
+                    #expect(client.isShownRSA == (key == "RSA"), "\(name) \(key) \(version)")
+                    #expect(try client.get("/v2/models").hasPrefix("HTTP/1.1 200"))
+                }
+            }
+        }
+
+        /// The key of the other certificate for the same names is none of this one's.
+        @Test func theKeyOfACompanionIsRefused() throws {
+            let certificates = try Certificates()
+            try certificates.make("a", "DNS:localhost")
+            try certificates.make("b", "DNS:localhost", rsa: true)
+            var configuration = GatewayConfiguration()
+            let mixed = "{ certificate: \(certificates.file("b.pem")), key: \(certificates.file("a.key")) }"
+            configuration.listeners = [certificates.listener("a", ", certificates: [ \(mixed) ]")]
+            let directory = try TemporaryDirectory()
+            try directory.write("plugins.yaml", configuration.text(in: directory))
+            let result = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])
+            #expect(result.status == 1)
+            #expect(result.errors.contains("does not belong to the certificate"), "\(result.errors)")
+        }
+
         /// Each update of keys costs the gateway what a small request does: who sends nothing else is cut.
         @Test func aFloodOfKeyUpdatesIsCut() throws {
             let certificates = try Certificates()

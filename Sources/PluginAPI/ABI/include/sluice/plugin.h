@@ -695,14 +695,15 @@ typedef struct sluice_adapter_1 {
   /* Gateway to client: `out` is the message of this protocol that says `response`. [worker] */
   sluice_status (*encode)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                           const sluice_response *response, sluice_message *out);
-  /* Gateway to client: an error in the shape of this protocol. [worker] */
+  /* Gateway to client: an error in the shape of this protocol. Of a message over raw TCP that is too large to be read
+   * the body has what had come of it, cut anywhere. [worker] */
   sluice_status (*encode_error)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                 const sluice_error *error, sluice_message *out);
   /*
    * Gateway to endpoint. SLUICE_PASS, only when `target->same_protocol`: the client's message goes on, with `method`
    * and `target` of `out` in place of its own where they are not empty, and with the body of `out` where that is
    * SLUICE_BODY_WHOLE and the client's is, too (HTTP; a gRPC message passes as it came); the answer then streams back
-   * as it does for every message passed on.
+   * as it does for every message passed on. Over raw TCP it does not: see `decode_response`.
    * SLUICE_OK: `out` is the whole message. When the body has to be made or changed but is not there:
    * SLUICE_NEED_BODY, and the host decodes it and calls again. [worker]
    */
@@ -711,7 +712,9 @@ typedef struct sluice_adapter_1 {
   /*
    * Endpoint to gateway: `in` is whole. Fill in `response`; an answer that is an error of the backend is returned as a
    * negative status with its message through `sluice_log.fail`, and `response->http_status` set. Not called when both
-   * ends speak this protocol and nobody reads the answer. [worker]
+   * ends speak this protocol and nobody reads the answer; over raw TCP it always is, as only the adapter can tell to
+   * which request an answer belongs. There an error with `http_status` 0 or 502 says that this is no answer to
+   * `request`: the connection that it came on is closed. [worker]
    */
   sluice_status (*decode_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                    const sluice_message *in, sluice_response *response);
