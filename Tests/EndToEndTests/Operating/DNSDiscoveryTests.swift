@@ -124,6 +124,26 @@ extension EndToEnd {
             #expect(silent.asked.count == asked)
         }
 
+        /// RFC 2308 §2.2: neither says that there are no such records.
+        @Test(arguments: [Server.Reply.referral, .answer([.alias("web.test", "web.test")])])
+        func whoOnlyRefersToOthersEmptiesNoPool(_ reply: Server.Reply) throws {
+            let backend = try Discovery.named("it")
+            let records: [Record] = [.address("web.test")]
+            let lame = try Server { _ in [reply] }
+            let good = try Server { [.answer(records.of($0))] }
+            let config = Self.address(backend.port)
+            let gateway = try Self.gateway(lame, good, config: config, more: "when_empty: empty")
+            #expect(try gateway.get("/").bodyText == "it")
+            #expect(try !Self.degraded(gateway))
+            // Where there is no other, the last set stays, also for those who want to know of an empty one.
+            good.say { _ in [reply] }
+            let asked = good.asked.count
+            try waitUntil("the failure is told") { try Self.degraded(gateway) }
+            try waitUntil("it is looked up again") { good.asked.count > asked + 4 }
+            #expect(try gateway.get("/").bodyText == "it")
+            #expect(try Self.status(gateway).contains("degraded: `web.test`: "))
+        }
+
         @Test func whoSendsJunkWithoutAnEndHoldsALookNoLonger() throws {
             let backend = try Discovery.named("it")
             let records: [Record] = [.address("web.test")]
