@@ -214,6 +214,33 @@ import Testing
         #expect(set.count == 2)
     }
 
+    @Test func anAddressIsTheSameHoweverItIsWritten() {
+        func endpoints(_ old: String, _ new: String) -> [ListedEndpoint] {
+            var set = EtcdSet()
+            set.replace([
+                Entry.entry("/z", #"{"address":"\#(old)"}"#, 3),
+                Entry.entry("/a", #"{"address":"\#(new)","weight":0}"#, 4),
+            ])
+            return set.endpoints
+        }
+        for (old, new) in [
+            ("a:1", "http://a:1"), ("http://a:1", "a:1"), ("grpc://a:1", "a:1/"), ("A:1", "http://a:1/"),
+            ("unix:/a", "unix:/a"),
+        ] {
+            #expect(endpoints(old, new) == [ListedEndpoint(address: new, weight: 0)], "\(old), then \(new)")
+        }
+        // Only one of them is of the pool's scheme.
+        #expect(endpoints("http://a:1", "https://a:1").map(\.address) == ["http://a:1", "https://a:1"])
+        #expect(endpoints("unix:/A", "unix:/a").map(\.address) == ["unix:/A", "unix:/a"])
+    }
+
+    /// Keys of one transaction have one revision, and all gateways are to see the same.
+    @Test func ofOneTransactionTheFirstKeyCounts() {
+        var set = EtcdSet()
+        set.replace((0..<20).map { Entry.entry("/\($0 + 10)", #"{"address":"a:1","weight":\#($0 + 1)}"#, 3) })
+        #expect(set.endpoints == [ListedEndpoint(address: "a:1", weight: 1)])
+    }
+
     @Test func aSetHasABound() {
         var set = EtcdSet()
         let events = (0...EtcdSet.keysAtMost).map { EtcdEvent.put(Entry.entry("/\($0)", "a:\($0)", 1)) }
