@@ -70,6 +70,25 @@ import Testing
         for _ in 0..<16 { try body.push(large) }
         #expect(throws: EtcdFault.self) { try body.push(large) }
     }
+
+    /// What is too large is told apart: less may be asked for.
+    @Test func anAnswerThatIsTooLargeIsToldApart() throws {
+        func isTooLarge(_ text: String, _ more: [UInt8] = []) throws -> Bool {
+            var answer = HTTPAnswer()
+            do throws(EtcdFault) {
+                try answer.push(Array(text.utf8))
+                try answer.push(more)
+            } catch { return error.isTooLarge }
+            throw EtcdFault("it was taken")
+        }
+        let size = HTTPAnswer.bodyAtMost + 1
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        #expect(try isTooLarge("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n"))
+        #expect(try isTooLarge(chunked + String(size, radix: 16) + "\r\n"))
+        #expect(try isTooLarge("HTTP/1.1 200 OK\r\n\r\n", [UInt8](repeating: 97, count: size)))
+        #expect(try !isTooLarge("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"))
+        #expect(try !isTooLarge(chunked + "x\r\n"))
+    }
 }
 
 @Suite struct EtcdAnswerTests {

@@ -23,9 +23,18 @@ public struct EtcdSet: Sendable {
 
     /// All keys are these.
     public mutating func replace(_ entries: [EtcdEntry]) {
-        let before = held
-        held = [:]
-        for entry in entries { put(entry, before[entry.key]) }
+        var found = EtcdSet()
+        _ = found.add(entries, before: self)
+        self = found
+    }
+
+    /// These keys are there, too: a page of all that there are. Their values are read at once and not kept, for they
+    /// may be large. False when that is more than can be kept.
+    ///
+    /// - Parameter before: the set that this one is to replace.
+    public mutating func add(_ entries: [EtcdEntry], before: EtcdSet) -> Bool {
+        for entry in entries { put(entry, before.held[entry.key]) }
+        return held.count <= Self.keysAtMost
     }
 
     /// False when that is more than can be kept.
