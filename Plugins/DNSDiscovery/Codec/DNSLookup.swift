@@ -31,7 +31,7 @@ public struct DNSLookup {
     public struct Finding: Equatable, Sendable {
         /// In the order of their addresses.
         public var endpoints: [Endpoint]
-        /// Seconds for which all of it holds.
+        /// Seconds for which all that was answered holds.
         public var ttl: UInt32
         /// What could not be asked, and is as it was; empty: nothing.
         public var trouble = ""
