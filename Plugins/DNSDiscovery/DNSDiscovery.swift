@@ -176,7 +176,7 @@ final class NameFollower: @unchecked Sendable {
             toldNothing = endpoints.isEmpty
         }
         if let complaint { sink.failed(complaint) }
-        if isPartial { return schedule.failed(random: .random(in: 0...1)) }
+        if isPartial { return schedule.partlyFailed(ttl: found.ttl, random: .random(in: 0...1)) }
         return schedule.succeeded(ttl: found.ttl)
     }
 }

@@ -1,12 +1,17 @@
 import COpenSSL
+import EtcdDiscoveryCodec
 import Glibc
 import SluicePlugin
 
 /// Why a member is not followed, for now.
 enum EtcdTrouble: Error {
     case text(String)
+    /// An answer has more bytes than are taken.
+    case tooLarge(String)
     /// The discovery is to end.
     case stopped
+
+    init(_ fault: EtcdFault) { self = fault.isTooLarge ? .tooLarge(fault.message) : .text(fault.message) }
 }
 
 /// One connection to a member, over TCP or TLS. Nothing on it waits longer than it is told to, nor beyond the signal.

@@ -59,7 +59,11 @@ final class EtcdFollower: @unchecked Sendable {
             do throws(EtcdTrouble) {
                 try follow()
             } catch {
-                guard case .text(let text) = error else { return }
+                let text: String
+                switch error {
+                case .stopped: return
+                case .text(let reason), .tooLarge(let reason): text = reason
+                }
                 counters.losses.add()
                 let served = StopSignal.now - begun >= UInt64(settings.checkMs) * 1_000_000
                 let reason = "\(member.authority): \(text)"
@@ -96,7 +100,7 @@ final class EtcdFollower: @unchecked Sendable {
             let until = min(nextCheck, missing ?? .max)
             switch try connection.receive(deadline: until) {
             case .bytes(let bytes):
-                do throws(EtcdFault) { try answer.push(bytes) } catch { throw .text(error.message) }
+                do throws(EtcdFault) { try answer.push(bytes) } catch { throw EtcdTrouble(error) }
                 if answer.status != 0, answer.status != 200 {
                     // The rest of its body says why.
                     guard answer.isComplete else { continue }
@@ -137,7 +141,7 @@ final class EtcdFollower: @unchecked Sendable {
             if line.isEmpty { continue }
             tookAny = true
             let message: EtcdWatchMessage
-            do throws(EtcdFault) { message = try EtcdWatchMessage.read(line) } catch { throw .text(error.message) }
+            do throws(EtcdFault) { message = try EtcdWatchMessage.read(line) } catch { throw EtcdTrouble(error) }
             switch message {
             case .created: isCreated = true
             case .cancelled(let compacted, let reason):
@@ -163,19 +167,30 @@ final class EtcdFollower: @unchecked Sendable {
     private func readAll() throws(EtcdTrouble) -> Int64 {
         counters.reads.add()
         let end = EtcdRequest.end(of: settings.prefix)
-        var entries: [EtcdEntry] = []
+        var found = EtcdSet()
         var revision: Int64 = 0
         var next = settings.prefix
+        // The size of a page, for the rest of the keys: what is large here may be large there.
+        var size = 0
         while true {
-            let page = try range(.page(from: next, to: end, revision: revision))
+            let page: EtcdRange
+            do throws(EtcdTrouble) {
+                page = try range(.page(from: next, to: end, revision: revision, keys: EtcdRequest.pageKeys[size]))
+            } catch {
+                guard case .tooLarge(let reason) = error else { throw error }
+                size += 1
+                guard size < EtcdRequest.pageKeys.count else {
+                    throw .text("\(reason): a value under the prefix is too large for an endpoint; remove its key")
+                }
+                continue
+            }
             if revision == 0 { revision = page.revision }
-            entries += page.entries
-            guard entries.count <= EtcdSet.keysAtMost else { throw Self.tooMany }
+            guard found.add(page.entries, before: set) else { throw Self.tooMany }
             guard page.hasMore, let last = page.entries.last else { break }
             next = last.key + [0]
         }
         guard revision > 0 else { throw .text("an answer has no revision") }
-        set.replace(entries)
+        set = found
         return revision
     }
 
@@ -195,7 +210,7 @@ final class EtcdFollower: @unchecked Sendable {
             (status, body) = try exchange(request)
         }
         guard status == 200 else { throw .text(EtcdText.complaint(body, status: status)) }
-        do throws(EtcdFault) { return try EtcdRange.read(body) } catch { throw .text(error.message) }
+        do throws(EtcdFault) { return try EtcdRange.read(body) } catch { throw EtcdTrouble(error) }
     }
 
     private func authenticate() throws(EtcdTrouble) {
@@ -204,7 +219,7 @@ final class EtcdFollower: @unchecked Sendable {
         guard status == 200 else {
             throw .text("`\(settings.username)` is not let in: \(EtcdText.complaint(body, status: status))")
         }
-        do throws(EtcdFault) { token = try EtcdText.token(body) } catch { throw .text(error.message) }
+        do throws(EtcdFault) { token = try EtcdText.token(body) } catch { throw EtcdTrouble(error) }
     }
 
     /// Asks on a connection of its own.
@@ -216,11 +231,11 @@ final class EtcdFollower: @unchecked Sendable {
         while !answer.isComplete {
             switch try connection.receive(deadline: deadline) {
             case .bytes(let bytes):
-                do throws(EtcdFault) { try answer.push(bytes) } catch { throw .text(error.message) }
+                do throws(EtcdFault) { try answer.push(bytes) } catch { throw EtcdTrouble(error) }
                 // Who sends without an end is not waited for either.
                 if StopSignal.now >= deadline { throw .text("it does not answer in time") }
             case .end:
-                do throws(EtcdFault) { try answer.end() } catch { throw .text(error.message) }
+                do throws(EtcdFault) { try answer.end() } catch { throw EtcdTrouble(error) }
             case .nothing: throw .text("it does not answer in time")
             }
         }

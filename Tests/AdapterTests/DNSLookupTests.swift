@@ -62,7 +62,7 @@ import Testing
         for _ in 0..<2 {
             let found = try lookup.look { question throws(DNSTrouble) in try zone.ask(question) }
             #expect(found.endpoints.map(\.address) == ["10.0.0.2:80", "[::1]:80"])
-            #expect(found.trouble == "away")
+            #expect(found.trouble == "away" && found.ttl == 60)
         }
         zone.set("iris.example", .a, trouble: .silence("gone"))
         #expect(throws: DNSTrouble.self) { try look(&lookup) }
@@ -139,5 +139,15 @@ import Testing
         #expect(schedule.failed(random: 1) == 4_000)
         _ = schedule.succeeded(ttl: 1)
         #expect(schedule.failed(random: 0) == 1_000)
+    }
+
+    /// One kind of addresses may fail for days: the other is followed as its answers say.
+    @Test func whatIsAnsweredIsFollowedWhileTheRestFails() {
+        var schedule = LookSchedule(least: 1, most: 60, retryAtMost: 30)
+        #expect((0..<4).map { _ in schedule.partlyFailed(ttl: 5, random: 0) } == [1_000, 2_000, 4_000, 5_000])
+        #expect(schedule.partlyFailed(ttl: 0, random: 1) == 1_000)
+        #expect(schedule.partlyFailed(ttl: 3_600, random: 0) == 30_000)
+        _ = schedule.succeeded(ttl: 5)
+        #expect(schedule.partlyFailed(ttl: 5, random: 1) == 500)
     }
 }

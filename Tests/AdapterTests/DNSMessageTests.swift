@@ -102,7 +102,9 @@ struct WrittenResponse {
 
     @Test func recordsEndWhereTheySay() {
         // An alias and a service whose name goes on behind their data.
-        let cut: [(Int, [UInt8])] = [(5, [1]), (33, [0, 1, 0, 2, 0, 3, 1]), (1, [10, 0, 0]), (28, [10, 0, 0, 1])]
+        let cut: [(Int, [UInt8])] = [
+            (5, [1]), (2, [1]), (33, [0, 1, 0, 2, 0, 3, 1]), (1, [10, 0, 0]), (28, [10, 0, 0, 1]),
+        ]
         for (type, data) in cut {
             let bytes = Written(answers: [Written.record("iris.example", type, data)]).bytes + Written.name("x")
             #expect(throws: DNSFault.self) { try DNSMessage.response(bytes) }
@@ -206,7 +208,14 @@ struct WrittenResponse {
         ended.authority = [Written.zone(minimum: 10)]
         #expect(try ended.answer().outcome == .nothing(exists: true))
         let loop = [Written.record("iris.example", 5, Written.name("iris.example"))]
-        #expect(try Written(answers: loop).answer().outcome == .nothing(exists: true))
+        #expect(try Written(answers: loop).answer().outcome == .failed(.aliases))
+        // Whatever else it says: the loop is no set of addresses.
+        let circle = [
+            Written.record("iris.example", 5, Written.name("a.example")),
+            Written.record("a.example", 5, Written.name("iris.example")),
+        ]
+        let zone = Written.zone(minimum: 10)
+        #expect(try Written(answers: circle, authority: [zone]).answer().outcome == .failed(.aliases))
         func long(_ links: Int) throws -> DNSAnswer.Outcome {
             let names = ["iris.example"] + (1...links).map { "n\($0).example" }
             var records = zip(names, names.dropFirst()).map { Written.record($0, 5, Written.name($1)) }
@@ -214,7 +223,40 @@ struct WrittenResponse {
             return try Written(answers: records).answer().outcome
         }
         #expect(try long(DNSAnswer.aliasesAtMost) == .addresses([Self.one]))
-        #expect(try long(DNSAnswer.aliasesAtMost + 1) == .nothing(exists: true))
+        #expect(try long(DNSAnswer.aliasesAtMost + 1) == .failed(.aliases))
+    }
+
+    /// RFC 2308 §2.2: an answer of nothing has the begin of the zone, or names no servers of it.
+    @Test func aReferralDoesNotSayThatThereIsNothing() throws {
+        let (server, zone) = (Written.record("example", 2, Written.name("ns.example")), Written.zone(minimum: 10))
+        func outcome(_ flags: UInt16, _ authority: [[UInt8]]) throws -> DNSAnswer.Outcome {
+            try Written(flags: flags, authority: authority).answer().outcome
+        }
+        // QR alone, with AA, with RA.
+        for flags: UInt16 in [0x8000, 0x8400, 0x8080] {
+            #expect(try outcome(flags, [server]) == .failed(.referral))
+            #expect(try outcome(flags, [server, zone]) == .nothing(exists: true))
+            #expect(try outcome(flags, [zone]) == .nothing(exists: true))
+            // That there is no such name is said by a code.
+            #expect(try outcome(flags | 3, [server]) == .nothing(exists: false))
+        }
+        // A server that is neither of the zone nor asks others knows nothing, though it names nobody.
+        #expect(try outcome(0x8000, []) == .failed(.referral))
+        #expect(try outcome(0x8400, []) == .nothing(exists: true))
+        #expect(try outcome(0x8080, []) == .nothing(exists: true))
+    }
+
+    @Test func aReferralBesideRecordsIsNone() throws {
+        let server = Written.record("example", 2, Written.name("ns.example"))
+        let found = [Written.record("iris.example", 1, Self.one.octets)]
+        #expect(try Written(answers: found, authority: [server]).answer().outcome == .addresses([Self.one]))
+        // Decidedly no such service (RFC 2782).
+        let none = Written(
+            question: ("s.example", 33), answers: [Written.service("s.example", 0, 0, 0, "")], authority: [server])
+        #expect(try none.answer(.srv).outcome == .nothing(exists: true))
+        // Where an alias leads out of the zone its target is to be asked for.
+        let alias = [Written.record("iris.example", 5, Written.name("b.test"))]
+        #expect(try Written(flags: 0x8400, answers: alias, authority: [server]).answer().outcome == .alias("b.test"))
     }
 
     @Test func nothingHoldsAsLongAsTheZoneSays() throws {
@@ -224,7 +266,7 @@ struct WrittenResponse {
         written.flags = 0x8180
         #expect(try written.answer().outcome == .nothing(exists: true))
         written.flags = 0x8182
-        #expect(try written.answer().outcome == .failed(code: 2))
+        #expect(try written.answer().outcome == .failed(.code(2)))
     }
 
     @Test func servicesBringTheAddressesOfTheirTargets() throws {

@@ -70,6 +70,25 @@ import Testing
         for _ in 0..<16 { try body.push(large) }
         #expect(throws: EtcdFault.self) { try body.push(large) }
     }
+
+    /// What is too large is told apart: less may be asked for.
+    @Test func anAnswerThatIsTooLargeIsToldApart() throws {
+        func isTooLarge(_ text: String, _ more: [UInt8] = []) throws -> Bool {
+            var answer = HTTPAnswer()
+            do throws(EtcdFault) {
+                try answer.push(Array(text.utf8))
+                try answer.push(more)
+            } catch { return error.isTooLarge }
+            throw EtcdFault("it was taken")
+        }
+        let size = HTTPAnswer.bodyAtMost + 1
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        #expect(try isTooLarge("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n"))
+        #expect(try isTooLarge(chunked + String(size, radix: 16) + "\r\n"))
+        #expect(try isTooLarge("HTTP/1.1 200 OK\r\n\r\n", [UInt8](repeating: 97, count: size)))
+        #expect(try !isTooLarge("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"))
+        #expect(try !isTooLarge(chunked + "x\r\n"))
+    }
 }
 
 @Suite struct EtcdAnswerTests {
@@ -212,6 +231,33 @@ import Testing
         ])
         #expect(set.endpoints == [ListedEndpoint(address: "a:1", weight: 5)])
         #expect(set.count == 2)
+    }
+
+    @Test func anAddressIsTheSameHoweverItIsWritten() {
+        func endpoints(_ old: String, _ new: String) -> [ListedEndpoint] {
+            var set = EtcdSet()
+            set.replace([
+                Entry.entry("/z", #"{"address":"\#(old)"}"#, 3),
+                Entry.entry("/a", #"{"address":"\#(new)","weight":0}"#, 4),
+            ])
+            return set.endpoints
+        }
+        for (old, new) in [
+            ("a:1", "http://a:1"), ("http://a:1", "a:1"), ("grpc://a:1", "a:1/"), ("A:1", "http://a:1/"),
+            ("unix:/a", "unix:/a"),
+        ] {
+            #expect(endpoints(old, new) == [ListedEndpoint(address: new, weight: 0)], "\(old), then \(new)")
+        }
+        // Only one of them is of the pool's scheme.
+        #expect(endpoints("http://a:1", "https://a:1").map(\.address) == ["http://a:1", "https://a:1"])
+        #expect(endpoints("unix:/A", "unix:/a").map(\.address) == ["unix:/A", "unix:/a"])
+    }
+
+    /// Keys of one transaction have one revision, and all gateways are to see the same.
+    @Test func ofOneTransactionTheFirstKeyCounts() {
+        var set = EtcdSet()
+        set.replace((0..<20).map { Entry.entry("/\($0 + 10)", #"{"address":"a:1","weight":\#($0 + 1)}"#, 3) })
+        #expect(set.endpoints == [ListedEndpoint(address: "a:1", weight: 1)])
     }
 
     @Test func aSetHasABound() {

@@ -148,6 +148,18 @@ import Testing
         #expect(try Self.outcome(try keys[5].token("{}", id: "5"), set) == nil)
     }
 
+    @Test func theKeyThatATokenNamesComesBeforeThoseWithoutAName() throws {
+        let keys = try (0..<6).map { _ in try SigningKey(.edDSA) }
+        // Five without a name stand before the one that has it: more than are tried.
+        let set = keySet(try keys.enumerated().map { try $0.element.jwk(id: $0.offset < 5 ? nil : "named") })
+        #expect(try Self.outcome(try keys[5].token("{}", id: "named"), set) == nil)
+        // What has no name may have made it still, within its bound, and another key of that name has not.
+        #expect(try Self.outcome(try keys[3].token("{}", id: "named"), set) == nil)
+        #expect(try Self.outcome(try keys[4].token("{}", id: "named"), set) == .signature)
+        #expect(try Self.outcome(try SigningKey(.edDSA).token("{}", id: "named"), set) == .signature)
+        #expect(try Self.outcome(try SigningKey(.es256).token("{}", id: "named"), set) == .unknownKey)
+    }
+
     // MARK: Form
 
     private static func made(_ header: String, _ payload: String = "{}", signature: String = "AAAA") -> String {

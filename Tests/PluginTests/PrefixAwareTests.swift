@@ -175,6 +175,15 @@ import Testing
         #expect(table.pointee.on_request(instance, exchange.handle, exchange.request, &answer) == SLUICE_OK)
     }
 
+    /// Whoever keeps a block for each pool reaches the host's bound some day, and is told what to do.
+    @Test func moreStateThanTheHostKeepsIsRefusedWithAdvice() throws {
+        for index in 0..<256 { #expect(host.stateBlock("pool \(index)", 64) != nil) }
+        let table = try LoadedPlugin("PrefixAware").table(SLUICE_BALANCER, as: sluice_balancer.self)
+        let made = host.create(table.pointee.base, config: Self.config, model: "m", version: "1")
+        #expect(made.status == SLUICE_RESOURCE_EXHAUSTED)
+        #expect(host.failure.contains("a second entry of this plugin, or restart the gateway"), "\(host.failure)")
+    }
+
     private static let wrong: [(config: ConfigTree, path: String)] = [
         (["block_byte": 1], "block_byte"), (["block_bytes": 33], "block_bytes"),
         (["block_bytes": 16], "block_bytes"), (["fields": []], "fields"), (["fields": [""]], "fields[0]"),

@@ -62,10 +62,24 @@ import Testing
 
     @Test(arguments: [
         ("12", "12"), ("-9223372036854775808", "-9223372036854775807 - 1"), ("0", "0"), ("-0", "0"),
+        ("-9223372036854775808", "-9223372036854775808"), ("-9223372036854775808", "(- 9223372036854775808)"),
     ])
     func textsThatAreWholeNumbers(text: String, value: String) throws {
         let request = SampleRequest(headers: [("n", text)])
         #expect(try request.outcome("integer(header(\"n\")) == \(value)") == .holds)
+    }
+
+    /// The lowest whole number is written like all others, though it has no counterpart above 0.
+    @Test(arguments: [
+        "integer(header(\"n\")) == -9223372036854775808", "integer(header(\"n\")) in [-9223372036854775808]",
+        "integer(header(\"n\")) in [1, - 9223372036854775808, 2]", "-9223372036854775808 < -9223372036854775807",
+        "-9223372036854775808 + 1 == -9223372036854775807", "not exists(-9223372036854775808 - 1)",
+        "not exists(-9223372036854775808 / -1)", "not exists(- integer(header(\"n\")))",
+        "-1 - -9223372036854775808 == 9223372036854775807", "priority not in [-9223372036854775808]",
+    ])
+    func theLowestWholeNumberCanBeWritten(rule: String) throws {
+        let request = SampleRequest(headers: [("n", "-9223372036854775808")])
+        #expect(try request.outcome(rule) == .holds, "\(rule)")
     }
 
     @Test(arguments: ["", " 1", "1 ", "+1", "01", "1.0", "0x10", "1e3", "9223372036854775808", "--1", "-", "nan"])

@@ -25,7 +25,18 @@ public struct DNSAnswer: Equatable, Sendable {
         case alias(String)
         /// There is no such name, or no such record of it.
         case nothing(exists: Bool)
-        case failed(code: UInt16)
+        case failed(Failure)
+    }
+
+    /// Why a server says nothing of the name: another one may.
+    public enum Failure: Equatable, Sendable {
+        /// As `DNSResponse.code`.
+        case code(UInt16)
+        /// It names others that may know, or is neither of the zone nor asks for anybody. That is not to say that there
+        /// are no such records (RFC 2308 §2.2).
+        case referral
+        /// The aliases lead in a circle, or there are more than are followed.
+        case aliases
     }
 
     public var outcome: Outcome
@@ -44,7 +55,7 @@ public struct DNSAnswer: Equatable, Sendable {
         ttl = 0
         outcome = .nothing(exists: response.code != 3)
         guard response.code == 0 || response.code == 3 else {
-            outcome = .failed(code: response.code)
+            outcome = .failed(.code(response.code))
             return
         }
         var least = UInt32.max
@@ -54,6 +65,10 @@ public struct DNSAnswer: Equatable, Sendable {
             least = min(least, ttl)
             owner = target
             links += 1
+        }
+        guard Self.alias(of: owner, response) == nil else {
+            outcome = .failed(.aliases)
+            return
         }
         let records = response.answers.filter { $0.name == owner }
         switch question.type {
@@ -70,12 +85,21 @@ public struct DNSAnswer: Equatable, Sendable {
             }.first
             if let zone {
                 ttl = min(least, zone)
-            } else if links > 0, response.code == 0, Self.alias(of: owner, response) == nil, DNSName.isAskable(owner) {
+            } else if links > 0, response.code == 0, DNSName.isAskable(owner) {
                 outcome = .alias(owner)
                 ttl = least
+            } else if response.code == 0, records.isEmpty, Self.isReferral(response) {
+                outcome = .failed(.referral)
             }
         case .alias, .failed: break
         }
+    }
+
+    /// Whether a response without an error and without records means that others are to be asked: servers of the zone
+    /// are named, and the begin of the zone, which comes with "no such records", is not (RFC 2308 §2.2); or the server
+    /// can know neither by itself nor from others. For who has seen that there is no begin of a zone.
+    private static func isReferral(_ response: DNSResponse) -> Bool {
+        response.authority.contains { $0.data == .nameServer } || !response.isAuthoritative && !response.asksOthers
     }
 
     private static func alias(of owner: String, _ response: DNSResponse) -> (String, UInt32)? {
@@ -114,5 +138,22 @@ public struct DNSAnswer: Equatable, Sendable {
             if known[record.name]?.contains(address) != true { known[record.name, default: []].append(address) }
         }
         outcome = .services(found, known: known)
+    }
+}
+
+extension DNSAnswer.Failure {
+    /// For the operator: what the servers did (codes: IANA's registry of DNS RCODEs).
+    public var text: String {
+        switch self {
+        case .code(1): "the servers cannot read the question (FORMERR)"
+        case .code(2): "the servers failed (SERVFAIL)"
+        case .code(4): "the servers do not know such questions (NOTIMP)"
+        case .code(5): "the servers refuse to answer (REFUSED)"
+        case .code(let code): "the servers failed with code \(code)"
+        case .referral:
+            "the servers only refer to others (a referral); name servers that have the zone, or ask others for it"
+        case .aliases:
+            "its aliases (CNAME) lead in a circle, or there are more than \(DNSAnswer.aliasesAtMost); mend the zone"
+        }
     }
 }

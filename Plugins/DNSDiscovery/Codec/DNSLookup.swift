@@ -31,7 +31,7 @@ public struct DNSLookup {
     public struct Finding: Equatable, Sendable {
         /// In the order of their addresses.
         public var endpoints: [Endpoint]
-        /// Seconds for which all of it holds.
+        /// Seconds for which all that was answered holds.
         public var ttl: UInt32
         /// What could not be asked, and is as it was; empty: nothing.
         public var trouble = ""
@@ -128,7 +128,7 @@ private struct Look {
         for _ in 0..<DNSLookup.aliasesAtMost {
             let answer = try ask(next)
             switch answer.outcome {
-            case .failed(let code): throw .refusal("`\(next.name)`: \(DNSLookup.text(ofCode: code))")
+            case .failed(let failure): throw .refusal("`\(next.name)`: \(failure.text)")
             case .nothing(let exists):
                 least = min(least, answer.ttl)
                 if !exists { self.exists = false }
@@ -188,18 +188,5 @@ private struct Look {
             }
         }
         return found
-    }
-}
-
-extension DNSLookup {
-    /// For the operator (IANA's registry of DNS RCODEs).
-    public static func text(ofCode code: UInt16) -> String {
-        switch code {
-        case 1: "the servers cannot read the question (FORMERR)"
-        case 2: "the servers failed (SERVFAIL)"
-        case 4: "the servers do not know such questions (NOTIMP)"
-        case 5: "the servers refuse to answer (REFUSED)"
-        default: "the servers failed with code \(code)"
-        }
     }
 }

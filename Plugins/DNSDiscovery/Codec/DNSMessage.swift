@@ -1,6 +1,7 @@
-/// Types of records that matter here (RFC 1035 §3.2.2, RFC 3596, RFC 2782, RFC 6891).
+/// Types of records that matter here (RFC 1035 §3.2.2; RFC 3596, RFC 2782, RFC 6891).
 public enum DNSType: UInt16, Sendable, Hashable {
     case a = 1
+    case ns = 2
     case cname = 5
     case soa = 6
     case aaaa = 28
@@ -29,6 +30,8 @@ public struct DNSRecord: Equatable, Sendable {
         case address(DNSAddress)
         case alias(String)
         case service(priority: UInt16, weight: UInt16, port: UInt16, target: String)
+        /// A zone has a server; which one does not matter here.
+        case nameServer
         /// The begin of a zone: how long an answer of nothing holds at most, in seconds (RFC 2308 §4).
         case zone(minimum: UInt32)
         /// Of a type that is not asked for.
@@ -46,6 +49,10 @@ public struct DNSResponse: Equatable, Sendable {
     public var id: UInt16
     /// More was to be said than the datagram holds: the same is to be asked over TCP, and nothing here is used.
     public var isTruncated: Bool
+    /// The server has the zone itself (AA), or asks others for who asks it (RA). With neither of them it knows nothing
+    /// of the name (RFC 1035 §4.1.1).
+    public var isAuthoritative = false
+    public var asksOthers = false
     /// 0 no error, 1 format error, 2 server failure, 3 no such name, 4 not implemented, 5 refused (RFC 1035 §4.1.1), 16
     /// bad version of EDNS (RFC 6891 §9).
     public var code: UInt16
@@ -65,6 +72,7 @@ public struct DNSResponse: Equatable, Sendable {
 
     public static func == (left: Self, right: Self) -> Bool {
         left.id == right.id && left.isTruncated == right.isTruncated && left.code == right.code
+            && left.isAuthoritative == right.isAuthoritative && left.asksOthers == right.asksOthers
             && left.asked?.name == right.asked?.name && left.asked?.type == right.asked?.type
             && left.answers == right.answers && left.authority == right.authority
             && left.additional == right.additional
@@ -108,7 +116,9 @@ public enum DNSMessage {
         let counts = [try reader.number(), try reader.number(), try reader.number()]
         // A response (QR), to a standard query (opcode 0).
         guard flags & 0xF800 == 0x8000, questions <= 1 else { throw DNSFault() }
-        var response = DNSResponse(id: id, isTruncated: flags & 0x0200 != 0, code: flags & 15)
+        var response = DNSResponse(
+            id: id, isTruncated: flags & 0x0200 != 0, isAuthoritative: flags & 0x0400 != 0,
+            asksOthers: flags & 0x0080 != 0, code: flags & 15)
         if questions == 1 {
             response.asked = (try reader.name(), try reader.number())
             guard try reader.number() == 1 else { throw DNSFault() }

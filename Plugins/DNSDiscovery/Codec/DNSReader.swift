@@ -93,6 +93,9 @@ struct DNSReader {
             defer { offset += size }
             return .address(DNSAddress(octets: Array(bytes[offset..<offset + size])))
         case .cname: return .alias(try name())
+        case .ns:
+            _ = try name()
+            return .nameServer
         case .srv:
             let (priority, weight, port) = (try number(), try number(), try number())
             return .service(priority: priority, weight: weight, port: port, target: try name())

@@ -16,8 +16,18 @@ public struct LookSchedule: Sendable {
     /// Milliseconds until the next look after an answer that holds for `ttl` seconds.
     public mutating func succeeded(ttl: UInt32) -> Int {
         failures = 0
-        return Int(min(max(ttl, least), most)) * 1_000
+        return held(ttl)
     }
+
+    /// Milliseconds until the next look after one of which only a part failed: when that is to be asked again, and no
+    /// later than what was answered ends.
+    ///
+    /// - Parameters:
+    ///   - ttl: of what was answered.
+    ///   - random: from 0 to 1.
+    public mutating func partlyFailed(ttl: UInt32, random: Double) -> Int { min(failed(random: random), held(ttl)) }
+
+    private func held(_ ttl: UInt32) -> Int { Int(min(max(ttl, least), most)) * 1_000 }
 
     /// Milliseconds until the next look after one that failed: a second, twice as long each time, less up to a half, so
     /// that gateways that lost the same server do not all come back at once.

@@ -4,18 +4,22 @@ public struct EtcdRequest: Equatable, Sendable {
     public var path: String
     public var body: String
 
-    /// Keys asked for at once. With values of 200 bytes a page has some 400 KB.
-    public static let pageKeys = 1_000
+    /// Keys asked for at once: with values of 200 bytes a page has some 400 KB. Where values are so large that an
+    /// answer has no room for a page, the next smaller size is tried; the last one has as little as there is. Ten times
+    /// less each time finds that with three answers that are thrown away.
+    public static let pageKeys = [1_000, 100, 10, 1]
 
     /// Keys from `key` up to `end`, exclusive, in their order.
     ///
-    /// - Parameter revision: as of then; 0: now, agreed on with the other members, so that a member that was cut off
-    ///   from them fails and does not tell what once was.
-    public static func page(from key: [UInt8], to end: [UInt8], revision: Int64) -> EtcdRequest {
+    /// - Parameters:
+    ///   - revision: as of then; 0: now, agreed on with the other members, so that a member that was cut off from them
+    ///     fails and does not tell what once was.
+    ///   - keys: how many at most.
+    public static func page(from key: [UInt8], to end: [UInt8], revision: Int64, keys: Int) -> EtcdRequest {
         EtcdRequest(
             path: "/v3/kv/range",
             body: """
-                {"key":"\(base64(key))","range_end":"\(base64(end))","limit":"\(pageKeys)",\
+                {"key":"\(base64(key))","range_end":"\(base64(end))","limit":"\(keys)",\
                 "revision":"\(revision)","sort_order":"ASCEND","sort_target":"KEY"}
                 """)
     }

@@ -23,9 +23,18 @@ public struct EtcdSet: Sendable {
 
     /// All keys are these.
     public mutating func replace(_ entries: [EtcdEntry]) {
-        let before = held
-        held = [:]
-        for entry in entries { put(entry, before[entry.key]) }
+        var found = EtcdSet()
+        _ = found.add(entries, before: self)
+        self = found
+    }
+
+    /// These keys are there, too: a page of all that there are. Their values are read at once and not kept, for they
+    /// may be large. False when that is more than can be kept.
+    ///
+    /// - Parameter before: the set that this one is to replace.
+    public mutating func add(_ entries: [EtcdEntry], before: EtcdSet) -> Bool {
+        for entry in entries { put(entry, before.held[entry.key]) }
+        return held.count <= Self.keysAtMost
     }
 
     /// False when that is more than can be kept.
@@ -49,16 +58,36 @@ public struct EtcdSet: Sendable {
     }
 
     /// In the order of their addresses. Of keys with the same address the one that was changed last counts: who comes
-    /// back under another key finds its old one until its lease ends.
+    /// back under another key finds its old one until its lease ends. One without a scheme is of the pool's, which the
+    /// host knows: it is the same as one with any, for with another one than the pool's the host refuses that.
     public var endpoints: [ListedEndpoint] {
-        var found: [String: (revision: Int64, endpoint: ListedEndpoint)] = [:]
-        for entry in held.values {
-            guard let endpoint = entry.endpoint, found[endpoint.address]?.revision ?? .min < entry.revision else {
-                continue
-            }
-            found[endpoint.address] = (entry.revision, endpoint)
+        var schemes: [String: Set<String>] = [:]
+        var found: [ListedEndpoint] = []
+        // Of keys that one transaction changed the first counts, in all gateways.
+        let latestFirst = held.sorted { one, other in
+            one.value.revision == other.value.revision
+                ? one.key.lexicographicallyPrecedes(other.key) : one.value.revision > other.value.revision
         }
-        return found.values.map(\.endpoint).sorted { $0.address < $1.address }
+        for (_, entry) in latestFirst {
+            guard let endpoint = entry.endpoint else { continue }
+            let (scheme, place) = Self.parts(of: endpoint.address)
+            let known = schemes[place, default: []]
+            let isNew = scheme.isEmpty ? known.isEmpty : known.isDisjoint(with: [scheme, ""])
+            guard isNew else { continue }
+            schemes[place, default: []].insert(scheme)
+            found.append(endpoint)
+        }
+        return found.sorted { $0.address < $1.address }
+    }
+
+    /// The scheme, empty without one, and the rest as it is compared: the case of a host means nothing, nor does a
+    /// slash at the end (RFC 9110 §4.2.3). Paths of Unix sockets are what they are.
+    private static func parts(of address: String) -> (scheme: String, place: String) {
+        if address.hasPrefix("unix:") { return ("", address) }
+        let mark = address.firstRange(of: "://")
+        var place = mark.map { address[$0.upperBound...] } ?? address[...]
+        if place.hasSuffix("/") { place.removeLast() }
+        return (mark.map { String(address[..<$0.lowerBound]) } ?? "", place.lowercased())
     }
 
     /// What cannot be read, for the operator; empty: nothing.

@@ -1,7 +1,15 @@
 /// Why an answer of etcd is not used.
 public struct EtcdFault: Error, Equatable, Sendable {
     public let message: String
-    public init(_ message: String) { self.message = message }
+    /// It has more bytes than are taken: a smaller one may be asked for.
+    public let isTooLarge: Bool
+
+    public init(_ message: String, isTooLarge: Bool = false) {
+        self.message = message
+        self.isTooLarge = isTooLarge
+    }
+
+    static let tooLarge = EtcdFault("an answer is larger than \(HTTPAnswer.bodyAtMost) bytes", isTooLarge: true)
 
     /// What a server wrote, fit for a log: printable ASCII, and not much of it.
     static func shown(_ text: some Sequence<UInt8>) -> String {
@@ -14,7 +22,8 @@ public struct EtcdFault: Error, Equatable, Sendable {
 public struct HTTPAnswer: Sendable {
     /// A head of etcd has some 300 bytes.
     public static let headAtMost = 16_384
-    /// A page of keys, or the events of one message, with room for what etcd takes as one request (1.5 MiB) in base 64.
+    /// A page of keys, or the events of one message, with room for what etcd takes as one request (1.5 MiB) in base 64,
+    /// and for one value of almost 12 MiB where it takes more (`--max-request-bytes`).
     public static let bodyAtMost = 16 << 20
 
     private enum State: Equatable {
@@ -101,9 +110,7 @@ public struct HTTPAnswer: Sendable {
 
     private mutating func take(_ most: Int, _ rest: inout ArraySlice<UInt8>) throws(EtcdFault) -> Int {
         let count = min(most, rest.count)
-        guard body.count - taken + count <= Self.bodyAtMost else {
-            throw EtcdFault("an answer is larger than \(Self.bodyAtMost) bytes")
-        }
+        guard body.count - taken + count <= Self.bodyAtMost else { throw .tooLarge }
         body += rest.prefix(count)
         rest = rest.dropFirst(count)
         return count
@@ -158,9 +165,10 @@ public struct HTTPAnswer: Sendable {
                 isChunked = true
             }
             if name == "content-length" {
-                guard let number = Int(value), number >= 0, number <= bodyAtMost, size == nil || size == number else {
-                    throw EtcdFault("the length of an answer is none, or more than \(bodyAtMost)")
+                guard let number = Int(value), number >= 0, size == nil || size == number else {
+                    throw EtcdFault("the length of an answer is none")
                 }
+                guard number <= bodyAtMost else { throw .tooLarge }
                 size = number
             }
         }
@@ -174,8 +182,9 @@ public struct HTTPAnswer: Sendable {
         let digits = line.prefix { $0 != UInt8(ascii: ";") && $0 != 32 }
         let text = String(decoding: digits, as: UTF8.self)
         guard !digits.isEmpty, digits.count <= 8, digits.first != UInt8(ascii: "+"), digits.first != UInt8(ascii: "-"),
-            let size = Int(text, radix: 16), size <= bodyAtMost
-        else { throw EtcdFault("the size of a chunk is none, or more than \(bodyAtMost)") }
+            let size = Int(text, radix: 16)
+        else { throw EtcdFault("the size of a chunk is none") }
+        guard size <= bodyAtMost else { throw .tooLarge }
         return size
     }
 }

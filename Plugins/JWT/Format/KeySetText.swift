@@ -34,7 +34,7 @@ public struct KeySetFault: Error, Equatable, Sendable {
 public struct KeySetText: Equatable, Sendable {
     /// Large sets have some tens of keys, of at most 2 KiB each, and certificates beside them.
     public static let bytesAtMost = 1 << 20
-    /// A token without a key's name is tried with few of them, see `KeySet`; one with a name looks through all.
+    /// A token is tried with few of them, see `KeySet`; the one that it names is found among all.
     public static let keysAtMost = 256
     /// RFC 7518 §3.3 asks for 2,048 bits; beyond 8,192 one check takes a millisecond.
     public static let modulusBits = 2_048...8_192

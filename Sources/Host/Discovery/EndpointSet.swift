@@ -25,25 +25,28 @@ struct EndpointSet: Sendable, Equatable {
 
     init() {}
 
-    /// - Parameter atMost: endpoints of one pool; what is beyond it in the order of addresses is refused.
+    /// - Parameters:
+    ///   - told: of several entries of one endpoint, however they are written, the first counts.
+    ///   - atMost: endpoints of one pool; what is beyond it in the order of addresses is refused.
     init(_ told: [ToldEndpoint], scheme: Settings.EndpointSettings.Scheme, atMost: Int) {
-        var byText: [String: Member] = [:]
+        var seen: Set<Settings.EndpointSettings.Target> = []
         for entry in told {
             switch Settings.EndpointSettings.discovered(entry.address, scheme: scheme) {
             case .failure(let refusal):
                 refused.append("\(Self.shown(entry.address)) \(refusal.complaint)")
             case .success(let settings):
+                // Also an entry that drains is one: that it says something else than another must be told.
+                guard seen.insert(settings.target.canonical).inserted else {
+                    refused.append("\(Self.shown(entry.address)) stands twice")
+                    continue
+                }
                 // 0 takes it out of the set: what is to be drained.
                 guard entry.weight > 0 else { continue }
-                if byText[settings.text] != nil {
-                    refused.append("\(Self.shown(entry.address)) stands twice")
-                } else {
-                    byText[settings.text] = Member(
-                        settings: settings, weight: min(entry.weight, Self.weightAtMost), zone: entry.zone)
-                }
+                members.append(
+                    Member(settings: settings, weight: min(entry.weight, Self.weightAtMost), zone: entry.zone))
             }
         }
-        members = byText.values.sorted { $0.settings.text < $1.settings.text }
+        members.sort { $0.settings.text < $1.settings.text }
         if members.count > atMost {
             refused.append("\(members.count - atMost) endpoints are beyond the \(atMost) that a pool may have")
             members.removeLast(members.count - atMost)
@@ -69,5 +72,15 @@ struct EndpointSet: Sendable, Equatable {
     private static func shown(_ address: String) -> String {
         if address.contains("@") { return "an address with `@`, which is not shown," }
         return "`\(oneLine(address, limit: 200))`"
+    }
+}
+
+extension Settings.EndpointSettings.Target {
+    /// As it is compared: the case of a host means nothing (RFC 9110 §4.2.3).
+    fileprivate var canonical: Self {
+        switch self {
+        case .tcp(let host, let port): .tcp(host: host.lowercased(), port: port)
+        case .unix: self
+        }
     }
 }

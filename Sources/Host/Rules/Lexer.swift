@@ -4,6 +4,9 @@ struct Token: Equatable {
         case word(String)
         case text([UInt8])
         case integer(Int64)
+        /// 9223372036854775808 behind a minus, which may make a whole number of it: the lowest one, whose magnitude is
+        /// none itself.
+        case magnitudeOfLowest
         case number(Double)
         /// Punctuation and operators.
         case symbol(String)
@@ -20,6 +23,7 @@ struct Token: Equatable {
         case .word(let word): "`\(shown(word))`"
         case .text: "a text"
         case .integer(let value): "\(value)"
+        case .magnitudeOfLowest: "\(Int64.min.magnitude)"
         case .number(let value): "\(value)"
         case .symbol(let symbol): "`\(symbol)`"
         case .end: "the end of the rule"
@@ -38,8 +42,16 @@ struct Lexer {
     static func tokens(_ text: [UInt8]) throws(SyntaxFault) -> [Token] {
         var lexer = Lexer(text)
         var tokens: [Token] = []
-        repeat { tokens.append(try lexer.next()) } while tokens.last?.kind != .end
+        repeat {
+            let token = try lexer.next()
+            if token.kind == .magnitudeOfLowest, tokens.last?.kind != .symbol("-") { throw tooLarge(token.offset) }
+            tokens.append(token)
+        } while tokens.last?.kind != .end
         return tokens
+    }
+
+    static func tooLarge(_ offset: Int) -> SyntaxFault {
+        SyntaxFault(offset, "this whole number is larger than \(Int64.max); write a smaller one")
     }
 
     private func byte(_ ahead: Int = 0) -> UInt8 { at + ahead < text.count ? text[at + ahead] : 0 }
@@ -95,10 +107,8 @@ struct Lexer {
             guard digits.utf8.count == 1 || digits.utf8.first != 0x30 else {
                 throw SyntaxFault(start, "a whole number does not begin with 0; remove it")
             }
-            guard let value = Int64(digits) else {
-                throw SyntaxFault(start, "this whole number is larger than \(Int64.max); write a smaller one")
-            }
-            return .integer(value)
+            guard let value = UInt64(digits), value <= Int64.min.magnitude else { throw Self.tooLarge(start) }
+            return Int64(exactly: value).map { .integer($0) } ?? .magnitudeOfLowest
         }
         guard let value = Double(digits), value.isFinite else {
             throw SyntaxFault(start, "this number is larger than a 64-bit float holds; write a smaller one")

@@ -153,6 +153,7 @@ struct Parser {
     private func literalAhead(isMinus: Bool) -> Literal? {
         switch token.kind {
         case .integer(let value): .integer(isMinus ? -value : value)
+        case .magnitudeOfLowest where isMinus: .integer(.min)
         case .number(let value): .number(isMinus ? -value : value)
         case .text(let value) where !isMinus: .text(value)
         default: nil
@@ -190,8 +191,14 @@ struct Parser {
         guard take(symbol: "-") else { return try operand() }
         try deeper(offset)
         defer { depth -= 1 }
+        if token.kind == .magnitudeOfLowest {
+            _ = take()
+            return try node(offset, .literal(.integer(.min)))
+        }
         let inner = try signed()
         switch inner.kind {
+        case .literal(.integer(.min)):
+            throw SyntaxFault(offset, "without its sign this number is larger than \(Int64.max); write a smaller one")
         case .literal(.integer(let value)): return try node(offset, .literal(.integer(-value)))
         case .literal(.number(let value)): return try node(offset, .literal(.number(-value)))
         default: return try node(offset, .negate(inner))
@@ -203,6 +210,8 @@ struct Parser {
         switch first.kind {
         case .text(let value): return try node(first.offset, .literal(.text(value)))
         case .integer(let value): return try node(first.offset, .literal(.integer(value)))
+        // Behind the minus of a difference.
+        case .magnitudeOfLowest: throw Lexer.tooLarge(first.offset)
         case .number(let value): return try node(first.offset, .literal(.number(value)))
         case .symbol("("):
             try deeper(first.offset)

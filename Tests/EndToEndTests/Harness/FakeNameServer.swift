@@ -13,6 +13,10 @@ final class FakeNameServer: @unchecked Sendable {
             Record(name: name, type: octets.count == 4 ? 1 : 28, ttl: ttl, data: octets)
         }
 
+        static func alias(_ name: String, _ target: String) -> Record {
+            Record(name: name, type: 5, ttl: 1, data: FakeNameServer.name(target))
+        }
+
         static func service(
             _ name: String, port: UInt16, _ target: String, priority: UInt16 = 1, weight: UInt16 = 1
         ) -> Record {
@@ -32,6 +36,8 @@ final class FakeNameServer: @unchecked Sendable {
 
     enum Reply: Sendable {
         case answer([Record])
+        /// That others have the zone, from a server that has not and asks nobody.
+        case referral
         case code(UInt8)
         /// The answer does not fit.
         case truncated
@@ -167,13 +173,16 @@ final class FakeNameServer: @unchecked Sendable {
         var (id, flags, asked, records) = (id, UInt16(0x8180), question.name, [Record]())
         switch reply {
         case .answer(let list): records = list
+        case .referral: (flags, records) = (0x8100, [Record(name: "test", type: 2, ttl: 60, data: name("ns.test"))])
         case .code(let code): flags |= UInt16(code)
         case .truncated: flags |= 0x0200
         case .wrongID(let list): (id, records) = (id ^ 0x5555, list)
         case .otherQuestion(let list): (asked, records) = ("other.test", list)
         case .garbage: return [UInt8](repeating: 0xC0, count: 40)
         }
-        var message = [id, flags, 1, UInt16(records.count), 0, 0].flatMap(number)
+        var counts = [UInt16(records.count), 0, 0]
+        if case .referral = reply { counts = [0, UInt16(records.count), 0] }
+        var message = ([id, flags, 1] + counts).flatMap(number)
         message += name(asked) + number(question.type) + number(1)
         for record in records {
             message += name(record.name) + number(record.type) + number(1)

@@ -124,6 +124,26 @@ extension EndToEnd {
             #expect(silent.asked.count == asked)
         }
 
+        /// RFC 2308 §2.2: neither says that there are no such records.
+        @Test(arguments: [Server.Reply.referral, .answer([.alias("web.test", "web.test")])])
+        func whoOnlyRefersToOthersEmptiesNoPool(_ reply: Server.Reply) throws {
+            let backend = try Discovery.named("it")
+            let records: [Record] = [.address("web.test")]
+            let lame = try Server { _ in [reply] }
+            let good = try Server { [.answer(records.of($0))] }
+            let config = Self.address(backend.port)
+            let gateway = try Self.gateway(lame, good, config: config, more: "when_empty: empty")
+            #expect(try gateway.get("/").bodyText == "it")
+            #expect(try !Self.degraded(gateway))
+            // Where there is no other, the last set stays, also for those who want to know of an empty one.
+            good.say { _ in [reply] }
+            let asked = good.asked.count
+            try waitUntil("the failure is told") { try Self.degraded(gateway) }
+            try waitUntil("it is looked up again") { good.asked.count > asked + 4 }
+            #expect(try gateway.get("/").bodyText == "it")
+            #expect(try Self.status(gateway).contains("degraded: `web.test`: "))
+        }
+
         @Test func whoSendsJunkWithoutAnEndHoldsALookNoLonger() throws {
             let backend = try Discovery.named("it")
             let records: [Record] = [.address("web.test")]
@@ -211,6 +231,28 @@ extension EndToEnd {
             try waitUntil("the pool is empty") { try gateway.get("/").status == 503 }
             server.hold(records)
             try waitUntil("the pool serves again") { try gateway.get("/").status == 200 }
+        }
+
+        @Test func oneKindOfAddressesIsFollowedWhileTheOtherFails() throws {
+            let (first, second) = (try Discovery.named("first"), try Discovery.named("second"))
+            let service = { (backend: ScriptedBackend) -> Record in
+                .service("_web.test", port: backend.port, "one.test")
+            }
+            // The service and its target's address are known, the other kind of address cannot be asked for.
+            let script = { (backend: ScriptedBackend) -> Server.Script in
+                let records = [service(backend), .address("one.test")]
+                return { $0.type == 28 ? [.code(2)] : [.answer(records.of($0))] }
+            }
+            let server = try Server(script(first))
+            let gateway = try Self.gateway(
+                server, config: "name: _web.test, type: srv, rounds: 1, retry_at_most_seconds: 3600")
+            #expect(try gateway.get("/").bodyText == "first")
+            // Pauses of looks that fail would be 8 s and more by now; TTLs are 1 s.
+            let asked = server.asked.count
+            try waitUntil("it is looked up again") { server.asked.count > asked + 8 * 3 }
+            #expect(try Self.degraded(gateway))
+            server.say(script(second))
+            try waitUntil("the change is seen") { try gateway.get("/").bodyText == "second" }
         }
 
         @Test func aSilentServerHoldsNobodyUp() throws {

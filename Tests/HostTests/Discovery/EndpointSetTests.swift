@@ -23,6 +23,23 @@ import Testing
         #expect(set.refused.isEmpty)
     }
 
+    /// However it is written, and also where one of the entries drains it: then they say two things.
+    @Test(arguments: ["http://a.test:80", "http://a.test:80/", "http://a.test", "http://A.test", "A.TEST", "a.test:80"])
+    func anEndpointThatStandsTwiceIsTold(_ address: String) {
+        let cases: [(first: UInt32, second: UInt32, left: [UInt32])] = [
+            (1, 2, [1]), (1, 0, [1]), (0, 1, []), (0, 0, []),
+        ]
+        for (first, second, left) in cases {
+            let set = Self.set([
+                ToldEndpoint(address: "a.test:80", weight: first), ToldEndpoint(address: address, weight: second),
+                ToldEndpoint(address: "a.test:81", weight: 7),
+            ])
+            // The first of them counts.
+            #expect(set.members.map(\.weight) == left + [7])
+            #expect(set.refused == ["`\(address)` stands twice"])
+        }
+    }
+
     @Test func whatIsNoAddressIsRefusedWithoutASecret() {
         let set = Self.set([
             ToldEndpoint(address: "http://me:secret@10.0.0.1:80"), ToldEndpoint(address: "https://10.0.0.1"),

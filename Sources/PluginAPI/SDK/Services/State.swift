@@ -24,7 +24,14 @@ public struct StateBlocks {
             services.pointee.state.pointee.block.unsafelyUnwrapped(
                 services.pointee.context, Bytes(UnsafeRawBufferPointer($0)).raw, bytes)
         }
-        guard let block else { throw PluginError(.resourceExhausted, "the bound of 256 state blocks is reached") }
+        guard let block else {
+            throw PluginError(
+                .resourceExhausted,
+                """
+                the bound of 256 state blocks of one entry of `plugins` is reached; give some of the models a second \
+                entry of this plugin, or restart the gateway when most are of models that are gone
+                """)
+        }
         return block
     }
 }
