@@ -39,7 +39,7 @@ extension Worker {
         exchange.pointee.toEndpoint.showsChunks =
             source != .none && !exchange.pointee.toEndpoint.isDirect && wantsChunks(exchange)
         exchange.pointee.askedHead =
-            out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
+            out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method.isHEAD
         noteReplay(exchange)
         if exchange.pointee.upstream?.pointee.isStream == true { expectTrailers(exchange) }
         if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
@@ -127,7 +127,7 @@ extension Worker {
         }
         exchange.pointee.toEndpoint.piecesAreCounted = true
         exchange.pointee.toEndpoint.sinkIsChunked = false
-        exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
+        exchange.pointee.askedHead = out.pointee.method.isHEAD
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
         var capacity = BufferPool.small
         if isCall, exchange.pointee.upstream?.pointee.isStream != true { return false }
