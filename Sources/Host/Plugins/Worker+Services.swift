@@ -123,7 +123,9 @@ extension Worker {
     // MARK: Timers
 
     func arm(_ timer: UnsafeMutablePointer<PluginTimer>) {
-        timers.start(timer.node, at: (clinux_monotonic_ns() &+ timer.pointee.delay) / 1_000_000 &+ 1)
+        // UINT64_MAX is how a plugin says "never": that must not come round to a time that has passed.
+        let (due, overflow) = clinux_monotonic_ns().addingReportingOverflow(timer.pointee.delay)
+        timers.start(timer.node, at: (overflow ? .max : due) / 1_000_000 &+ 1)
     }
 
     func disarm(_ timer: UnsafeMutablePointer<PluginTimer>) { timers.stop(timer.node) }

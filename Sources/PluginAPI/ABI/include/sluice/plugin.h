@@ -274,7 +274,7 @@ typedef struct sluice_metadata_1 {
 typedef struct sluice_response_1 {
   const sluice_message *message; /* as received from the endpoint; NULL when it was made in the gateway */
   uint32_t operation;            /* what it answers */
-  uint32_t http_status;          /* 0: as the adapter thinks fit */
+  uint32_t http_status;          /* 200 to 599; 0: as the adapter thinks fit */
   sluice_bytes model;            /* that answered */
   sluice_bytes version;          /* that answered */
   sluice_bytes id;
@@ -405,9 +405,9 @@ typedef struct sluice_metrics_1 {
 typedef struct sluice_timer_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* Calls `fire(user)` on the instance's worker after `delay_ns` (resolution 1 ms), once. Returns an id, 0 when the
-   * bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed never fires.
-   * Legal in `create`, too. [main in create, worker] */
+  /* Calls `fire(user)` on the instance's worker after `delay_ns` (resolution 1 ms; UINT64_MAX: never), once. Returns an
+   * id, 0 when the bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed
+   * never fires. Legal in `create`, too. [main in create, worker] */
   uint64_t (*start)(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user);
   /* A timer that has fired is unknown and ignored. Legal in `destroy`, too. [worker, main in destroy] */
   void (*cancel)(void *context, uint64_t timer);
