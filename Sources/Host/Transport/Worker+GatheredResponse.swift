@@ -153,7 +153,9 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
-        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
+        guard status == SLUICE_OK else {
+            return failPlugin(exchange, status, adapter.pointee.plugin, answer: message.pointee)
+        }
         return answerUnified(exchange)
     }
 }
