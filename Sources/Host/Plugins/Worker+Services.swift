@@ -37,6 +37,9 @@ extension Worker {
             HeadWriter.mayBeSet(name: name, value: value)
         else { return SLUICE_INVALID_ARGUMENT }
         if exchange.pointee.edits == nil {
+        if side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) {
+            guard !adds, HeadWriter.mayBeHost(value) else { return SLUICE_INVALID_ARGUMENT }
+        }
             guard let list = allocate(exchange, FieldEdits.self, 1),
                 let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
             else { return SLUICE_RESOURCE_EXHAUSTED }

@@ -109,7 +109,7 @@ typedef struct sluice_exchange sluice_exchange;
 /*
  * A message of a protocol, as received or to be sent. For HTTP, `method` and `target` belong to requests, `status` to
  * responses. Fields are those between the ends: the host reads and writes the ones of a connection (Connection,
- * Transfer-Encoding, Content-Length, Keep-Alive, Upgrade, TE) itself and ignores them in a message to be sent.
+ * Transfer-Encoding, Content-Length, Keep-Alive, Upgrade, TE; Host of a request) itself and ignores them when sent.
  */
 typedef struct sluice_message_1 {
   uint32_t transport;         /* SLUICE_TRANSPORT_* */
@@ -445,7 +445,8 @@ typedef struct sluice_exchange_service_1 {
   sluice_bytes (*header)(void *context, sluice_exchange *exchange, sluice_bytes name, bool *found);
   /* Sets (replacing all of that name) or, with `value.data` NULL, removes a field of the message toward the endpoint
    * (SLUICE_SIDE_REQUEST) or toward the client (SLUICE_SIDE_RESPONSE). Name and value are copied. At most 32 edits an
-   * exchange; more is SLUICE_RESOURCE_EXHAUSTED. Fields of the connection are SLUICE_INVALID_ARGUMENT. [worker] */
+   * exchange; more is SLUICE_RESOURCE_EXHAUSTED. Fields of the connection are SLUICE_INVALID_ARGUMENT, and so is Host
+   * of a request when it is removed or set to what is no `host[:port]`: it has exactly one (RFC 9112 3.2). [worker] */
   sluice_status (*set_field)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name,
                              sluice_bytes value);
 } sluice_exchange_service;
@@ -518,7 +519,8 @@ typedef struct sluice_fields_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* As `sluice_exchange_service.set_field`, but beside the fields of that name which the message has: one more line of
-   * Set-Cookie, say. A later `set_field` of the name takes its place, too. Counts among the same 32 edits. [worker] */
+   * Set-Cookie, say, but not Host of a request. A later `set_field` of the name takes its place, too. Counts among the
+   * same 32 edits. [worker] */
   sluice_status (*add)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name, sluice_bytes value);
 } sluice_fields;
 #define SLUICE_FIELDS "sluice.fields/1"
