@@ -227,7 +227,9 @@ typedef struct sluice_payload_1 {
 
 /*
  * A request in the gateway's own terms. The host fills in `message` and the defaults; an adapter's `decode` fills in
- * the rest; filters and routers may change it. Everything it points to lives until the exchange ends.
+ * the rest. Filters may change `tenant`, `session`, `priority`, `payload` where it is encoded anew, and `deadline_ns`
+ * to an earlier one; `model`, `version` and `model_id` stay what was asked for: another model is for routers to choose.
+ * Everything it points to lives until the exchange ends.
  */
 typedef struct sluice_request_1 {
   const sluice_message *message; /* as received from the client; never changed */
