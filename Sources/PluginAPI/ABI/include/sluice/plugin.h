@@ -394,7 +394,8 @@ typedef struct sluice_metrics_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+, is taken by another kind, or the bound of 64
-   * metrics an instance is reached. `labels` are fixed `key="value"` pairs. Legal inside `create` only. [main] */
+   * metrics an instance is reached. Counters `a` and `a_total` are the same. `labels` are fixed `key="value"` pairs.
+   * Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
   /* Of a shared instance, which all threads count in: [any]. */
