@@ -145,7 +145,7 @@ extension Worker {
             {
                 writer.appendField("Host", endpoint.pointee.authority)
             }
-            // That of the endpoint is the only Host (RFC 9112 §3.2), but for one that a plugin has set for the exchange.
+            // That of the endpoint is the only Host (RFC 9112 §3.2), but for one that a plugin has set.
             for index in 0..<Int(out.pointee.field_count)
             where !isEdited(exchange, out.pointee.fields[index].name, SLUICE_SIDE_REQUEST)
                 && !out.pointee.fields[index].name.equalsIgnoringCase(sluice_bytes("Host"))
