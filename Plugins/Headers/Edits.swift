@@ -71,8 +71,20 @@ struct Edits {
             appended.append(
                 Value(name: kept, template: template, isLate: ofResponse && (template.needsResponse || isBehind)))
         }
+        if !ofResponse { try checkHost(config) }
         let count = removed.count + renamed.count + set.count + appended.count
         if count > Self.atMost { throw config.error("\(count) edits; at most \(Self.atMost) a direction") }
+    }
+
+    /// A request has exactly one Host (RFC 9112 §3.2), which can be set and nothing else.
+    private func checkHost(_ config: Configuration) throws(PluginError) {
+        let host = KeptText("host")
+        if removed.contains(where: { $0.equalsIgnoringCase(host) })
+            || renamed.contains(where: { $0.old.equalsIgnoringCase(host) || $0.new.equalsIgnoringCase(host) })
+            || appended.contains(where: { $0.name.equalsIgnoringCase(host) })
+        {
+            throw config.error("a request has exactly one `host`: it can be `set`, not removed, renamed or appended")
+        }
     }
 
     private static func check(_ name: String, _ place: Configuration) throws(PluginError) {

@@ -61,6 +61,20 @@ import Testing
         #expect(try requestEdits(["append": ["x-out": "$(tenant)"]], other).isEmpty)
     }
 
+    /// A request has exactly one Host (RFC 9112 §3.2); an answer may have what it likes.
+    @Test(
+        arguments: [
+            ["remove": ["x", "Host"]], ["rename": ["host": "x-host"]], ["rename": ["x-host": "HOST"]],
+            ["append": ["host": "a.test"]],
+        ] as [ConfigTree])
+    func theHostOfARequestCanOnlyBeSet(config: ConfigTree) throws {
+        #expect(throws: LoadedPlugin.Failure.self) { try requestEdits(config, FakeExchange()) }
+        _ = try FilterUnderTest("Headers", host, config: ["response": config])
+        #expect(
+            try requestEdits(["set": ["host": "a.test"]], FakeExchange())
+                == [Edit(side: Self.toEndpoint, name: "host", value: "a.test")])
+    }
+
     @Test func theIdOfARequestMayStandInAField() throws {
         let exchange = FakeExchange(fields: [("X-Request-Id", "from-client")])
         let edits = try requestEdits(["set": ["x-id": "$(request_id)"]], exchange)

@@ -60,6 +60,8 @@ struct BatchReply {
     var block: TensorBlock?
     /// What went wrong.
     var message: [UInt8] = []
+    /// Seconds after which the client may ask again; 0: not said.
+    var retryAfter: UInt32 = 0
     /// Of the answer's head; empty: it has none.
     var cacheControl: [UInt8] = []
 }

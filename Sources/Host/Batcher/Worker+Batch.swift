@@ -230,7 +230,8 @@ extension Worker {
         let rows = members.reduce(0) { $0 + $1.pointee.rows }
         guard let exchange = beginOwnExchange(pool) else {
             for member in members {
-                reply(to: member, error: SLUICE_RESOURCE_EXHAUSTED, 503, [UInt8]("too many batches in flight".utf8))
+                let reason = [UInt8]("too many batches in flight".utf8)
+                reply(to: member, error: SLUICE_RESOURCE_EXHAUSTED, 503, reason, retryAfter: 1)
             }
             return
         }

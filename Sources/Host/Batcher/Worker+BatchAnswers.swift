@@ -58,7 +58,8 @@ extension Worker {
     /// The merged request failed. When that may be one member's fault, or comes of their number, each is asked for
     /// alone: an error of one stays that member's.
     func failBatch(
-        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes
+        _ exchange: ExchangePointer, _ status: sluice_status, _ httpStatus: UInt32, _ message: sluice_bytes,
+        retryAfter: UInt32
     ) -> ExchangeMachine.Action {
         guard let batch = exchange.pointee.batch else { return .finish(keepAlive: false) }
         batchDone(exchange, status)
@@ -69,7 +70,8 @@ extension Worker {
             for member in members { startBatch(batch.pointee.pool, [member]) }
         } else {
             let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))
-            for member in members { reply(to: member, error: status, httpStatus, text) }
+            let retryAfter = httpStatus == 503 ? max(retryAfter, 1) : retryAfter
+            for member in members { reply(to: member, error: status, httpStatus, text, retryAfter: retryAfter) }
         }
         return .finish(keepAlive: false)
     }
@@ -92,12 +94,12 @@ extension Worker {
 
     func reply(
         to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
-        _ message: [UInt8]
+        _ message: [UInt8], retryAfter: UInt32 = 0
     ) {
         deliver(
             BatchReply(
                 token: member.pointee.token, status: status, httpStatus: httpStatus, rows: 0, block: nil,
-                message: message), to: member.pointee.worker)
+                message: message, retryAfter: retryAfter), to: member.pointee.worker)
         discard(member)
     }
 
@@ -132,8 +134,7 @@ extension Worker {
             perform(
                 exchange,
                 fail(
-                    exchange, reply.status, reply.httpStatus, message ?? .empty,
-                    retryAfter: reply.httpStatus == 503 ? 1 : 0))
+                    exchange, reply.status, reply.httpStatus, message ?? .empty, retryAfter: reply.retryAfter))
             return
         }
         exchange.pointee.replyBlock = block.memory

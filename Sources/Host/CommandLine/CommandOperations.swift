@@ -1,4 +1,5 @@
 import Configuration
+import Glibc
 
 /// What the commands do, apart from how they are spelt. The executable hands in the gateway's own; a test hands in
 /// what it wants to see called.
@@ -16,8 +17,9 @@ public struct CommandOperations: Sendable {
     public var shippedChain: @Sendable () -> String
     /// What a plugin file is and offers, or why it would be refused; lines that end in a newline.
     public var inspectPlugin: @Sendable (_ path: String) -> (text: String, accepted: Bool)
-    /// Standard output and standard error.
-    public var output: @Sendable (String) -> Void = { StandardStream.output.write($0) }
+    /// Standard output: returns 0, or the error number that tells why some of the text is not written.
+    public var output: @Sendable (String) -> Int32 = { StandardStream.output.write($0) }
+    /// Standard error.
     public var errorOutput: @Sendable (String) -> Void = { StandardStream.error.write($0) }
 
     public init(
@@ -32,5 +34,14 @@ public struct CommandOperations: Sendable {
         self.check = check
         self.shippedChain = shippedChain
         self.inspectPlugin = inspectPlugin
+    }
+
+    /// Prints what a command was asked for.
+    /// - Returns: its exit code, by which a script learns that it has a part of it only, or nothing.
+    func say(_ text: String) -> Int32 {
+        let fault = output(text)
+        guard fault != 0 else { return ProgramExit.fine }
+        errorOutput("sluice: error: cannot write to standard output: \(String(cString: strerror(fault)))\n")
+        return ProgramExit.refused
     }
 }

@@ -51,8 +51,7 @@ struct ReloadCommand: OperatorCommand {
             operations.errorOutput(answer.body)
             return ProgramExit.refused
         }
-        operations.output(answer.body)
-        return ProgramExit.fine
+        return operations.say(answer.body)
     }
 }
 
@@ -74,7 +73,6 @@ struct StatusCommand: OperatorCommand {
             operations.errorOutput("sluice: error: the gateway answered \(answer.status): \(answer.body)")
             return ProgramExit.refused
         }
-        operations.output(answer.body)
-        return ProgramExit.fine
+        return operations.say(answer.body)
     }
 }

@@ -22,8 +22,7 @@ public enum SluiceProgram {
                 operations.errorOutput(message)
                 return ProgramExit.wrongUsage
             }
-            operations.output(message)
-            return ProgramExit.fine
+            return operations.say(message)
         }
     }
 }
@@ -84,8 +83,7 @@ struct CheckCommand: OperatorCommand {
 
     func perform(_ operations: CommandOperations) -> Int32 {
         if printShippedChain {
-            operations.output(operations.shippedChain())
-            return ProgramExit.fine
+            return operations.say(operations.shippedChain())
         }
         let diagnostics = operations.check(configuration.path)
         for diagnostic in diagnostics { operations.errorOutput(diagnostic.description + "\n") }
@@ -96,8 +94,7 @@ struct CheckCommand: OperatorCommand {
             operations.errorOutput("\(configuration.path): \(counts)\n")
             return ProgramExit.refused
         }
-        operations.output("\(configuration.path): fine, \(counted(warnings, "warning"))\n")
-        return ProgramExit.fine
+        return operations.say("\(configuration.path): fine, \(counted(warnings, "warning"))\n")
     }
 
     private func counted(_ count: Int, _ noun: String) -> String {
@@ -121,7 +118,8 @@ struct InspectCommand: OperatorCommand {
 
     func perform(_ operations: CommandOperations) -> Int32 {
         let (text, accepted) = operations.inspectPlugin(file)
-        if accepted { operations.output(text) } else { operations.errorOutput(text) }
-        return accepted ? ProgramExit.fine : ProgramExit.refused
+        if accepted { return operations.say(text) }
+        operations.errorOutput(text)
+        return ProgramExit.refused
     }
 }

@@ -6,7 +6,8 @@ enum StandardStream: Int32 {
     case error = 2
 
     /// Writes all of `text`, or gives up when nobody can read it.
-    func write(_ text: String) {
+    /// - Returns: 0, or the error number that tells why some of it is not written.
+    @discardableResult func write(_ text: String) -> Int32 {
         let bytes = Array(text.utf8)
         var written = 0
         while written < bytes.count {
@@ -16,9 +17,12 @@ enum StandardStream: Int32 {
             } else if count < 0, errno == EAGAIN {
                 var polled = pollfd(fd: rawValue, events: Int16(POLLOUT), revents: 0)
                 poll(&polled, 1, -1)
-            } else if count == 0 || errno != EINTR {
-                return
+            } else if count == 0 {
+                return EIO
+            } else if errno != EINTR {
+                return errno
             }
         }
+        return 0
     }
 }

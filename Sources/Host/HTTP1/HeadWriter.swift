@@ -209,6 +209,9 @@ public struct HeadWriter {
             && writer.consists(value, of: ByteClass.value)
     }
 
+    /// Whether a plugin may give a request this Host, its only one (RFC 9112 §3.2): what HeadParser takes for one.
+    public static func mayBeHost(_ value: sluice_bytes) -> Bool { isAuthority(value, ByteClass.table) }
+
     /// Whether only the gateway writes fields of this name, so that a plugin's is left out.
     public static func isOwnField(_ name: sluice_bytes) -> Bool { isHopByHopOrFraming(name) }
 

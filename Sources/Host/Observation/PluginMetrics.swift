@@ -2,14 +2,16 @@
 struct DeclaredMetric: Sendable {
     struct Key: Hashable, Sendable {
         var plugin: String
-        var name: String
+        /// Name of its family in the text format: two that were declared by different names are one metric there.
+        var family: String
         /// Names and values in turn, sorted by name.
         var labels: [String]
     }
     var key: Key
+    /// As declared, without what makes it the name of a family.
+    var name: String
     var kind: MetricKind
-    /// Name of its family in the text format.
-    var family: String
+    var family: String { key.family }
     var description: String
 }
 
@@ -105,13 +107,16 @@ extension MetricRegistry {
         var family = "sluice_plugin_\(Self.metricName(of: plugin))_\(name)"
         if kind == .counter, !family.hasSuffix("_total") { family += "_total" }
         let key = DeclaredMetric.Key(
-            plugin: plugin, name: name, labels: sorted.flatMap { [$0.name, $0.value] })
+            plugin: plugin, family: family, labels: sorted.flatMap { [$0.name, $0.value] })
 
         return names.withLock { names in
             if let known = names.declaredIDs[key] {
                 guard names.declared[known].kind == kind else { return nil }
                 return UInt32(known) << 2 | kind.rawValue
             }
+            // A counter's family is not called as it is declared: the families do not show that a name is taken.
+            let isTaken = names.declared.contains { $0.key.plugin == plugin && $0.name == name && $0.kind != kind }
+            guard !isTaken else { return nil }
             guard names.declared.count < MetricLayout.declaredCapacity else {
                 names.refused += 1
                 return nil
@@ -122,7 +127,7 @@ extension MetricRegistry {
             }
             let index = names.declared.count
             names.declared.append(
-                DeclaredMetric(key: key, kind: kind, family: family, description: description))
+                DeclaredMetric(key: key, name: name, kind: kind, description: description))
             names.declaredIDs[key] = index
             return UInt32(index) << 2 | kind.rawValue
         }

@@ -17,6 +17,9 @@ extension sluice_bytes {
 
     var isEmpty: Bool { size == 0 }
 
+    /// As a method: those are told apart by case (RFC 9110 §9.1).
+    var isHEAD: Bool { self == sluice_bytes("HEAD") }
+
     /// Off the hot path: a copy as text, broken UTF-8 repaired.
     var text: String { String(decoding: UnsafeBufferPointer(start: data, count: size), as: UTF8.self) }
 

@@ -76,6 +76,8 @@ struct Exchange: SlabElement {
     var inflated = sluice_bytes()
     /// The client's own deadline, by `grpc-timeout`; nanoseconds of the monotonic clock.
     var callDeadline = UInt64.max
+    /// The earliest one that a filter has given it, of the same clock.
+    var filterDeadline = UInt64.max
     /// The client's message goes on as it is but for what `outgoing` replaces.
     var passes = false
     /// The present plugin call repeats one that was suspended.

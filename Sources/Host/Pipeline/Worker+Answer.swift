@@ -107,27 +107,31 @@ extension Worker {
 
     /// Sends a whole message made here. Its memory is the exchange's.
     func send(
-        _ exchange: ExchangePointer, _ out: sluice_message, retryAfter: UInt32 = 0
+        _ exchange: ExchangePointer, _ message: sluice_message, retryAfter: UInt32 = 0
     ) -> ExchangeMachine.Action {
         discardRequestBody(exchange)
         if draining { exchange.pointee.machine.clientPersists = false }
+        // RFC 9110 §15: statuses end at 599. An interim one is no answer: the client would wait for more.
+        let isFinal = message.status >= 200 && message.status <= 599
+        let status = isFinal ? UInt16(message.status) : 0
+        exchange.pointee.httpStatus = status
+        if let client = exchange.pointee.client, client.pointee.isRaw { return sendRaw(exchange, message) }
+        guard isFinal else { return refuseStatus(exchange, message.status) }
+        var out = message
+        // RFC 9110 §15.3.6: there is no content with 205, which says so by a length of 0.
+        if status == 205 { out.body_count = 0 }
         var size: UInt64 = 0
         for index in 0..<Int(out.body_count) { size &+= UInt64(out.body[index].size) }
-        // A plugin cannot answer with an interim status: the client would wait for more. What is out of range is
-        // refused by the writer.
-        let status = out.status < 200 ? 0 : UInt16(clamping: out.status)
         // RFC 9110 §8.6: no length beside 204; one beside 304 would be that of content that nobody has told us of.
         // The status of a call that failed is all that there is.
         let hasBody = status != 204 && status != 304 && !(exchange.pointee.isGRPC && size == 0)
-        exchange.pointee.httpStatus = status
         // Whoever made the error may have said it better.
         let saysWhen = retryAfter > 0 && !isEdited(exchange, sluice_bytes("Retry-After"), SLUICE_SIDE_RESPONSE)
         if let client = exchange.pointee.client, client.pointee.isStream {
-            let after = saysWhen ? retryAfterText(exchange, retryAfter) : .empty
+            let after = saysWhen ? decimal(exchange, retryAfter) : .empty
             let action = send(exchange, out, status, size, hasBody: hasBody, retryAfter: after, to: client.asStream)
             return action ?? refuseMalformed(exchange)
         }
-        if let client = exchange.pointee.client, client.pointee.isRaw { return sendRaw(exchange, out) }
         let close = !exchange.pointee.machine.clientPersists || !exchange.pointee.machine.requestBodyEnded
         // The rest of an interim response that the client has not taken yet goes first.
         let interimRest = exchange.pointee.toClient.staged
@@ -145,7 +149,7 @@ extension Worker {
             }
             appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
             if saysWhen {
-                writer.appendField("Retry-After", retryAfterText(exchange, retryAfter))
+                writer.appendField("Retry-After", decimal(exchange, retryAfter))
             }
             if lacksDate(exchange, out) { writer.appendLine(date.line(at: now)) }
             if hasBody { writer.appendFraming(.length(size)) }
@@ -180,20 +184,32 @@ extension Worker {
         return cutWithoutAnswer(exchange)
     }
 
-    /// A plugin's field would break the message: the default error once, and no answer if that is no better.
     private func refuseMalformed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        refuse(exchange, sluice_bytes("a plugin made a header field that is not valid"))
+    }
+
+    private func refuseStatus(_ exchange: ExchangePointer, _ status: UInt32) -> ExchangeMachine.Action {
+        refuse(
+            exchange,
+            sentence(
+                exchange, "a plugin answered with the status ", decimal(exchange, status),
+                ", and statuses of answers are 200 to 599"))
+    }
+
+    /// What a plugin made would break the message: the default error once, and no answer if that is no better.
+    private func refuse(_ exchange: ExchangePointer, _ reason: sluice_bytes) -> ExchangeMachine.Action {
         guard exchange.pointee.adapter != nil, exchange.pointee.status != SLUICE_INTERNAL else {
             return cutWithoutAnswer(exchange)
         }
         exchange.pointee.status = SLUICE_INTERNAL
         exchange.pointee.edits = nil
-        return sendDefaultError(exchange, 500, sluice_bytes("a plugin made a header field that is not valid"), 0)
+        return sendDefaultError(exchange, 500, reason, 0)
     }
 
-    private func retryAfterText(_ exchange: ExchangePointer, _ seconds: UInt32) -> sluice_bytes {
+    private func decimal(_ exchange: ExchangePointer, _ number: UInt32) -> sluice_bytes {
         guard let memory = allocate(exchange, UInt8.self, 16) else { return sluice_bytes("1") }
         var writer = ByteWriter(memory, capacity: 16)
-        writer.write(decimal: UInt64(seconds))
+        writer.write(decimal: UInt64(number))
         return writer.bytes
     }
 }

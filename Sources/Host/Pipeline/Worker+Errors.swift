@@ -32,7 +32,7 @@ extension Worker {
         // Nobody waits for the answer.
         if exchange.pointee.probe != nil || exchange.pointee.shadow != nil { return .finish(keepAlive: false) }
         if exchange.pointee.batch != nil, exchange.pointee.client == nil {
-            return failBatch(exchange, status, httpStatus, message)
+            return failBatch(exchange, status, httpStatus, message, retryAfter: retryAfter)
         }
         if let action = degrade(exchange, degradesAs ?? status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
@@ -98,8 +98,9 @@ extension Worker {
     }
 
     /// A plugin returned an error, with or without a reason.
+    /// - Parameter answer: the endpoint's, if it is what the plugin read the error from.
     func failPlugin(
-        _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32
+        _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32, answer: sluice_message? = nil
     ) -> ExchangeMachine.Action {
         let known = status < 0 && status >= -16
         if !known { metrics.pluginFailed(plugin: PluginMetricsID(index: plugin)) }
@@ -113,7 +114,9 @@ extension Worker {
         failureSize = 0
         let http = exchange.pointee.response?.pointee.http_status ?? 0
         let mapped = http >= 400 && http <= 599 ? http : Self.httpStatus(of: code)
-        return fail(exchange, code, mapped, message, retryAfter: mapped == 503 || mapped == 429 ? 1 : 0)
+        let mayWait = mapped == 503 || mapped == 429
+        let retryAfter = mayWait ? RetryAfter.seconds(answer, wall: clinux_wall_ns(), floor: 1) : 0
+        return fail(exchange, code, mapped, message, retryAfter: retryAfter)
     }
 
     /// Canonical codes to HTTP, as google.rpc.Code documents them.

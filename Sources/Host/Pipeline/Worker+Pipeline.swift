@@ -248,11 +248,13 @@ extension Worker {
         while Int(exchange.pointee.link) < chain.count {
             let filter = chain.links + Int(exchange.pointee.link)
             guard let answer = freshResponse(exchange) else { return failWithoutMemory(exchange) }
+            let deadline = request.pointee.deadline_ns
             let start = beginCall(exchange)
             let status = filter.pointee.table.pointee.on_request.unsafelyUnwrapped(
                 filter.pointee.instance, exchange.handle, request, answer)
             endCall(exchange, filter.pointee.plugin, start)
             exchange.pointee.isResumed = false
+            if request.pointee.deadline_ns != deadline { bringForward(exchange, from: deadline) }
             switch status {
             case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_ANSWER: return answerUnified(exchange)
@@ -264,6 +266,14 @@ extension Worker {
         }
         exchange.pointee.link = 0
         return nil
+    }
+
+    /// A filter has given the request another deadline than `former`, which is the last one that it may give.
+    private func bringForward(_ exchange: ExchangePointer, from former: UInt64) {
+        let request = exchange.pointee.request.unsafelyUnwrapped
+        request.pointee.deadline_ns = min(request.pointee.deadline_ns, former)
+        exchange.pointee.filterDeadline = min(exchange.pointee.filterDeadline, request.pointee.deadline_ns)
+        armTimer(exchange)
     }
 
     func freshResponse(_ exchange: ExchangePointer) -> UnsafeMutablePointer<sluice_response>? {

@@ -9,7 +9,8 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let request = exchange.pointee.request.unsafelyUnwrapped
         var chain = tables.pointee.routers
-        if request.pointee.model_id != SLUICE_NONE {
+        // A filter may have written there what is no model: settled below as one that is not known.
+        if request.pointee.model_id < UInt32(tables.pointee.modelCount) {
             let model = tables.pointee.models + Int(request.pointee.model_id)
             if model.pointee.replacesRouters { chain = model.pointee.routers }
         }
@@ -66,7 +67,7 @@ extension Worker {
         // A router may tighten a deadline; a model's own timeout takes the place of the gateway's.
         var deadline = exchange.pointee.receivedAt &+ pool.pointee.timeoutNs
         if decision.deadline_ns != request.pointee.deadline_ns { deadline = min(deadline, decision.deadline_ns) }
-        deadline = min(deadline, exchange.pointee.callDeadline)
+        deadline = min(deadline, min(exchange.pointee.callDeadline, exchange.pointee.filterDeadline))
         if deadline != request.pointee.deadline_ns {
             request.pointee.deadline_ns = deadline
             armTimer(exchange)

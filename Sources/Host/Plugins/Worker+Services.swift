@@ -37,6 +37,9 @@ extension Worker {
             HeadWriter.mayBeSet(name: name, value: value)
         else { return SLUICE_INVALID_ARGUMENT }
         if exchange.pointee.edits == nil {
+        if side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) {
+            guard !adds, HeadWriter.mayBeHost(value) else { return SLUICE_INVALID_ARGUMENT }
+        }
             guard let list = allocate(exchange, FieldEdits.self, 1),
                 let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
             else { return SLUICE_RESOURCE_EXHAUSTED }
@@ -123,7 +126,9 @@ extension Worker {
     // MARK: Timers
 
     func arm(_ timer: UnsafeMutablePointer<PluginTimer>) {
-        timers.start(timer.node, at: (clinux_monotonic_ns() &+ timer.pointee.delay) / 1_000_000 &+ 1)
+        // UINT64_MAX is how a plugin says "never": that must not come round to a time that has passed.
+        let (due, overflow) = clinux_monotonic_ns().addingReportingOverflow(timer.pointee.delay)
+        timers.start(timer.node, at: (overflow ? .max : due) / 1_000_000 &+ 1)
     }
 
     func disarm(_ timer: UnsafeMutablePointer<PluginTimer>) { timers.stop(timer.node) }

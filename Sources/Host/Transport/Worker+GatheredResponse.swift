@@ -159,7 +159,9 @@ extension Worker {
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
         if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
-        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
+        guard status == SLUICE_OK else {
+            return failPlugin(exchange, status, adapter.pointee.plugin, answer: message.pointee)
+        }
         return answerUnified(exchange)
     }
 

@@ -39,7 +39,7 @@ extension Worker {
         exchange.pointee.toEndpoint.showsChunks =
             source != .none && !exchange.pointee.toEndpoint.isDirect && wantsChunks(exchange)
         exchange.pointee.askedHead =
-            out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method == sluice_bytes("HEAD")
+            out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method.isHEAD
         noteReplay(exchange)
         if exchange.pointee.upstream?.pointee.isStream == true { expectTrailers(exchange) }
         if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
@@ -54,7 +54,7 @@ extension Worker {
                 let parts = splitTarget(out.pointee.target)
                 writer.appendRequestLine(method: method, path: parts.path, query: parts.query)
             }
-            if head.pointee.fields.host < 0 {
+            if head.pointee.fields.host < 0, !isEdited(exchange, sluice_bytes("Host"), SLUICE_SIDE_REQUEST) {
                 let authority = exchange.pointee.endpoint?.pointee.authority ?? .empty
                 writer.appendField("Host", head.pointee.authority.isEmpty ? authority : head.pointee.authority)
             }
@@ -127,7 +127,7 @@ extension Worker {
         }
         exchange.pointee.toEndpoint.piecesAreCounted = true
         exchange.pointee.toEndpoint.sinkIsChunked = false
-        exchange.pointee.askedHead = out.pointee.method == sluice_bytes("HEAD")
+        exchange.pointee.askedHead = out.pointee.method.isHEAD
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
         var capacity = BufferPool.small
         if isCall, exchange.pointee.upstream?.pointee.isStream != true { return false }
@@ -145,8 +145,11 @@ extension Worker {
             {
                 writer.appendField("Host", endpoint.pointee.authority)
             }
+            // That of the endpoint is the only Host (RFC 9112 §3.2), but for one that a plugin has set.
             for index in 0..<Int(out.pointee.field_count)
-            where !isEdited(exchange, out.pointee.fields[index].name, SLUICE_SIDE_REQUEST) {
+            where !isEdited(exchange, out.pointee.fields[index].name, SLUICE_SIDE_REQUEST)
+                && !out.pointee.fields[index].name.equalsIgnoringCase(sluice_bytes("Host"))
+            {
                 writer.appendField(out.pointee.fields[index])
             }
             appendEdits(exchange, SLUICE_SIDE_REQUEST, &writer)

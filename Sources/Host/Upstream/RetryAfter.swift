@@ -7,6 +7,18 @@ enum RetryAfter {
     /// A day: who asks for more has made a mistake, and no deadline is as long.
     private static let secondsAtMost: UInt64 = 86_400
 
+    /// Seconds, rounded up, that an endpoint's answer asks to wait, so that its client waits as long; `floor` where it
+    /// does not say, or something that cannot be read, or less. `wall` as in `delay`.
+    static func seconds(_ answer: sluice_message?, wall: UInt64, floor: UInt32) -> UInt32 {
+        guard let answer else { return floor }
+        let name = sluice_bytes("Retry-After")
+        for index in 0..<Int(answer.field_count) where answer.fields[index].name.equalsIgnoringCase(name) {
+            let seconds = (delay(answer.fields[index].value, wall: wall) + 999_999_999) / 1_000_000_000
+            return max(UInt32(seconds), floor)
+        }
+        return floor
+    }
+
     /// Nanoseconds from `wall`, which is in nanoseconds since 1970; 0 when it is neither, or has passed.
     static func delay(_ value: sluice_bytes, wall: UInt64) -> UInt64 {
         guard let bytes = value.data, value.size > 0 else { return 0 }

@@ -128,6 +128,14 @@ extension Worker {
                     exchange, SLUICE_UNIMPLEMENTED, 501,
                     "the model's endpoints speak HTTP/1.1, which cannot carry a call of gRPC")
             }
+            // How the client's answer ends hangs on its method (RFC 9112 §6.3), and so does what the endpoint sends.
+            guard out.pointee.method.isEmpty || out.pointee.method.isHEAD == exchange.pointee.methodIsHead else {
+                metrics.pluginFailed(plugin: PluginMetricsID(index: adapter.pointee.plugin))
+                return fail(
+                    exchange, SLUICE_INTERNAL, 500,
+                    "an adapter passed the request on with another method, which changes whether its answer has content"
+                )
+            }
             exchange.pointee.passes = true
             if request.pointee.operation == UInt32(SLUICE_OPERATION_UPGRADE),
                 let refusal = allowUpgrade(exchange, speaksHTTP2)

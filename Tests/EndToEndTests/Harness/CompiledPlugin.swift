@@ -77,7 +77,8 @@ enum CompiledPlugin {
     }
 
     /// A filter of version 2, one instance for each worker, that lets every request pass but for what the functions of
-    /// `body` do that `callbacks` names. They have the host's `context` and its `exchanges`.
+    /// `body` do that `callbacks` names. They have the host's `context`, its `exchanges`, and
+    /// `service` for its other services.
     static func filter(_ name: String, needs: String = "0", callbacks: [String], _ body: String) -> String {
         let functions = callbacks.contains("on_request") ? [] : [".on_request = pass"]
         let table = (functions + callbacks.map { ".\($0) = \($0)" }).joined(separator: ", ")
@@ -86,9 +87,12 @@ enum CompiledPlugin {
             """
             static void *context;
             static const sluice_exchange_service *exchanges;
+            static const sluice_host *gateway;
+            static inline const void *service(const char *id) { return gateway->service(context, text(id)); }
 
             static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
               (void)arguments;
+              gateway = host;
               context = host->context;
               exchanges = host->service(context, text(SLUICE_EXCHANGE));
               *instance = NULL;

@@ -25,6 +25,26 @@ extension EndToEnd {
             #expect(text.contains("_bucket{") && text.contains("le=\"+Inf\""))
         }
 
+        /// What cannot be written must not pass for done.
+        @Test func aCommandWhoseOutputIsLostFails() throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let socket = gateway.directory.file("admin.sock")
+            let library = Gateway.buildDirectory + "/libPassthrough.so"
+            for arguments in [
+                ["plugin", "inspect", library], ["status", "--socket", socket],
+                ["status", "--json", "--socket", socket], ["reload", "--socket", socket],
+                ["check", "--config", gateway.configurationFile], ["check", "--print-shipped-chain"],
+                ["--version"], ["--help"],
+            ] {
+                let script = ["-c", "exec \"$0\" \"$@\" > /dev/full", Gateway.binary] + arguments
+                let result = try ChildProcess.run("sh", script, .ordinary)
+                #expect(result.status == 1, "\(arguments)")
+                #expect(result.errors.contains("standard output: No space left"), "\(arguments): \(result.errors)")
+                #expect(try Gateway.command(arguments).status == 0, "\(arguments)")
+            }
+        }
+
         /// A model in this process works within a turn of its worker's loop, which reads the clock when it begins.
         @Test func whatAModelInThisProcessTakesIsCounted() throws {
             let directory = try TemporaryDirectory()

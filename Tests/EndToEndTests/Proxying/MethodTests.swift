@@ -109,6 +109,87 @@ extension EndToEnd {
             for path in Self.paths { try compare(gateway, path, saysLength: false) }
         }
 
+        /// What frames the client's answer is the client's method: an adapter that passes the message on cannot change
+        /// whether there is content (RFC 9110 §9.3.2).
+        @Test func noAdapterMakesHEADAnotherMethodOrTheOtherWayRound() throws {
+            let directory = try TemporaryDirectory()
+            let library = try CompiledPlugin.c(Self.renaming, "renaming.so", in: directory)
+            let backend = try ScriptedBackend.ordinary()
+            var configuration = GatewayConfiguration()
+            configuration.plugins = ["  - { name: renaming, library: \(library) }"]
+            configuration.adapters = ["renaming"]
+            configuration.models = [
+                "  web:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: renaming }",
+            ]
+            let gateway = try Gateway(configuration)
+            for (asked, sent) in [("HEAD", "GET"), ("GET", "HEAD"), ("HEAD", "head")] {
+                let socket = try gateway.connect()
+                socket.send("\(asked) /a HTTP/1.1\r\nHost: a\r\nX-Method: \(sent)\r\nConnection: close\r\n\r\n")
+                let reader = MessageReader(socket)
+                let answer = try #require(try reader.response(to: asked))
+                #expect(answer.status == 500, "\(asked) \(sent)")
+                #expect(try reader.rest().isEmpty)
+                #expect(asked == "HEAD" || answer.bodyText.contains("another method"))
+            }
+            #expect(backend.requests.isEmpty)
+            for (asked, sent) in [("POST", "PUT"), ("HEAD", "HEAD"), ("HEAD", ""), ("GET", "POST")] {
+                let fields = "Host: a\r\nX-Method: \(sent)\r\nContent-Length: 0\r\n"
+                #expect(try gateway.exchange("\(asked) /a HTTP/1.1\r\n\(fields)\r\n", method: asked).status == 200)
+                #expect(backend.requests.last?.method == (sent.isEmpty ? asked : sent))
+            }
+        }
+
+        /// Passes every request on with the method that its field `X-Method` says.
+        private static let renaming = CompiledPlugin.source(
+            "renaming", tables: ["SLUICE_ADAPTER": "adapter"],
+            """
+            static sluice_status routes(void *instance, const sluice_route **list, uint32_t *count) {
+              static const sluice_route all = {.transport = SLUICE_TRANSPORT_HTTP, .path = SLUICE_TEXT("*")};
+              (void)instance;
+              *list = &all;
+              *count = 1;
+              return SLUICE_OK;
+            }
+            static sluice_status decode(void *instance, sluice_exchange *exchange, uint32_t stage,
+                                        const sluice_match *match, sluice_request *request) {
+              (void)instance, (void)exchange, (void)stage, (void)match;
+              request->model = text("web");
+              return SLUICE_OK;
+            }
+            static sluice_status encode(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                        const sluice_response *response, sluice_message *out) {
+              (void)instance, (void)exchange, (void)request, (void)response, (void)out;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            /* The gateway's own shape will do. */
+            static sluice_status encode_error(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                              const sluice_error *error, sluice_message *out) {
+              (void)instance, (void)exchange, (void)request, (void)error, (void)out;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static sluice_status encode_request(void *instance, sluice_exchange *exchange,
+                                                const sluice_request *request, const sluice_target *target,
+                                                sluice_message *out) {
+              (void)instance, (void)exchange, (void)target;
+              for (uint32_t i = 0; i < request->message->field_count; i++) {
+                sluice_field field = request->message->fields[i];
+                if (field.name.size == 8 && memcmp(field.name.data, "X-Method", 8) == 0) out->method = field.value;
+              }
+              return SLUICE_PASS;
+            }
+            static sluice_status decode_response(void *instance, sluice_exchange *exchange,
+                                                 const sluice_request *request, const sluice_message *in,
+                                                 sluice_response *response) {
+              (void)instance, (void)exchange, (void)request, (void)in, (void)response;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static const sluice_adapter adapter = {
+                .base = {.struct_size = sizeof(sluice_adapter), .create = no_state, .destroy = no_end},
+                .routes = routes, .decode = decode, .encode = encode, .encode_error = encode_error,
+                .encode_request = encode_request, .decode_response = decode_response};
+            """)
+
         // MARK: Max-Forwards
 
         private func web(_ backend: ScriptedBackend) throws -> Gateway {

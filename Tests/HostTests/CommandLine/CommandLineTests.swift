@@ -13,7 +13,10 @@ import Testing
         var output: String { state.withLock { $0.output } }
         var errors: String { state.withLock { $0.errors } }
         func call(_ text: String) { state.withLock { $0.calls.append(text) } }
-        func write(_ text: String) { state.withLock { $0.output += text } }
+        func write(_ text: String) -> Int32 {
+            state.withLock { $0.output += text }
+            return 0
+        }
         func writeError(_ text: String) { state.withLock { $0.errors += text } }
     }
 

@@ -61,6 +61,32 @@ import Testing
         #expect(scrape.value("sluice_plugin_p_seen_total", ["plugin": "p", "a": "1", "b": "3"]) == 1)
     }
 
+    /// A counter gets its suffix where it has none: by both names it is one series, not two of one name.
+    @Test func aCounterIsTheSameWithItsSuffixAndWithout() throws {
+        let registry = try #require(MetricRegistry(workerCount: 1))
+        func declare(_ kind: MetricKind, _ name: String, _ labels: [(name: String, value: String)] = []) -> UInt32? {
+            registry.declare(plugin: "p", kind: kind, name: name, description: "d", labels: labels)
+        }
+        let plain = try #require(declare(.counter, "good"))
+        #expect(declare(.counter, "good_total") == plain)
+        let labelled = try #require(declare(.counter, "good_total", [("a", "1")]))
+        #expect(labelled != plain && declare(.counter, "good", [("a", "1")]) == labelled)
+        registry.writer(worker: 0).add(metric: plain, amount: 1)
+        registry.writer(worker: 0).add(metric: labelled, amount: 2)
+        // A name is of one kind, and so is what it becomes.
+        for kind in [MetricKind.gauge, .histogram] {
+            #expect(declare(kind, "good") == nil && declare(kind, "good", [("a", "2")]) == nil)
+            #expect(declare(kind, "good_total") == nil && declare(kind, "good_total", [("a", "2")]) == nil)
+        }
+        let text = String(
+            decoding: registry.prometheusText(status: nil, process: ProcessStatistics()), as: UTF8.self)
+        let series = text.split(separator: "\n").filter { $0.hasPrefix("sluice_plugin_p_good_total{") }
+        #expect(series.count == 2)
+        let scrape = try scrape(registry)
+        #expect(scrape.value("sluice_plugin_p_good_total", ["plugin": "p"]) == 1)
+        #expect(scrape.value("sluice_plugin_p_good_total", ["plugin": "p", "a": "1"]) == 2)
+    }
+
     @Test func whatWouldBreakTheTextIsRefused() throws {
         let registry = try #require(MetricRegistry(workerCount: 1))
         func declare(

@@ -109,7 +109,7 @@ typedef struct sluice_exchange sluice_exchange;
 /*
  * A message of a protocol, as received or to be sent. For HTTP, `method` and `target` belong to requests, `status` to
  * responses. Fields are those between the ends: the host reads and writes the ones of a connection (Connection,
- * Transfer-Encoding, Content-Length, Keep-Alive, Upgrade, TE) itself and ignores them in a message to be sent.
+ * Transfer-Encoding, Content-Length, Keep-Alive, Upgrade, TE; Host of a request) itself and ignores them when sent.
  */
 typedef struct sluice_message_1 {
   uint32_t transport;         /* SLUICE_TRANSPORT_* */
@@ -227,7 +227,9 @@ typedef struct sluice_payload_1 {
 
 /*
  * A request in the gateway's own terms. The host fills in `message` and the defaults; an adapter's `decode` fills in
- * the rest; filters and routers may change it. Everything it points to lives until the exchange ends.
+ * the rest. Filters may change `tenant`, `session`, `priority`, `payload` where it is encoded anew, and `deadline_ns`
+ * to an earlier one; `model`, `version` and `model_id` stay what was asked for: another model is for routers to choose.
+ * Everything it points to lives until the exchange ends.
  */
 typedef struct sluice_request_1 {
   const sluice_message *message; /* as received from the client; never changed */
@@ -274,7 +276,7 @@ typedef struct sluice_metadata_1 {
 typedef struct sluice_response_1 {
   const sluice_message *message; /* as received from the endpoint; NULL when it was made in the gateway */
   uint32_t operation;            /* what it answers */
-  uint32_t http_status;          /* 0: as the adapter thinks fit */
+  uint32_t http_status;          /* 200 to 599; 0: as the adapter thinks fit */
   sluice_bytes model;            /* that answered */
   sluice_bytes version;          /* that answered */
   sluice_bytes id;
@@ -392,7 +394,8 @@ typedef struct sluice_metrics_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+, is taken by another kind, or the bound of 64
-   * metrics an instance is reached. `labels` are fixed `key="value"` pairs. Legal inside `create` only. [main] */
+   * metrics an instance is reached. Counters `a` and `a_total` are the same. `labels` are fixed `key="value"` pairs.
+   * Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
   /* Of a shared instance, which all threads count in: [any]. */
@@ -405,9 +408,9 @@ typedef struct sluice_metrics_1 {
 typedef struct sluice_timer_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* Calls `fire(user)` on the instance's worker after `delay_ns` (resolution 1 ms), once. Returns an id, 0 when the
-   * bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed never fires.
-   * Legal in `create`, too. [main in create, worker] */
+  /* Calls `fire(user)` on the instance's worker after `delay_ns` (resolution 1 ms; UINT64_MAX: never), once. Returns an
+   * id, 0 when the bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed
+   * never fires. Legal in `create`, too. [main in create, worker] */
   uint64_t (*start)(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user);
   /* A timer that has fired is unknown and ignored. Legal in `destroy`, too. [worker, main in destroy] */
   void (*cancel)(void *context, uint64_t timer);
@@ -445,7 +448,8 @@ typedef struct sluice_exchange_service_1 {
   sluice_bytes (*header)(void *context, sluice_exchange *exchange, sluice_bytes name, bool *found);
   /* Sets (replacing all of that name) or, with `value.data` NULL, removes a field of the message toward the endpoint
    * (SLUICE_SIDE_REQUEST) or toward the client (SLUICE_SIDE_RESPONSE). Name and value are copied. At most 32 edits an
-   * exchange; more is SLUICE_RESOURCE_EXHAUSTED. Fields of the connection are SLUICE_INVALID_ARGUMENT. [worker] */
+   * exchange; more is SLUICE_RESOURCE_EXHAUSTED. Fields of the connection are SLUICE_INVALID_ARGUMENT, and so is Host
+   * of a request when it is removed or set to what is no `host[:port]`: it has exactly one (RFC 9112 3.2). [worker] */
   sluice_status (*set_field)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name,
                              sluice_bytes value);
 } sluice_exchange_service;
@@ -518,7 +522,8 @@ typedef struct sluice_fields_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* As `sluice_exchange_service.set_field`, but beside the fields of that name which the message has: one more line of
-   * Set-Cookie, say. A later `set_field` of the name takes its place, too. Counts among the same 32 edits. [worker] */
+   * Set-Cookie, say, but not Host of a request. A later `set_field` of the name takes its place, too. Counts among the
+   * same 32 edits. [worker] */
   sluice_status (*add)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name, sluice_bytes value);
 } sluice_fields;
 #define SLUICE_FIELDS "sluice.fields/1"
@@ -703,7 +708,8 @@ typedef struct sluice_adapter_1 {
    * Gateway to endpoint. SLUICE_PASS, only when `target->same_protocol`: the client's message goes on, with `method`
    * and `target` of `out` in place of its own where they are not empty, and with the body of `out` where that is
    * SLUICE_BODY_WHOLE and the client's is, too (HTTP; a gRPC message passes as it came); the answer then streams back
-   * as it does for every message passed on. Over raw TCP it does not: see `decode_response`.
+   * as it does for every message passed on. Over raw TCP it does not: see `decode_response`. A `method` that makes HEAD
+   * of another one, or the other way round, would change what frames the answer (RFC 9112 6.3): it is answered with 500.
    * SLUICE_OK: `out` is the whole message. When the body has to be made or changed but is not there:
    * SLUICE_NEED_BODY, and the host decodes it and calls again. [worker]
    */
