@@ -14,10 +14,21 @@ struct PredictReader {
     private let singleName: sluice_bytes
 
     init(_ options: PredictOptions, isRequest: Bool, arena: ExchangeArena) {
+        self.init(options, isRequest, isRequest ? options.inputName : options.outputName, arena)
+    }
+
+    /// Of an answer: the one tensor of an answer that does not name it is the one output that `request` names, if it
+    /// names just one. The protocol cannot be asked for outputs, so nothing else says what the tensor is.
+    init(_ options: PredictOptions, answerTo request: sluice_payload, arena: ExchangeArena) {
+        let asked = request.output_count == 1 ? request.outputs?.pointee.name : nil
+        self.init(options, false, asked ?? options.outputName, arena)
+    }
+
+    private init(_ options: PredictOptions, _ isRequest: Bool, _ singleName: sluice_bytes, _ arena: ExchangeArena) {
         self.arena = arena
         self.isRequest = isRequest
         float = options.float
-        singleName = isRequest ? options.inputName : options.outputName
+        self.singleName = singleName
     }
 
     /// Reads a body into a payload of tensors.
