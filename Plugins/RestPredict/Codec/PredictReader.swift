@@ -121,15 +121,17 @@ struct PredictReader {
         return tensor
     }
 
-    /// Whether an object comes that names tensors, and is no `{"b64": …}`.
+    /// Whether an object comes that names tensors, and is no `{"b64": "…"}`: bytes have that one key and a text. A
+    /// tensor may have the name `b64`, too, among others in any order, or with a value that is no text.
     private func peekNames(_ json: inout JSONReader) throws(CodecFailure) -> Bool {
         guard try json.peek() == .object else { return false }
         let begin = json.position
         defer { json.restore(begin) }
         try json.beginObject()
         var isFirst = true
-        guard let key = try json.nextKey(&isFirst) else { return true }
-        return !key.equals("b64")
+        guard let key = try json.nextKey(&isFirst), key.equals("b64"), try json.peek() == .string else { return true }
+        try json.skip()
+        return try json.nextKey(&isFirst) != nil
     }
 
     // MARK: - Column format
