@@ -139,13 +139,15 @@ private func answer(
                 1, Frame.number(1, 2) + Frame.text("y") + Frame.number(1, 2) + tensor, id: sentID, model: "other",
                 version: "9")
             #expect(made.message.joinedBody == expected)
-            // The same tensor as an answer; the client asked for `y` alone.
+            // The same tensor as an answer; the client asked for `y`, which is not there.
             var response = sluice_response()
             response.operation = request.operation
             response.payload = request.payload
             var message = sluice_message()
-            try codec.encode(response, to: request, into: &message, arena: test.arena)
-            #expect(message.joinedBody == Frame.answer([], id: .max))
+            #expect(
+                failure { () throws(CodecFailure) in
+                    try codec.encode(response, to: request, into: &message, arena: test.arena)
+                } == "the model has no output of that name 'y'")
             var asked = request
             asked.payload.output_count = 0
             message = sluice_message()

@@ -60,6 +60,42 @@ import Testing
                 == TokenUsage(prompt: 5, completion: 6, total: 11))
     }
 
+    /// Events of `/v1/responses` whose `response` has a `usage` from the first one on.
+    private static let responses =
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"usage\":"
+        + "{\"input_tokens\":0,\"output_tokens\":0,\"total_tokens\":0}}}\n\n"
+        + "data: {\"type\":\"response.in_progress\",\"response\":{\"usage\":{\"input_tokens\":5}}}\n\n"
+        + "data: {\"response\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":6,\"total_tokens\":11},"
+        + "\"type\":\"response\"},\"type\":\"response.completed\"}\n\n"
+
+    @Test func theLargestUsageOfAResponseCounts() throws {
+        #expect(try events(Self.responses) == TokenUsage(prompt: 5, completion: 6, total: 11))
+    }
+
+    /// What was taken too much is given back then, and no note is kept any longer.
+    @Test(arguments: [
+        ("response.completed", true), ("response.incomplete", true), ("response.failed", true),
+        ("response.created", false), ("response.in_progress", false), ("response.incomplete_", false),
+        ("response.complete", false), ("xresponse.completed", false), ("response.completed\\n", false), ("", false),
+    ])
+    func aResponseEndsWithAnEventOfThatType(type: String, isLast: Bool) throws {
+        for text in [
+            "{\"type\":\"\(type)\",\"response\":{\"usage\":{\"input_tokens\":1}}}",
+            "{\"response\":{\"usage\":{\"input_tokens\":1}},\"type\":\"\(type)\"}",
+            "{\"type\":\"\(type)\",\"response\":{\"usage\":null}}",
+        ] {
+            for more in ["", "data: {\"type\":\"x\"}\n\n"] {
+                let bytes = Array("data: \(text)\n\n\(more)".utf8)
+                #expect(try read(bytes, type: "text/event-stream").isFinished == isLast, "\(text)")
+            }
+        }
+        for text in ["{\"response\":{\"type\":\"\(type)\"}}", "{\"x\":{\"type\":\"\(type)\"}}"] {
+            #expect(try !read(Array("data: \(text)\n\n".utf8), type: "text/event-stream").isFinished, "\(text)")
+        }
+        let open = "data: {\"type\":\"\(type)\",\"response\":{}"
+        #expect(try !read(Array(open.utf8), type: "text/event-stream").isFinished)
+    }
+
     /// vLLM's `continuous_usage_stats`: each event says the sums so far.
     @Test func sumsSoFarAreCountedOnce() throws {
         let text = (1...5).map {
@@ -68,7 +104,9 @@ import Testing
         #expect(try events(text) == TokenUsage(prompt: 10, completion: 5, total: 15))
     }
 
-    @Test(arguments: [(chat, "application/json; charset=utf-8"), (stream, " Text/Event-Stream ;x")])
+    @Test(arguments: [
+        (chat, "application/json; charset=utf-8"), (stream, " Text/Event-Stream ;x"), (responses, "text/event-stream"),
+    ])
     func cutsMakeNoDifference(text: String, type: String) throws {
         let bytes = Array(text.utf8)
         let whole = try read(bytes, type: type)

@@ -188,6 +188,32 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
         #expect(refusal("{\"inputs\":[],\"outputs\":[{\"name\":\"o\"},{\"name\":\"o\"}]}").contains("requested twice"))
     }
 
+    @Test func integerParametersAreExactOrRefused() throws {
+        for (text, integer) in [
+            ("9223372036854775807", Int64.max), ("-9223372036854775808", .min), ("-0", 0),
+            ("9007199254740993", 1 << 53 | 1),
+        ] {
+            let decoded = try Decoded("{\"inputs\":[],\"parameters\":{\"p\":\(text)}}")
+            #expect(decoded.payload.parameters[0].kind == UInt32(SLUICE_PARAMETER_INT64))
+            #expect(decoded.payload.parameters[0].integer == integer)
+        }
+        for (text, number) in [
+            ("9223372036854775808.0", 0x1p63), ("1e19", 1e19), ("-1E19", -1e19), ("18446744073709551616.5", 0x1p64),
+        ] {
+            let decoded = try Decoded("{\"inputs\":[],\"parameters\":{\"p\":\(text)}}")
+            #expect(decoded.payload.parameters[0].kind == UInt32(SLUICE_PARAMETER_DOUBLE))
+            #expect(decoded.payload.parameters[0].number == number)
+        }
+        for text in [
+            "9223372036854775808", "-9223372036854775809", "18446744073709551615", "18446744073709551616",
+            "1" + String(repeating: "0", count: 40), String(repeating: "9", count: 400),
+        ] {
+            let reason = "an integer is beyond the range of int64, in parameter 'p'"
+            #expect(refusal("{\"inputs\":[],\"parameters\":{\"p\":\(text)}}") == reason, "\(text)")
+            #expect(refusal("{\"inputs\":[],\"outputs\":[{\"name\":\"o\",\"parameters\":{\"p\":\(text)}}]}") == reason)
+        }
+    }
+
     @Test func binaryDataMustBeAsLargeAsItIsSaid() {
         func refusal(_ tensor: String, _ tail: [UInt8], _ field: String? = nil) -> String {
             let json = "{\"inputs\":[\(tensor)]}"

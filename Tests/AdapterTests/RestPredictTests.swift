@@ -97,6 +97,24 @@ import Testing
         #expect(try Decoded(#"{"instances":[{"y":1}]}"#, named).describe() == ["y FP32 [1]"])
     }
 
+    @Test func aTensorMayHaveTheNameOfBase64() throws {
+        for (body, tensors) in [
+            (#"{"inputs":{"b64":"AA==","x":[1]}}"#, ["b64 BYTES []", "x INT64 [1]"]),
+            (#"{"inputs":{"x":[1],"b64":"AA=="}}"#, ["x INT64 [1]", "b64 BYTES []"]),
+            (#"{"inputs":{"b64":[1,2]}}"#, ["b64 INT64 [2]"]),
+            (#"{"inputs":{"b64":{"b64":"AA=="}}}"#, ["b64 BYTES []"]),
+            (#"{"instances":[{"b64":"AA==","x":1}]}"#, ["b64 BYTES [1]", "x INT64 [1]"]),
+            (#"{"instances":[{"x":1,"b64":"AA=="},{"b64":"","x":2}]}"#, ["x INT64 [2]", "b64 BYTES [2]"]),
+            (#"{"instances":[{"b64":7},{"b64":8}]}"#, ["b64 INT64 [2]"]),
+            (#"{"instances":[{"b64":"AA=="},{"b64":"AA=="}]}"#, ["input-0 BYTES [2]"]),
+        ] {
+            #expect(try Decoded(body).describe() == tensors, "\(body)")
+        }
+        // As a tensor it is the text itself.
+        let text = try Decoded(#"{"inputs":{"x":[1],"b64":"AA=="}}"#)
+        #expect(text.tensor(1).data.array == [4, 0, 0, 0] + Array("AA==".utf8))
+    }
+
     @Test func whatIsWrongIsNamed() {
         #expect(refusal("{}").contains("neither 'instances' nor 'inputs'"))
         #expect(refusal("{\"instances\":[1],\"inputs\":[1]}").contains("twice"))
@@ -116,7 +134,8 @@ import Testing
         #expect(refusal("{\"instances\":[{\"a\":[1]},{\"a\":[1,2]}]}").contains("not all of one shape"))
         #expect(refusal("{\"instances\":[{\"a\":1},2]}").contains("expected a JSON object"))
         #expect(refusal("{\"instances\":[{\"b64\":\"?\"}]}").contains("base 64"))
-        #expect(refusal("{\"instances\":[{\"b64\":\"AA==\",\"x\":1}]}").contains("b64"))
+        #expect(refusal("{\"instances\":[[{\"b64\":\"AA==\",\"x\":1}]]}").contains("b64"))
+        #expect(refusal("{\"instances\":[{\"b64\":\"AA==\"},{\"b64\":1}]}").contains("expected a string"))
         #expect(refusal("{\"inputs\":{\"a\":1,\"a\":2}}").contains("twice 'a'"))
         let deep = String(repeating: "[", count: 17) + "1" + String(repeating: "]", count: 17)
         #expect(refusal("{\"instances\":\(deep)}").contains("too many arrays"))

@@ -31,6 +31,19 @@ import Testing
         #expect(decision.version == UInt32.max)
     }
 
+    /// A name of which only a part is repeated ends with a whole character, or the error could not be sent as JSON.
+    @Test(arguments: ["é", "€", "😀"]) func repeatsNoPartOfACharacter(character: String) throws {
+        let router = try RouterUnderTest("ByVersion", host)
+        for before in 0..<character.utf8.count {
+            let start = String(repeating: "a", count: before)
+            let name = start + String(repeating: character, count: 100)
+            #expect(router.route(FakeExchange(), model: 0, version: name).status == SLUICE_NOT_FOUND)
+            let count = (128 - before) / character.utf8.count
+            let shown = start + String(repeating: character, count: count)
+            #expect(host.failure == "model 'iris' has no version or label '\(shown)'")
+        }
+    }
+
     @Test func aConfiguredDefaultStandsForNoName() throws {
         let router = try RouterUnderTest("ByVersion", host, config: ["default": "stable"])
         #expect(router.route(FakeExchange(), model: 0, version: "").decision.version == 2)

@@ -104,18 +104,19 @@ struct TensorList {
         }
     }
 
-    /// - Parameter wanted: the outputs that the client asked for; none: all.
+    /// - Parameter wanted: of an answer, the request, whose outputs must be there; it names none: all.
     static func write(
         _ payload: sluice_payload, wanted: sluice_payload, _ writer: inout MessageWriter
     ) throws(CodecFailure) {
+        try wanted.requireOutputs(in: payload)
         var count = 0
         for index in 0..<Int(payload.tensor_count) {
-            if let tensor = payload.tensors?[index], isWanted(tensor.name, wanted) { count += 1 }
+            if let tensor = payload.tensors?[index], wanted.asksForOutput(tensor.name) { count += 1 }
         }
         guard let number = UInt16(exactly: count) else { throw tooMany }
         writer.uint16(number)
         for index in 0..<Int(payload.tensor_count) {
-            guard let tensor = payload.tensors?[index], isWanted(tensor.name, wanted) else { continue }
+            guard let tensor = payload.tensors?[index], wanted.asksForOutput(tensor.name) else { continue }
             try write(tensor, &writer)
         }
     }
@@ -133,12 +134,6 @@ struct TensorList {
         writer.uint8(UInt8(tensor.rank))
         for dimension in tensor.shapeBuffer { writer.uint64(UInt64(dimension)) }
         writer.data(data)
-    }
-
-    private static func isWanted(_ name: sluice_bytes, _ wanted: sluice_payload) -> Bool {
-        guard wanted.output_count > 0, let outputs = wanted.outputs else { return true }
-        for index in 0..<Int(wanted.output_count) where outputs[index].name.equals(name) { return true }
-        return false
     }
 
     private static var tooMany: CodecFailure {

@@ -138,7 +138,7 @@ struct UnifiedMessage {
 
     // MARK: - Writing
 
-    /// - Parameter wanted: the outputs that a client asked for, of a response; none: all.
+    /// - Parameter wanted: of a response, the request, whose outputs must be there; it names none: all.
     func write(
         wanted: sluice_payload, isRequest: Bool, _ out: inout ProtobufWriter
     ) throws(CodecFailure) {
@@ -151,8 +151,9 @@ struct UnifiedMessage {
                 try AnyMessage.write(payload.content_type, payload.raw, &part)
             }
         case SLUICE_PAYLOAD_TENSORS:
+            try wanted.requireOutputs(in: payload)
             for index in 0..<Int(payload.tensor_count) {
-                guard let tensor = payload.tensors?[index], Self.isWanted(tensor.name, wanted) else { continue }
+                guard let tensor = payload.tensors?[index], wanted.asksForOutput(tensor.name) else { continue }
                 try Self.write(tensor, &out)
             }
         case SLUICE_PAYLOAD_NONE: break
@@ -165,14 +166,6 @@ struct UnifiedMessage {
             guard let output = payload.outputs?[index] else { break }
             try out.text(7, output.name)
         }
-    }
-
-    private static func isWanted(_ name: sluice_bytes, _ wanted: sluice_payload) -> Bool {
-        guard wanted.output_count > 0, let outputs = wanted.outputs else { return true }
-        for index in 0..<Int(wanted.output_count) where outputs[index].name.equals(name) {
-            return true
-        }
-        return false
     }
 
     private static func write(_ tensor: sluice_tensor, _ out: inout ProtobufWriter) throws(CodecFailure) {

@@ -12,7 +12,8 @@ enum ErrorText {
         let (type, code) = kind(status)
         var json = JSONWriter(arena: arena)
         try json.raw("{\"error\":{\"message\":")
-        try json.string(!text.isEmpty && UTF8Sequence.isValid(text) ? text : .literal("the request failed"))
+        try json.string(
+            text.isEmpty ? .literal("the request failed") : try UTF8Sequence.repaired(text, arena: arena))
         try json.raw(",\"type\":")
         try json.string(type)
         try json.raw(",\"param\":")

@@ -9,7 +9,7 @@ struct UsageScanner: BitwiseCopyable {
     private enum State: UInt8 {
         case start
         case firstKey, nextKey, key, keyEscape, keyUnicode, colon
-        case value, string, stringEscape, literal, number, afterValue
+        case value, string, stringEscape, typeText, literal, number, afterValue
         /// Inside of a value that says nothing.
         case skip, skipString, skipStringEscape
         case ended, failed
@@ -19,7 +19,7 @@ struct UsageScanner: BitwiseCopyable {
     private enum Place: UInt8 { case root, response, usage, usageOfResponse }
 
     /// Keys with a meaning.
-    private enum Field: UInt8 { case none, usage, response, prompt, completion, total }
+    private enum Field: UInt8 { case none, type, usage, response, prompt, completion, total }
 
     /// A count beyond is nonsense, and would spoil a counter that never goes down: no answer has 10^12 tokens.
     private static let countAtMost: UInt64 = 1_000_000_000_000
@@ -42,17 +42,19 @@ struct UsageScanner: BitwiseCopyable {
     private var total: UInt64?
     /// The largest counts of all `usage` objects so far.
     private(set) var seen = TokenUsage()
-    /// A `response` had its `usage`: it has that once it is complete.
-    private(set) var hasSeenResponse = false
+    /// The text's `type` is that of an event with which a stream of `/v1/responses` ends.
+    private var isLastEvent = false
+    /// Such an event has been read to its end.
+    private(set) var hasSeenLastEvent = false
 
     /// The text's object is closed, or it is none.
     var isFinished: Bool { state == .ended || state == .failed }
 
     /// Another text begins; what was seen is kept.
     mutating func restart() {
-        let (seen, hasSeenResponse) = (seen, hasSeenResponse)
+        let (seen, hasSeenLastEvent) = (seen, hasSeenLastEvent)
         self = UsageScanner()
-        (self.seen, self.hasSeenResponse) = (seen, hasSeenResponse)
+        (self.seen, self.hasSeenLastEvent) = (seen, hasSeenLastEvent)
     }
 
     mutating func feed(_ text: sluice_bytes) {
@@ -86,6 +88,7 @@ struct UsageScanner: BitwiseCopyable {
         case .skipStringEscape: state = .skipString
         case .skip: takeSkipped(byte)
         case .number, .literal: takeOfScalar(byte)
+        case .typeText: takeOfType(byte)
         case .string, .skipString, .ended, .failed: break
         }
     }
@@ -110,7 +113,12 @@ struct UsageScanner: BitwiseCopyable {
     /// What the key that was read means where it stands.
     private func meaning() -> Field {
         switch place {
-        case .root: key.equals("usage") ? .usage : key.equals("response") ? .response : .none
+        case .root:
+            if key.equals("type") {
+                .type
+            } else {
+                key.equals("usage") ? .usage : key.equals("response") ? .response : .none
+            }
         case .response: key.equals("usage") ? .usage : .none
         case .usage, .usageOfResponse:
             if key.equals("prompt_tokens") || key.equals("input_tokens") {
@@ -125,6 +133,9 @@ struct UsageScanner: BitwiseCopyable {
 
     private mutating func beginValue(_ byte: UInt8) {
         switch byte {
+        case UInt8(ascii: "\"") where field == .type:
+            key = ShortKey()
+            state = .typeText
         case UInt8(ascii: "\""): state = .string
         case UInt8(ascii: "{"):
             switch field {
@@ -151,14 +162,15 @@ struct UsageScanner: BitwiseCopyable {
     private mutating func close() {
         state = .afterValue
         switch place {
-        case .root: state = .ended
+        case .root:
+            state = .ended
+            if isLastEvent { hasSeenLastEvent = true }
         case .response: place = .root
         case .usage:
             place = .root
             settle()
         case .usageOfResponse:
             place = .response
-            hasSeenResponse = true
             settle()
         }
     }
@@ -190,7 +202,23 @@ struct UsageScanner: BitwiseCopyable {
         case .prompt: prompt = count
         case .completion: completion = count
         case .total: total = count
-        case .none, .usage, .response: break
+        case .none, .type, .usage, .response: break
+        }
+    }
+
+    // MARK: The type of an event
+
+    /// The events before also have a `response`, and some servers give it a `usage` from the first one on, of zeros or
+    /// of sums so far: only its type tells the last one (OpenAI API reference, Responses, "Streaming events").
+    private mutating func takeOfType(_ byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""):
+            isLastEvent =
+                key.equals("response.completed") || key.equals("response.incomplete") || key.equals("response.failed")
+            state = .afterValue
+        // None of those has an escape.
+        case UInt8(ascii: "\\"): state = .stringEscape
+        default: key.append(byte)
         }
     }
 
@@ -268,9 +296,10 @@ struct UsageScanner: BitwiseCopyable {
     }
 }
 
-/// The first bytes of a key, as many as the longest one has that is looked for (`completion_tokens`) and one more.
+/// The first bytes of a key, or of a type, as many as the longest one has that is looked for (`response.incomplete`)
+/// and one more.
 private struct ShortKey: BitwiseCopyable {
-    private static let capacity = 18
+    private static let capacity = 20
 
     private var low: UInt64 = 0
     private var middle: UInt64 = 0

@@ -48,6 +48,6 @@ public struct UsageWatch: BitwiseCopyable {
 
     /// Nothing that follows can say more. Not every stream says that it ends.
     public var isFinished: Bool {
-        isStream ? stream.isDone || scanner.hasSeenResponse : scanner.isFinished
+        isStream ? stream.isDone || scanner.hasSeenLastEvent : scanner.isFinished
     }
 }

@@ -80,6 +80,9 @@ extension InferReader {
             if let integer = number.asInt64 {
                 parameter.kind = UInt32(SLUICE_PARAMETER_INT64)
                 parameter.integer = integer
+            } else if number.isInteger {
+                // As a double it would be another number, or none that a backend takes for an integer.
+                throw CodecFailure("an integer is beyond the range of int64, in parameter", subject: key)
             } else if let value = number.asDouble {
                 parameter.kind = UInt32(SLUICE_PARAMETER_DOUBLE)
                 parameter.number = value

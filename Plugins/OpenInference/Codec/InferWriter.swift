@@ -88,12 +88,13 @@ public struct InferWriter {
         try finish(&json, kept, into: &message) { Self.wantsBinary($0, wish) }
     }
 
-    /// Only the tensors that were asked for.
+    /// Only the tensors that were asked for, all of which must be there.
     func select(_ payload: inout sluice_payload, _ request: sluice_payload) throws(CodecFailure) {
+        try request.requireOutputs(in: payload)
         let all = UnsafeBufferPointer(start: payload.tensors, count: Int(payload.tensor_count))
         let kept = try arena.allocate(sluice_tensor.self, count: all.count)
         var count = 0
-        for tensor in all where Self.output(named: tensor.name, request) != nil {
+        for tensor in all where request.asksForOutput(tensor.name) {
             kept[count] = tensor
             count += 1
         }

@@ -11,7 +11,7 @@ public enum ProblemText {
         message.status = error.http_status
         let accept = request.message?.pointee.field("accept") ?? sluice_bytes()
         let isText = accept.containsIgnoringCase("text/") && !accept.containsIgnoringCase("json")
-        let detail = UTF8Sequence.isValid(error.message) ? error.message : sluice_bytes()
+        let detail = try UTF8Sequence.repaired(error.message, arena: arena)
         var body = JSONWriter(arena: arena)
         if isText {
             try body.raw(detail)

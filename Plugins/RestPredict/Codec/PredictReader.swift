@@ -14,10 +14,21 @@ struct PredictReader {
     private let singleName: sluice_bytes
 
     init(_ options: PredictOptions, isRequest: Bool, arena: ExchangeArena) {
+        self.init(options, isRequest, isRequest ? options.inputName : options.outputName, arena)
+    }
+
+    /// Of an answer: the one tensor of an answer that does not name it is the one output that `request` names, if it
+    /// names just one. The protocol cannot be asked for outputs, so nothing else says what the tensor is.
+    init(_ options: PredictOptions, answerTo request: sluice_payload, arena: ExchangeArena) {
+        let asked = request.output_count == 1 ? request.outputs?.pointee.name : nil
+        self.init(options, false, asked ?? options.outputName, arena)
+    }
+
+    private init(_ options: PredictOptions, _ isRequest: Bool, _ singleName: sluice_bytes, _ arena: ExchangeArena) {
         self.arena = arena
         self.isRequest = isRequest
         float = options.float
-        singleName = isRequest ? options.inputName : options.outputName
+        self.singleName = singleName
     }
 
     /// Reads a body into a payload of tensors.
@@ -110,15 +121,17 @@ struct PredictReader {
         return tensor
     }
 
-    /// Whether an object comes that names tensors, and is no `{"b64": …}`.
+    /// Whether an object comes that names tensors, and is no `{"b64": "…"}`: bytes have that one key and a text. A
+    /// tensor may have the name `b64`, too, among others in any order, or with a value that is no text.
     private func peekNames(_ json: inout JSONReader) throws(CodecFailure) -> Bool {
         guard try json.peek() == .object else { return false }
         let begin = json.position
         defer { json.restore(begin) }
         try json.beginObject()
         var isFirst = true
-        guard let key = try json.nextKey(&isFirst) else { return true }
-        return !key.equals("b64")
+        guard let key = try json.nextKey(&isFirst), key.equals("b64"), try json.peek() == .string else { return true }
+        try json.skip()
+        return try json.nextKey(&isFirst) != nil
     }
 
     // MARK: - Column format

@@ -102,7 +102,7 @@ extension RestPredictProtocol {
             switch Int32(bitPattern: request.operation) {
             case SLUICE_OPERATION_INFER:
                 try message.requirePlainBody()
-                response.payload = try PredictReader(options, isRequest: false, arena: arena).read(
+                response.payload = try PredictReader(options, answerTo: request.payload, arena: arena).read(
                     message.wholeBody, options)
             case SLUICE_OPERATION_MODEL_METADATA:
                 try message.requirePlainBody()

@@ -119,20 +119,13 @@ struct PredictMessage {
         }
     }
 
-    /// - Parameter wanted: the outputs that the client asked for; none: all.
+    /// - Parameter wanted: the request, whose outputs must be there; it names none: all.
     func writeResponse(wanted: sluice_payload, _ out: inout ProtobufWriter) throws(CodecFailure) {
+        try wanted.requireOutputs(in: payload)
         for index in 0..<Int(payload.tensor_count) {
-            guard let tensor = payload.tensors?[index], Self.isWanted(tensor.name, wanted) else { continue }
+            guard let tensor = payload.tensors?[index], wanted.asksForOutput(tensor.name) else { continue }
             try TensorMessage.writeEntry(tensor, 1, &out)
         }
         try spec.write(2, &out)
-    }
-
-    private static func isWanted(_ name: sluice_bytes, _ wanted: sluice_payload) -> Bool {
-        guard wanted.output_count > 0, let outputs = wanted.outputs else { return true }
-        for index in 0..<Int(wanted.output_count) where outputs[index].name.equals(name) {
-            return true
-        }
-        return false
     }
 }

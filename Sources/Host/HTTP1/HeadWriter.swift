@@ -176,9 +176,14 @@ public struct HeadWriter {
         if close { put("Connection: close\r\n") } else { put("Connection: keep-alive\r\n") }
     }
 
-    /// Asks, or agrees, to speak WebSocket on this connection from here on (RFC 6455 §4).
-    public mutating func appendUpgradeToWebSocket() {
-        put("Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    /// Asks, or agrees, to speak WebSocket on this connection from here on (RFC 6455 §4), or says in a 426 that it is
+    /// what a client has to ask for (RFC 9110 §15.5.22).
+    ///
+    /// - Parameter close: of a 426, this connection ends, and the client asks on another one.
+    public mutating func appendUpgradeToWebSocket(close: Bool = false) {
+        put("Connection: Upgrade")
+        if close { put(", close") }
+        put("\r\nUpgrade: websocket\r\n")
     }
 
     /// The framing fields of a body; nothing for `.none` and `.untilClose`.

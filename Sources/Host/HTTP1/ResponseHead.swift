@@ -31,6 +31,20 @@ public struct ResponseHead {
     /// What a 101 switches to.
     public internal(set) var upgrade: Upgrade = .none
 
+    /// A 426 that names WebSocket among the protocols that the client has to ask for (RFC 9110 §15.5.22). Whether
+    /// Connection nominates the field makes no difference: not all servers do, and it is written anew.
+    @inlinable
+    public var demandsWebSocket: Bool { status == 426 && fields.upgrade >= 0 && namesWebSocket }
+
+    @inline(never)
+    @usableFromInline var namesWebSocket: Bool {
+        for index in Int(fields.upgrade)..<fields.count
+        where fields[index].name.equalsIgnoringCase("upgrade") && fields[index].value.hasMember("websocket") {
+            return true
+        }
+        return false
+    }
+
     /// An empty head to parse into. `fields` is storage for `HeadLimits.fieldCount` fields.
     public init(fields storage: UnsafeMutablePointer<sluice_field>) {
         reason = sluice_bytes()

@@ -20,6 +20,18 @@ extension sluice_bytes {
     /// As a method: those are told apart by case (RFC 9110 §9.1).
     var isHEAD: Bool { self == sluice_bytes("HEAD") }
 
+    /// The begin of a text of UTF-8, not cut inside a character: half of one would make all of it unreadable to whoever
+    /// checks (RFC 3629 §3). Empty where there is no data, whatever the size says.
+    func cut(atMost bound: Int) -> sluice_bytes {
+        guard let data else { return .empty }
+        guard size > bound else { return self }
+        // A character is four bytes at most: what goes on for longer is no UTF-8, and cut where it happens to be.
+        for end in stride(from: bound, through: max(0, bound - 3), by: -1) where data[end] & 0xC0 != 0x80 {
+            return sluice_bytes(data, end)
+        }
+        return sluice_bytes(data, bound)
+    }
+
     /// Off the hot path: a copy as text, broken UTF-8 repaired.
     var text: String { String(decoding: UnsafeBufferPointer(start: data, count: size), as: UTF8.self) }
 

@@ -39,12 +39,6 @@ extension Worker {
         let deadline = min(now &+ limits.defaultTimeoutNs, exchange.pointee.callDeadline)
         exchange.pointee.request.unsafelyUnwrapped.pointee.deadline_ns = deadline
         armTimer(exchange)
-        if case .length(let size) = parsed.pointee.body, size > UInt64(limits.bodyBytes) {
-            metrics.rejected(.bodyTooLarge)
-            let status = SLUICE_RESOURCE_EXHAUSTED
-            perform(exchange, fail(exchange, status, 413, "the request's body is larger than allowed"))
-            return
-        }
         perform(exchange, exchange.pointee.machine.handle(.headReceived))
     }
 

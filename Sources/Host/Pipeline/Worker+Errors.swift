@@ -160,7 +160,7 @@ extension Worker {
     func sentence(
         _ exchange: ExchangePointer, _ before: StaticString, _ name: sluice_bytes, _ after: StaticString
     ) -> sluice_bytes {
-        let shown = sluice_bytes(data: name.data, size: min(name.size, 256))
+        let shown = name.cut(atMost: 256)
         let room = before.utf8CodeUnitCount + shown.size + after.utf8CodeUnitCount
         guard let memory = allocate(exchange, UInt8.self, room) else { return sluice_bytes("not known") }
         var writer = ByteWriter(memory, capacity: room)

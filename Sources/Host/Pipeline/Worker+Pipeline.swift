@@ -103,6 +103,10 @@ extension Worker {
             guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
                 return failPlugin(exchange, status, adapter.pointee.plugin)
             }
+            // Only now, so that the error has the shape of the adapter's protocol; nothing of the body is read before.
+            if message.pointee.body_size > UInt64(tables.pointee.limits.bodyBytes), saysLength(exchange) {
+                return bodyTooLarge(exchange)
+            }
             if status == SLUICE_NEED_BODY, exchange.pointee.isGRPC {
                 exchange.pointee.gathersFirst = true
                 return exchange.pointee.machine.handle(.messageNeeded)
@@ -117,6 +121,12 @@ extension Worker {
             return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
         }
         return fail(exchange, SLUICE_NOT_FOUND, 404, "no adapter serves this path")
+    }
+
+    /// Whether `body_size` is what the client has said, and not what stands there where nobody knows it.
+    private func saysLength(_ exchange: ExchangePointer) -> Bool {
+        if case .length = exchange.pointee.head.unsafelyUnwrapped.pointee.body { return true }
+        return false
     }
 
     /// The adapter's second look at the head of a call, with the first message, which then streams on with the rest.

@@ -244,7 +244,9 @@ extension Worker {
             // An answer to HEAD, or a 304, says how long the content would be.
             case .none: if case .length = head.pointee.declared { writer.appendFraming(head.pointee.declared) }
             }
-            if close {
+            if head.pointee.demandsWebSocket, mayUpgrade(exchange) {
+                writer.appendUpgradeToWebSocket(close: close)
+            } else if close {
                 writer.appendConnection(close: true)
             } else if exchange.pointee.minorVersion == 0 {
                 writer.appendConnection(close: false)

@@ -36,6 +36,13 @@ extension Worker {
         return nil
     }
 
+    /// Whether a client that gets 426 may be told that it has to ask for WebSocket: it has named it already, by
+    /// HTTP/1.1, and an adapter allows it, so that its next request can succeed.
+    func mayUpgrade(_ exchange: ExchangePointer) -> Bool {
+        exchange.pointee.minorVersion == 1
+            && exchange.pointee.request?.pointee.operation == UInt32(SLUICE_OPERATION_UPGRADE)
+    }
+
     /// The endpoint's 101 is in `responseScratch`. Only what it was asked for is accepted, and only when it was asked.
     func protocolSwitched(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>

@@ -12,7 +12,7 @@ public enum ErrorBody {
     ) throws(CodecFailure) {
         var json = JSONWriter(arena: arena)
         try json.raw("{\"error\":")
-        try json.string(UTF8Sequence.isValid(text) ? text : .literal("the request failed"))
+        try json.string(try UTF8Sequence.repaired(text, arena: arena))
         try json.raw("}")
         MessageFields.setJSON(on: &message)
         try MessageFields.setBody(&json, on: &message)

@@ -239,6 +239,32 @@ public enum UTF8Sequence {
         return true
     }
 
+    /// The text, or a copy in which U+FFFD stands for each byte that is no UTF-8 (Unicode §3.9): a sentence with a hole
+    /// says more than none.
+    public static func repaired(_ text: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> sluice_bytes {
+        guard !isValid(text), let start = text.data else { return text }
+        let replacement: StaticString = "\u{FFFD}"
+        let (room, overflow) = text.size.multipliedReportingOverflow(by: replacement.utf8CodeUnitCount)
+        guard !overflow else { throw CodecFailure.outOfMemory }
+        let copy = try arena.allocate(UInt8.self, count: room)
+        let end = start + text.size
+        var position = start
+        var count = 0
+        while position < end {
+            let size = size(at: position, end)
+            if size > 0 {
+                (copy + count).update(from: position, count: size)
+                count += size
+                position += size
+            } else {
+                (copy + count).update(from: replacement.utf8Start, count: replacement.utf8CodeUnitCount)
+                count += replacement.utf8CodeUnitCount
+                position += 1
+            }
+        }
+        return sluice_bytes(data: copy, size: count)
+    }
+
     /// Writes a scalar value, and returns its size: 1 to 4.
     static func write(_ scalar: UInt32, to target: UnsafeMutablePointer<UInt8>) -> Int {
         func tail(_ shift: UInt32) -> UInt8 { UInt8(truncatingIfNeeded: 0x80 | (scalar >> shift & 0x3F)) }

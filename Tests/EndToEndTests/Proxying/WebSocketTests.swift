@@ -164,6 +164,35 @@ extension EndToEnd {
             #expect(backend.connectionCount == 1)
         }
 
+        /// A 426 has to say what it wants (RFC 9110 §15.5.22): the gateway says it anew, where it would let it through.
+        @Test(arguments: [
+            ("Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13", "/chat", "1.1", true),
+            ("Connection: close\r\nUpgrade: h2c\r\nUpgrade: TLS/1.0, WebSocket", "/chat", "1.1", true),
+            ("Upgrade: h2c\r\nConnection: Upgrade, close", "/chat", "1.1", false),
+            ("Connection: close", "/chat", "1.1", false),
+            ("Upgrade: websocket\r\nConnection: Upgrade, close", "/plain", "1.1", false),
+            ("Upgrade: websocket\r\nConnection: Upgrade, close", "/chat", "1.0", false),
+        ])
+        func anAnswerThatDemandsWebSocketSaysSo(fields: String, target: String, minor: String, isKept: Bool) throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.socket.send("HTTP/1.1 426 Upgrade Required\r\n\(fields)\r\nContent-Length: 2\r\n\r\nno")
+                connection.socket.close()
+            }
+            var configuration = Self.configuration([backend.endpoint])
+            configuration.routes =
+                "[ { prefix: /chat, model: web, upgrade: [ websocket ] }, { prefix: /, model: web } ]"
+            let gateway = try Gateway(configuration)
+            let reader = MessageReader(try gateway.connect())
+            reader.socket.send(Self.asking(target).replacingOccurrences(of: "HTTP/1.1", with: "HTTP/\(minor)"))
+            let answer = try #require(try reader.response())
+            #expect(answer.status == 426 && answer.bodyText == "no")
+            #expect(answer.all("upgrade") == (isKept ? ["websocket"] : []))
+            let closes = isKept ? "Upgrade, close" : "close"
+            // On a route that allows no upgrade the connection goes on.
+            #expect(answer.field("connection") == (target == "/plain" ? nil : minor == "1.0" ? "keep-alive" : closes))
+            #expect(answer.field("sec-websocket-version") == (fields.contains("Version") ? "13" : nil))
+        }
+
         /// Requests that ask for no WebSocket, or on no route that allows it, go on without Upgrade, and no answer may
         /// switch their connection.
         @Test(arguments: [

@@ -65,7 +65,7 @@ extension Exchange {
             message.append("model '")
             message.append(model.name)
             message.append("' has no version or label '")
-            message.append(name.prefix(128))
+            message.append(name.textPrefix(128))
             message.append("'")
         }
     }

@@ -63,6 +63,17 @@ public struct Bytes: RandomAccessCollection, @unchecked Sendable {
     @inlinable
     public func prefix(_ count: Int) -> Bytes { self[0..<Swift.min(Swift.max(count, 0), raw.size)] }
 
+    /// The first `count` bytes of a text of UTF-8, or up to three fewer where those would end inside a character: half
+    /// of one would make all of it unreadable to whoever checks (RFC 3629 §3). What is no UTF-8 is cut where it happens
+    /// to be.
+    public func textPrefix(_ count: Int) -> Bytes {
+        guard count > 0, count < raw.size else { return prefix(count) }
+        for end in stride(from: count, through: Swift.max(0, count - 3), by: -1) where self[end] & 0xC0 != 0x80 {
+            return prefix(end)
+        }
+        return prefix(count)
+    }
+
     /// What follows the first `count` bytes.
     @inlinable
     public func dropFirst(_ count: Int = 1) -> Bytes { self[Swift.min(Swift.max(count, 0), raw.size)..<raw.size] }

@@ -1,0 +1,29 @@
+import SluiceABI
+
+/// The outputs that a request names. Its answer has those alone; where it names none, it has all.
+extension sluice_payload {
+    /// Whether the answer to this request has the output of that name.
+    public func asksForOutput(_ name: sluice_bytes) -> Bool {
+        guard output_count > 0, let outputs else { return true }
+        for index in 0..<Int(output_count) where outputs[index].name.equals(name) { return true }
+        return false
+    }
+
+    /// Fails where this request names an output that `answer` does not have: an answer that leaves it out says nothing
+    /// of it, and a client takes the next tensor for it, or finds none.
+    ///
+    /// Each name is looked for among all tensors, as each tensor's is among the names where they are selected; the
+    /// codecs bound both lists.
+    public func requireOutputs(in answer: sluice_payload) throws(CodecFailure) {
+        guard let outputs else { return }
+        for index in 0..<Int(output_count) where !answer.hasTensor(outputs[index].name) {
+            throw CodecFailure("the model has no output of that name", subject: outputs[index].name)
+        }
+    }
+
+    private func hasTensor(_ name: sluice_bytes) -> Bool {
+        guard let tensors else { return false }
+        for index in 0..<Int(tensor_count) where tensors[index].name.equals(name) { return true }
+        return false
+    }
+}
