@@ -6,8 +6,9 @@ import SluiceABI
 /// What plugins ask of the worker they run on, through the host services.
 extension Worker {
     func setFailure(_ message: sluice_bytes) {
-        failureSize = min(message.size, Self.failureBound)
-        if let data = message.data { failure.update(from: data, count: failureSize) }
+        let kept = message.cut(atMost: Self.failureBound)
+        failureSize = kept.size
+        if let data = kept.data { failure.update(from: data, count: kept.size) }
     }
 
     /// Keeps a counted buffer for as long as the exchange lives.
@@ -36,10 +37,10 @@ extension Worker {
         guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
             HeadWriter.mayBeSet(name: name, value: value)
         else { return SLUICE_INVALID_ARGUMENT }
-        if exchange.pointee.edits == nil {
         if side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) {
             guard !adds, HeadWriter.mayBeHost(value) else { return SLUICE_INVALID_ARGUMENT }
         }
+        if exchange.pointee.edits == nil {
             guard let list = allocate(exchange, FieldEdits.self, 1),
                 let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
             else { return SLUICE_RESOURCE_EXHAUSTED }
