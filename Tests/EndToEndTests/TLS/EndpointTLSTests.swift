@@ -65,7 +65,7 @@ extension EndToEnd {
                 let answer = try gateway.get("/subject")
                 #expect(answer.status == 503 && answer.bodyText.contains("could not be reached"), "\(answer.bodyText)")
             }
-            // An alert whose connection is reset behind it may be lost on the way: then it is a broken one, and no fault.
+            // An alert whose connection is reset behind it may be lost: then it is a broken one, and no fault of TLS.
             #expect((1...3).contains(try gateway.metric("sluice_parse_errors_total", ["upstream", "tls"])))
             #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"connect_failed\""]) == 3)
             try waitUntil("the log says why") { gateway.log.contains("no TLS with https://127.0.0.1") }
