@@ -33,11 +33,17 @@ public struct ResponseHead {
 
     /// A 426 that names WebSocket among the protocols that the client has to ask for (RFC 9110 §15.5.22). Whether
     /// Connection nominates the field makes no difference: not all servers do, and it is written anew.
-    @inlinable
-    public var demandsWebSocket: Bool { status == 426 && fields.upgrade >= 0 && namesWebSocket }
+    ///
+    /// Not a property of the head: every answer would be copied for it.
+    @inlinable @inline(__always)
+    public static func demandsWebSocket(_ head: UnsafePointer<ResponseHead>) -> Bool {
+        head.pointee.status == 426 && namesWebSocket(head)
+    }
 
     @inline(never)
-    @usableFromInline var namesWebSocket: Bool {
+    @usableFromInline static func namesWebSocket(_ head: UnsafePointer<ResponseHead>) -> Bool {
+        let fields = head.pointee.fields
+        guard fields.upgrade >= 0 else { return false }
         for index in Int(fields.upgrade)..<fields.count
         where fields[index].name.equalsIgnoringCase("upgrade") && fields[index].value.hasMember("websocket") {
             return true

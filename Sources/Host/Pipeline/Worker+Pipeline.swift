@@ -103,8 +103,10 @@ extension Worker {
             guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
                 return failPlugin(exchange, status, adapter.pointee.plugin)
             }
-            // Only now, so that the error has the shape of the adapter's protocol; nothing of the body is read before.
-            if message.pointee.body_size > UInt64(tables.pointee.limits.bodyBytes), saysLength(exchange) {
+            // Only now, so that the error has the shape of the adapter's protocol; nothing of the body is read before. One
+            // whose size nobody knows is held to the limit as it comes.
+            let bodySize = message.pointee.body_size
+            if bodySize > UInt64(bitPattern: Int64(tables.pointee.limits.bodyBytes)), bodySize != .max {
                 return bodyTooLarge(exchange)
             }
             if status == SLUICE_NEED_BODY, exchange.pointee.isGRPC {
@@ -121,12 +123,6 @@ extension Worker {
             return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
         }
         return fail(exchange, SLUICE_NOT_FOUND, 404, "no adapter serves this path")
-    }
-
-    /// Whether `body_size` is what the client has said, and not what stands there where nobody knows it.
-    private func saysLength(_ exchange: ExchangePointer) -> Bool {
-        if case .length = exchange.pointee.head.unsafelyUnwrapped.pointee.body { return true }
-        return false
     }
 
     /// The adapter's second look at the head of a call, with the first message, which then streams on with the rest.
@@ -241,6 +237,7 @@ extension Worker {
         }
     }
 
+    @inline(never)
     func runModelFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let pool = exchange.pointee.pool.unsafelyUnwrapped
@@ -279,6 +276,7 @@ extension Worker {
     }
 
     /// A filter has given the request another deadline than `former`, which is the last one that it may give.
+    @inline(never)
     private func bringForward(_ exchange: ExchangePointer, from former: UInt64) {
         let request = exchange.pointee.request.unsafelyUnwrapped
         request.pointee.deadline_ns = min(request.pointee.deadline_ns, former)

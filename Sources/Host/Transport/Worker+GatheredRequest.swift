@@ -228,6 +228,7 @@ extension Worker {
         return .length(size)
     }
 
+    @inline(never)
     func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.bodyTooLarge)
         return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 413, "the request's body is larger than allowed")

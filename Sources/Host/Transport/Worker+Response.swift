@@ -244,10 +244,13 @@ extension Worker {
             // An answer to HEAD, or a 304, says how long the content would be.
             case .none: if case .length = head.pointee.declared { writer.appendFraming(head.pointee.declared) }
             }
-            if head.pointee.demandsWebSocket, mayUpgrade(exchange) {
-                writer.appendUpgradeToWebSocket(close: close)
-            } else if close {
-                writer.appendConnection(close: true)
+            if close {
+                // A connection on which WebSocket was asked for in vain ends with the answer.
+                if ResponseHead.demandsWebSocket(head), mayUpgrade(exchange) {
+                    writer.appendUpgradeToWebSocket(close: true)
+                } else {
+                    writer.appendConnection(close: true)
+                }
             } else if exchange.pointee.minorVersion == 0 {
                 writer.appendConnection(close: false)
             }
