@@ -103,8 +103,8 @@ extension Worker {
             guard status == SLUICE_OK || status == SLUICE_NEED_BODY else {
                 return failPlugin(exchange, status, adapter.pointee.plugin)
             }
-            // Only now, so that the error has the shape of the adapter's protocol; nothing of the body is read before. One
-            // whose size nobody knows is held to the limit as it comes.
+            // Only now, so that the error has the shape of the adapter's protocol; nothing of the body is read before.
+            // One whose size nobody knows is held to the limit as it comes.
             let bodySize = message.pointee.body_size
             if bodySize > UInt64(bitPattern: Int64(tables.pointee.limits.bodyBytes)), bodySize != .max {
                 return bodyTooLarge(exchange)
