@@ -14,7 +14,7 @@ COLUMNS = 120
 LINES = 400
 # Files that are longer, with the length that they may have. It is a ratchet: lower it when a file shrinks.
 LONGER = {
-    "Sources/PluginAPI/ABI/include/sluice/plugin.h": 1100,  # the specification is one self-contained file
+    "Sources/PluginAPI/ABI/include/sluice/plugin.h": 1080,  # the specification is one self-contained file
     "Tests/PluginTests/ABILayout.swift": 800,  # generated: a row for each field of the header
 }
 # Data, licences in their own words, and what protoc makes.

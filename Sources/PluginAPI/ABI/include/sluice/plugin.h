@@ -99,12 +99,9 @@ typedef struct sluice_exchange sluice_exchange;
 /* How much of a message's body is there. */
 #define SLUICE_BODY_NONE 0      /* the message has none */
 #define SLUICE_BODY_STREAMING 1 /* it has one, which is not gathered; `body` is empty */
-#define SLUICE_BODY_WHOLE 2     /* all of it is in `body` */
-/*
- * Of a request that came compressed with gzip or deflate, a whole body is what it inflates to, and the field
- * Content-Encoding is not among those of its message; an endpoint that it passes on to gets both as they came. Other
- * codings are not undone.
- */
+/* All of it is in `body`. Of a request that came with gzip or deflate that is what it inflates to, and Content-Encoding
+ * is not among the fields; an endpoint that it passes on to gets both as they came. Other codings are not undone. */
+#define SLUICE_BODY_WHOLE 2
 
 /*
  * A message of a protocol, as received or to be sent. For HTTP, `method` and `target` belong to requests, `status` to
