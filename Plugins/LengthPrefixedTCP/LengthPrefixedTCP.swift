@@ -35,28 +35,13 @@ struct LengthPrefixedTCP: CodecAdapter {
     mutating func encodeRequest(
         _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
     ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try Self.codec(exchange).encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .encoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
+        try Self.codec(exchange).encodeRequest(request, for: target, into: message, exchange: exchange)
     }
 
     mutating func decodeResponse(
         _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
     ) throws(PluginError) {
-        let refusal: BackendRefusal?
-        do throws(CodecFailure) {
-            refusal = try Self.codec(exchange).decodeResponse(
-                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-        if let refusal { throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text)) }
+        try Self.codec(exchange).decodeResponse(message, to: request, into: response, exchange: exchange)
     }
 
     /// The token of the exchange is no other one's, on this worker and on others, and is the same at both calls.

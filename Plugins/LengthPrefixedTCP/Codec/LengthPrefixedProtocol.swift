@@ -113,9 +113,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         var header = MessageHeader(.errorAnswer)
         header.id = receivedID(request)
         header.status = error.status < 0 && error.status >= -16 ? UInt16(-error.status) : 2
-        let text =
-            error.message.size <= Self.maximumTextSize
-            ? error.message : error.message.slice(0, UTF8Sequence.cut(error.message, at: Self.maximumTextSize))
+        let text = UTF8Sequence.prefix(
+            try UTF8Sequence.repaired(error.message, arena: arena), limit: Self.maximumTextSize)
         var writer = try MessageWriter(arena: arena, capacity: header.writtenSize + 2 + text.size, tensors: 0)
         try header.write(&writer)
         try writer.text(text)
@@ -208,11 +207,11 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
                 let text = try reader.text("the error's text is cut off or no UTF-8")
                 try reader.expectEnd()
                 let status = (1...16).contains(header.status) ? -sluice_status(header.status) : SLUICE_UNKNOWN
-                let refusal = BackendRefusal(
+                // That there is one tells the host that the answer was read, so that the connection goes on. Which one
+                // the client gets follows from the error: this protocol has none.
+                response.http_status = 200
+                return BackendRefusal(
                     status: status, text: text.isEmpty ? .literal("the backend refused the request") : text)
-                // It tells the host that the answer was read, so that the connection goes on.
-                response.http_status = refusal.httpStatus
-                return refusal
             }
             guard header.status == 0 else {
                 throw CodecFailure("a good answer has a status", expected: 0, found: Int64(header.status))
@@ -236,15 +235,5 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         } catch {
             throw error.ofBackend(&response)
         }
-    }
-}
-
-extension UTF8Sequence {
-    /// The end of the last whole character at or before `limit`.
-    static func cut(_ text: sluice_bytes, at limit: Int) -> Int {
-        var end = min(limit, text.size)
-        guard end < text.size else { return end }
-        while end > 0, text.buffer[end] & 0xC0 == 0x80 { end -= 1 }
-        return end
     }
 }

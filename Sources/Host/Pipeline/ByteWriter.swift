@@ -67,12 +67,9 @@ struct ByteWriter {
     mutating func writeErrorObject(_ message: sluice_bytes) {
         write("{\"error\":\"")
         // The closing bracket must fit, and a character is not to be cut in two (RFC 3629 §3).
-        var size = min(message.size, max(0, (capacity - count - 3) / 6))
-        if size < message.size, let data = message.data {
-            isCut = true
-            while size > 0, data[size] & 0xC0 == 0x80 { size -= 1 }
-        }
-        write(json: sluice_bytes(data: message.data, size: size))
+        let fitting = message.cut(atMost: max(0, (capacity - count - 3) / 6))
+        if fitting.size < message.size { isCut = true }
+        write(json: fitting)
         write("\"}\n")
     }
 

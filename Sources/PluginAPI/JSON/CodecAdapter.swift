@@ -22,6 +22,40 @@ public protocol MessageCodec {
     ) throws(CodecFailure) -> BackendRefusal?
 }
 
+/// The SDK's calls in terms of a codec's, for an adapter that has one for each exchange, too.
+extension MessageCodec {
+    @inlinable
+    public func encodeRequest(
+        _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
+    ) throws(PluginError) -> EncodeVerdict {
+        do throws(CodecFailure) {
+            let verdict = try encodeRequest(
+                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
+                arena: exchange.arena)
+            return EncodeVerdict(rawValue: verdict) ?? .encoded
+        } catch {
+            throw PluginError(error, exchange)
+        }
+    }
+
+    @inlinable
+    public func decodeResponse(
+        _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
+    ) throws(PluginError) {
+        let refusal: BackendRefusal?
+        do throws(CodecFailure) {
+            refusal = try decodeResponse(
+                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
+                arena: exchange.arena)
+        } catch {
+            throw PluginError(error, exchange)
+        }
+        if let refusal {
+            throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text))
+        }
+    }
+}
+
 /// An adapter whose protocol stands in a codec. What is left to it are its routes and what a head says.
 public protocol CodecAdapter: ProtocolAdapter, ~Copyable {
     associatedtype Codec: MessageCodec
@@ -77,30 +111,13 @@ extension CodecAdapter where Self: ~Copyable {
     public mutating func encodeRequest(
         _ request: Request, for target: Target, into message: MutableMessage, exchange: Exchange
     ) throws(PluginError) -> EncodeVerdict {
-        do throws(CodecFailure) {
-            let verdict = try codec.encodeRequest(
-                request.pointer.pointee, for: target.pointer.pointee, into: &message.pointer.pointee,
-                arena: exchange.arena)
-            return EncodeVerdict(rawValue: verdict) ?? .encoded
-        } catch {
-            throw PluginError(error, exchange)
-        }
+        try codec.encodeRequest(request, for: target, into: message, exchange: exchange)
     }
 
     @inlinable
     public mutating func decodeResponse(
         _ message: Message, to request: Request, into response: MutableResponse, exchange: Exchange
     ) throws(PluginError) {
-        let refusal: BackendRefusal?
-        do throws(CodecFailure) {
-            refusal = try codec.decodeResponse(
-                message.pointer.pointee, to: request.pointer.pointee, into: &response.pointer.pointee,
-                arena: exchange.arena)
-        } catch {
-            throw PluginError(error, exchange)
-        }
-        if let refusal {
-            throw PluginError(ErrorCode(status: refusal.status), Bytes(refusal.text))
-        }
+        try codec.decodeResponse(message, to: request, into: response, exchange: exchange)
     }
 }

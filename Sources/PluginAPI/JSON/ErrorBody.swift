@@ -25,11 +25,7 @@ public enum ErrorBody {
             return text
         }
         guard UTF8Sequence.isValid(body) else { return sluice_bytes() }
-        var size = min(body.buffer.count, maximumQuotation)
-        while size > 0, size < body.buffer.count, body.buffer[size] & 0xC0 == 0x80 {
-            size -= 1
-        }
-        return body.slice(0, size)
+        return UTF8Sequence.prefix(body, limit: maximumQuotation)
     }
 
     private static func readField(_ body: sluice_bytes, _ arena: ExchangeArena) throws(CodecFailure) -> sluice_bytes {
@@ -81,23 +77,6 @@ public struct BackendRefusal {
     public init(status: sluice_status, text: sluice_bytes) {
         self.status = status
         self.text = text
-    }
-
-    /// Of its code, as google.rpc.Code documents them.
-    public var httpStatus: UInt32 {
-        switch status {
-        case SLUICE_CANCELLED: 499
-        case SLUICE_INVALID_ARGUMENT, SLUICE_FAILED_PRECONDITION, SLUICE_OUT_OF_RANGE: 400
-        case SLUICE_DEADLINE_EXCEEDED: 504
-        case SLUICE_NOT_FOUND: 404
-        case SLUICE_ALREADY_EXISTS, SLUICE_ABORTED: 409
-        case SLUICE_PERMISSION_DENIED: 403
-        case SLUICE_UNAUTHENTICATED: 401
-        case SLUICE_RESOURCE_EXHAUSTED: 429
-        case SLUICE_UNIMPLEMENTED: 501
-        case SLUICE_UNAVAILABLE: 503
-        default: 500
-        }
     }
 }
 

@@ -1,4 +1,5 @@
 import SluiceABI
+import SluicePlugin
 
 extension JSONReader {
     /// Reads a string: a view of the text, or a copy in the arena when it has escapes.
@@ -238,6 +239,9 @@ public enum UTF8Sequence {
         }
         return true
     }
+
+    /// The begin of a text of at most `limit` bytes, not cut inside a character.
+    public static func prefix(_ text: sluice_bytes, limit: Int) -> sluice_bytes { Bytes(text).textPrefix(limit).raw }
 
     /// The text, or a copy in which U+FFFD stands for each byte that is no UTF-8 (Unicode §3.9): a sentence with a hole
     /// says more than none.
