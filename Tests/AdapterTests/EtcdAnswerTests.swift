@@ -286,3 +286,13 @@ import Testing
         #expect(alone.failed(served: true, random: 0) == 100)
     }
 }
+
+extension EtcdSet {
+    /// All that there is, on one page.
+    fileprivate mutating func replace(_ entries: [EtcdEntry]) {
+        var found = EtcdSet()
+        let fits = found.add(entries, before: self)
+        #expect(fits)
+        self = found
+    }
+}

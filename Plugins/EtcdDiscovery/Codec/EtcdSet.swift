@@ -21,13 +21,6 @@ public struct EtcdSet: Sendable {
     /// Of the key that was changed last; 0 without any.
     public var latest: Int64 { held.values.reduce(0) { max($0, $1.revision) } }
 
-    /// All keys are these.
-    public mutating func replace(_ entries: [EtcdEntry]) {
-        var found = EtcdSet()
-        _ = found.add(entries, before: self)
-        self = found
-    }
-
     /// These keys are there, too: a page of all that there are. Their values are read at once and not kept, for they
     /// may be large. False when that is more than can be kept.
     ///
