@@ -89,23 +89,20 @@ public final class KeySet: Sendable {
     /// Whether a key of the set signed the token with its own algorithm.
     public func check(_ token: TokenText, _ text: UnsafeBufferPointer<UInt8>) throws(Refusal) {
         let signed = UnsafeBufferPointer(rebasing: text[..<token.signedCount])
-        let fitting = keys.filter { $0.algorithm == token.header.algorithm }
+        let fitting = keys.lazy.filter { $0.algorithm == token.header.algorithm }
+        func isOfOne(_ keys: some Sequence<VerificationKey>) -> Bool {
+            keys.prefix(Self.triesAtMost).contains { $0.verifies(token.signature, of: signed) }
+        }
         guard let asked = token.header.keyID else {
             // It may be of any key.
-            if Self.isOfOne(of: fitting, token, signed) { return }
+            if isOfOne(fitting) { return }
             throw fitting.isEmpty ? .unknownKey : .signature
         }
         // A key without a name may have made any token. Those do not come before the one that the token names: there
         // may be more of them than are tried.
         let named = fitting.filter { key in key.id.map { $0.utf8.elementsEqual(asked.utf8) } ?? false }
         let nameless = fitting.filter { $0.id == nil }
-        if Self.isOfOne(of: named, token, signed) || Self.isOfOne(of: nameless, token, signed) { return }
+        if isOfOne(named) || isOfOne(nameless) { return }
         throw named.isEmpty && nameless.isEmpty ? .unknownKey : .signature
-    }
-
-    private static func isOfOne(
-        of keys: [VerificationKey], _ token: TokenText, _ signed: UnsafeBufferPointer<UInt8>
-    ) -> Bool {
-        keys.prefix(triesAtMost).contains { $0.verifies(token.signature, of: signed) }
     }
 }
