@@ -75,13 +75,9 @@ extension Worker {
         } catch {
             return fail(exchange, error.status, error.httpStatus, error.message)
         }
-        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
-        piece.initialize(to: content)
-        let message = exchange.pointee.message.unsafelyUnwrapped
-        message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
-        message.pointee.body = UnsafePointer(piece)
-        message.pointee.body_count = content.size > 0 ? 1 : 0
-        message.pointee.body_size = UInt64(content.size)
+        guard setBody(exchange, exchange.pointee.message.unsafelyUnwrapped, content) else {
+            return failWithoutMemory(exchange)
+        }
         let action = exchange.pointee.machine.handle(.messageGathered)
         armTimer(exchange)
         return action
@@ -266,17 +262,11 @@ extension Worker {
         }
         let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
         // A call that is made here says of no compression that it is understood.
-        guard let answer = try? GRPCFrame.message(body, alone: true), !answer.isCompressed,
-            let piece = allocate(exchange, sluice_bytes.self, 1)
-        else { return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer is not one plain message of gRPC") }
-        let content = answer.content
-        piece.initialize(to: content)
+        guard let answer = try? GRPCFrame.message(body, alone: true), !answer.isCompressed else {
+            return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer is not one plain message of gRPC")
+        }
         message.pointee.transport = UInt32(SLUICE_TRANSPORT_GRPC)
-        message.pointee.body = UnsafePointer(piece)
-        message.pointee.body_count = content.size > 0 ? 1 : 0
-        message.pointee.body_size = UInt64(content.size)
-        message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
-        return nil
+        return setBody(exchange, message, answer.content) ? nil : failWithoutMemory(exchange)
     }
 
     /// The endpoint, or a proxy before it, answered a call with plain HTTP.

@@ -188,18 +188,28 @@ extension Worker {
         } catch {
             return fail(exchange, error.status, error.httpStatus, error.message)
         }
-        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return failWithoutMemory(exchange) }
-        piece.initialize(to: body)
         let message = exchange.pointee.message.unsafelyUnwrapped
-        if message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) || body.size > 0 {
-            message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
-            message.pointee.body = UnsafePointer(piece)
-            message.pointee.body_count = body.size > 0 ? 1 : 0
-            message.pointee.body_size = UInt64(body.size)
+        if message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) || body.size > 0,
+            !setBody(exchange, message, body)
+        {
+            return failWithoutMemory(exchange)
         }
         let action = exchange.pointee.machine.handle(.bodyGathered)
         armTimer(exchange)
         return action
+    }
+
+    /// `body`, whose memory is the exchange's, is all of the message's that plugins see. False without memory.
+    func setBody(
+        _ exchange: ExchangePointer, _ message: UnsafeMutablePointer<sluice_message>, _ body: sluice_bytes
+    ) -> Bool {
+        guard let piece = allocate(exchange, sluice_bytes.self, 1) else { return false }
+        piece.initialize(to: body)
+        message.pointee.body_state = UInt32(SLUICE_BODY_WHOLE)
+        message.pointee.body = UnsafePointer(piece)
+        message.pointee.body_count = body.size > 0 ? 1 : 0
+        message.pointee.body_size = UInt64(body.size)
+        return true
     }
 
     /// A body that was gathered goes on, as it came or as the adapter has changed it: its pieces, and how it is framed.
