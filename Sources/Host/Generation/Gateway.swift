@@ -319,9 +319,8 @@ final class Gateway: ControlPlane {
 
     private func expireGenerations() {
         let now = clinux_monotonic_ns()
-        for generation in generations
-        where generation.retiredAt > 0 && !generation.expired {
-            // Of a stop's own making.
+        for generation in generations where generation.retiredAt > 0 && !generation.expired {
+            // It is there only because a stop destroys all generations at its end.
             if isStopping, generation.left.count == workers.count { continue }
             let timeout = UInt64(generation.settings.reload.drainTimeoutMs) * 1_000_000
             guard now >= generation.retiredAt + timeout else { continue }

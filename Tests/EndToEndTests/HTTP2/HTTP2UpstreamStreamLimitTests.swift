@@ -26,6 +26,16 @@ extension EndToEnd {
             }
         }
 
+        /// A gateway of one worker before such an endpoint, which lives as long as `backend`.
+        private static func bench(_ refusals: Counter) throws -> (backend: ScriptedBackend, gateway: Gateway) {
+            let backend = try ScriptedBackend.http2(settings: [(3, UInt32(limit))]) { _, peer in
+                try serve(peer, refusals)
+            }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            configuration.workers = 1
+            return (backend, try Gateway(configuration))
+        }
+
         private static func statuses(of gateway: Gateway) throws -> [Int?] {
             let client = try gateway.http2()
             let streams = (0..<UInt32(burst)).map { $0 * 2 + 1 }
@@ -37,14 +47,9 @@ extension EndToEnd {
         /// Before a connection has said how many streams it bears, those before it have (RFC 9113 §6.5.2).
         @Test func aNewConnectionIsTakenAtTheEndpointsWord() throws {
             let refusals = Counter()
-            let backend = try ScriptedBackend.http2(settings: [(3, UInt32(Self.limit))]) { _, peer in
-                try Self.serve(peer, refusals)
-            }
-            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
-            configuration.workers = 1
-            let gateway = try Gateway(configuration)
-            #expect(try gateway.get("/").status == 200)
-            #expect(try Self.statuses(of: gateway).allSatisfy { $0 == 200 })
+            let bench = try Self.bench(refusals)
+            #expect(try bench.gateway.get("/").status == 200)
+            #expect(try Self.statuses(of: bench.gateway).allSatisfy { $0 == 200 })
             #expect(refusals.value == 0)
         }
 
@@ -52,13 +57,8 @@ extension EndToEnd {
         /// before, finds room on connections that keep to its limit.
         @Test func whatAnUnknownEndpointRefusesFindsRoom() throws {
             let refusals = Counter()
-            let backend = try ScriptedBackend.http2(settings: [(3, UInt32(Self.limit))]) { _, peer in
-                try Self.serve(peer, refusals)
-            }
-            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
-            configuration.workers = 1
-            let gateway = try Gateway(configuration)
-            #expect(try Self.statuses(of: gateway).allSatisfy { $0 == 200 })
+            let bench = try Self.bench(refusals)
+            #expect(try Self.statuses(of: bench.gateway).allSatisfy { $0 == 200 })
         }
     }
 }

@@ -127,7 +127,8 @@ public struct Exchange {
         Bytes(services.pointee.exchange.pointee.peer.unsafelyUnwrapped(services.pointee.context, handle))
     }
 
-    /// Sets a field of the message toward `side`, replacing all of that name. At most 32 edits an exchange.
+    /// Sets a field of the message toward `side`, replacing all of that name. At most 32 edits an exchange. `Host` of a
+    /// request must be an authority: fails with `invalidArgument` otherwise, as for fields of the connection.
     @inlinable
     public func setField(_ side: Side, _ name: Bytes, _ value: Bytes) throws(PluginError) {
         // An empty value must not read as "remove".

@@ -86,6 +86,7 @@ public struct MutableRequest {
     @inlinable public var request: Request { Request(UnsafePointer(pointer)) }
     @inlinable public var message: Message { Message(pointer.pointee.message) }
 
+    /// For an adapter to set. What a filter sets has no effect, nor in `version`: routers choose another model.
     @inlinable public var model: Bytes {
         get { Bytes(pointer.pointee.model) }
         nonmutating set { pointer.pointee.model = newValue.raw }
@@ -116,7 +117,7 @@ public struct MutableRequest {
         get { pointer.pointee.priority }
         nonmutating set { pointer.pointee.priority = min(newValue, 9) }
     }
-    /// Nanoseconds of the monotonic clock; `UInt64.max`: none.
+    /// Nanoseconds of the monotonic clock; `UInt64.max`: none. A filter may bring it forward, and not put it off.
     @inlinable public var deadline: UInt64 {
         get { pointer.pointee.deadline_ns }
         nonmutating set { pointer.pointee.deadline_ns = newValue }
