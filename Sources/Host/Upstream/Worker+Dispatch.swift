@@ -8,6 +8,7 @@ import Synchronization
 /// From a routed request to a connection: who serves it, in which form, on which endpoint.
 extension Worker {
     /// Whether whoever serves this exchange reads the request's payload.
+    @inline(__always)
     func dispatchNeedsPayload(_ exchange: ExchangePointer) -> Bool {
         guard !exchange.pointee.machine.hasPayload else { return false }
         let pool = exchange.pointee.pool.unsafelyUnwrapped
@@ -108,7 +109,8 @@ extension Worker {
         } else if exchange.pointee.shadow != nil, adapter == exchange.pointee.adapter {
             target.same_protocol = pool.pointee.isRaw ? 0 : 1
         }
-        target.renamed = target.model == request.pointee.model && target.version == request.pointee.version ? 0 : 1
+        let keepsVersion = !pool.pointee.upstreamVersionIsSet || target.version == request.pointee.version
+        target.renamed = keepsVersion && target.model == request.pointee.model ? 0 : 1
         out.initialize(to: sluice_message())
         let speaksHTTP2 = pool.pointee.speaksHTTP2
         out.pointee.transport = UInt32(speaksHTTP2 ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)
