@@ -51,7 +51,7 @@ struct SettingsTests {
         let settings = try everyKey()
         let plugins = Dictionary(uniqueKeysWithValues: settings.plugins.map { ($0.name, $0) })
         #expect(plugins["open-inference"]?.library == "libOpenInference.so", "searched in plugin_path")
-        #expect(plugins["canary"]?.library == "/etc/sluice/./libCanary.so", "a path beside the file")
+        #expect(plugins["canary"]?.library == "/etc/sluice/libCanary.so", "a path beside the file")
         #expect(plugins["acme-queue-aware"]?.library == "/opt/acme/libqueueaware.so")
         #expect(plugins["acme-queue-aware"]?.allowGroupWritable == true)
         #expect(plugins["canary"]?.allowGroupWritable == false)
@@ -114,6 +114,32 @@ struct SettingsTests {
         let version = try #require(read(text).settings?.models.first?.versions.first)
         #expect(version.version == "1")
         #expect(version.protocolAdapter?.name == "passthrough")
+    }
+
+    /// How many adapters there are is not known where one of them was refused: one mistake is one error.
+    @Test func aMisspeltAdapterIsOneError() {
+        let found = complaints(
+            """
+            plugins: [{name: passthrough, library: libPassthrough.so}]
+            pipeline: {adapters: passthrogh}
+            models:
+              web: {versions: {1: {endpoints: ["http://127.0.0.1:3000"]}}}
+            """)
+        #expect(found.count == 1 && found[0].contains("did you mean `passthrough`?"), "\(found)")
+    }
+
+    @Test func oneSocketInOtherWordsIsOneSocket() throws {
+        func settings(_ path: String) throws -> Settings {
+            let text = "gateway: {admin: {socket: \(path)}, listeners: [{address: \"unix:\(path).http\"}]}\n"
+            return try #require(read(text).settings)
+        }
+        for path in ["run/a.sock", "./run/a.sock", ".//run/./a.sock", "/etc//sluice/run/a.sock"] {
+            let settings = try settings(path)
+            #expect(settings.admin.socket == "/etc/sluice/run/a.sock", "\(path)")
+            #expect(settings.listeners.map(\.address) == [.unix(path: "/etc/sluice/run/a.sock.http")], "\(path)")
+        }
+        // What `..` leaves may be a link.
+        #expect(try settings("run/../a.sock").admin.socket == "/etc/sluice/run/../a.sock")
     }
 
     @Test("What is not configured is off, and the rest has the documented default")

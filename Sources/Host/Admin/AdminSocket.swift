@@ -32,6 +32,11 @@ enum AdminSocket {
         return descriptor
     }
 
+    private static func isSocket(_ path: String) -> Bool {
+        var information = stat()
+        return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFSOCK
+    }
+
     private static func removeStale(_ path: String) throws(AdminError) {
         var information = stat()
         guard lstat(path, &information) == 0 else { return }
@@ -64,6 +69,7 @@ enum AdminSocket {
         let hint =
             switch error {
             case ENOENT: "no gateway runs with this admin.socket; one that does with another is found by --socket"
+            case ECONNREFUSED where !isSocket(path): "this is no socket; `admin.socket` of the configuration names it"
             case ECONNREFUSED: "the gateway that made it is gone"
             case EAGAIN: "too many others wait for it; try again"
             case EACCES: "it belongs to another user"

@@ -5,6 +5,7 @@ public enum SluiceProgram {
     /// Runs the command that `arguments` (without the program's name) spell.
     /// - Returns: 0 fine, 1 refused or failed, 2 wrong usage.
     public static func run(arguments: [String], operations: CommandOperations) -> Int32 {
+        StandardStream.openMissing()
         do {
             var parsed = try SluiceCommand.parseAsRoot(arguments)
             if let command = parsed as? any OperatorCommand { return command.perform(operations) }

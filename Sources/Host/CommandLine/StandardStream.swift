@@ -5,6 +5,14 @@ enum StandardStream: Int32 {
     case output = 1
     case error = 2
 
+    /// Opens /dev/null for those of the standard descriptors that the process began without: the first socket or event
+    /// counter would get the number else, and take what is written here.
+    static func openMissing() {
+        var descriptor: Int32
+        repeat { descriptor = open("/dev/null", O_RDWR) } while (0...2).contains(descriptor)
+        if descriptor > 2 { close(descriptor) }
+    }
+
     /// Writes all of `text`, or gives up when nobody can read it.
     /// - Returns: 0, or the error number that tells why some of it is not written.
     @discardableResult func write(_ text: String) -> Int32 {

@@ -2,8 +2,8 @@
 extension Settings {
     mutating func readPlugins(_ section: Section) {
         let path = section.take(
-            "plugin_path", .either([.null, .list(.text(.path), atLeast: 0)]), initially: "the executable's directory",
-            "Directories searched for a `library` without a slash, the first hit counts.")
+            "plugin_path", .either([.null, .list(.text(.path), atLeast: 0)]), initially: "nothing",
+            "Directories searched for a `library` without a slash, before the executable's; the first hit counts.")
         pluginPath = (path?.items ?? []).compactMap(\.text).map(section.reading.absolute)
         section.sections("plugins", initially: "the shipped chain, without `pipeline`", "What is loaded.") {
             readPlugin($0)
@@ -45,7 +45,9 @@ extension Settings {
     mutating func readPipeline(_ section: Section) {
         section.section("pipeline", initially: "the shipped chain, without `plugins`", "The links of the chain.") {
             inner in
+            let errors = inner.reading.diagnostics.count
             pipeline.adapters = inner.links("adapters", "Protocols; the first that claims a request takes it.") ?? []
+            pipeline.hasRefusedAdapters = inner.reading.diagnostics.count > errors
             pipeline.filters = inner.links("filters", "Pass, change or answer requests, in order.") ?? []
             pipeline.routers = inner.links("router", "Chooses model, version and pool.") ?? []
             pipeline.balancer = inner.link("balancer", "Chooses the endpoint of a pool.") ?? nil

@@ -24,7 +24,7 @@ public struct ConfigurationReader {
     public func read(text: [UInt8], name: String, directory: String) -> ConfigurationResult {
         var tree = YAMLTree(file: name, environment: environment)
         guard let root = tree.read(text) else {
-            return ConfigurationResult(settings: nil, diagnostics: Self.ordered(tree.diagnostics, file: name))
+            return ConfigurationResult(settings: nil, diagnostics: Self.ordered(tree.diagnostics))
         }
         let reading = Reading(file: name, directory: ConfigurationFile.absolute(directory), tree: tree)
         var settings = Settings()
@@ -34,7 +34,7 @@ public struct ConfigurationReader {
         settings.checkSockets(reading)
         let hasErrors = reading.diagnostics.contains { $0.severity == .error }
         return ConfigurationResult(
-            settings: hasErrors ? nil : settings, diagnostics: Self.ordered(reading.diagnostics, file: name),
+            settings: hasErrors ? nil : settings, diagnostics: Self.ordered(reading.diagnostics),
             adminSocket: settings.admin.isKnown ? settings.admin.socket : nil)
     }
 
@@ -49,15 +49,16 @@ public struct ConfigurationReader {
         return .mapping(entries.filter { !chain.contains($0.key) } + shipped, position)
     }
 
-    /// In the order of the file, without repeats (an alias may lead to one error many times), and bounded: warnings go
-    /// first, so that no error hides behind them.
-    static func ordered(_ diagnostics: [Diagnostic], file: String) -> [Diagnostic] {
+    /// In the order of the file, what concerns the shipped chain at the end, without repeats (an alias may lead to one
+    /// error many times, and so may a plugin with several instances), and bounded: warnings go first, so that no error
+    /// hides behind them.
+    public static func ordered(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
         var seen: Set<String> = []
         var unique = diagnostics.filter { seen.insert($0.description).inserted }
         if unique.count > Bounds.diagnostics { unique.removeAll { $0.severity == .warning } }
         let sorted = unique.sorted {
-            ($0.position.file == file ? 0 : 1, $0.position.line, $0.position.column)
-                < ($1.position.file == file ? 0 : 1, $1.position.line, $1.position.column)
+            ($0.position.file == ShippedChain.name ? 1 : 0, $0.position.line, $0.position.column)
+                < ($1.position.file == ShippedChain.name ? 1 : 0, $1.position.line, $1.position.column)
         }
         guard sorted.count > Bounds.diagnostics, let last = sorted.last else { return sorted }
         let more = Diagnostic(

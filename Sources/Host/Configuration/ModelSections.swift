@@ -164,7 +164,7 @@ extension Settings.VersionSettings {
         } else if section.hasEndpoints, !section.has("protocol") {
             if pipeline.adapters.count == 1 {
                 protocolAdapter = pipeline.adapters.first
-            } else {
+            } else if !pipeline.hasRefusedAdapters {
                 let count = pipeline.adapters.isEmpty ? "no adapter" : "several adapters"
                 reading.error(
                     section.position,

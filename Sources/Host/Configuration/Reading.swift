@@ -54,10 +54,13 @@ final class Reading {
         return nearestName(to: text, among: known)
     }
 
-    /// Absolute: what begins with a slash stays, all else begins at the file's directory.
+    /// Absolute: what begins with a slash stays, all else begins at the file's directory. Without `.` and doubled
+    /// slashes, so that the same socket in other words is the same text; `..` stays, since what it leaves may be a
+    /// link.
     func absolute(_ path: String) -> String {
-        guard !path.hasPrefix("/") else { return path }
-        return directory == "/" ? "/" + path : directory + "/" + path
+        let whole = path.utf8.first == UInt8(ascii: "/") ? path : directory + "/" + path
+        let steps = whole.utf8.split(separator: UInt8(ascii: "/")).filter { !$0.elementsEqual(".".utf8) }
+        return "/" + steps.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/")
     }
 
     /// Whether a value has its shape. What lies inside a section or a table is left to its own reader.

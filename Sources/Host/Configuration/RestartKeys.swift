@@ -23,6 +23,9 @@ extension Settings {
         }
     }
 
+    /// Where `cpu_affinity` stands; nil where it does not.
+    public var affinityPosition: Position? { keyPositions["server.cpu_affinity"] }
+
     /// Notes where those of them stand that are of the section of that name.
     mutating func notePositions(_ section: Section, named name: String) {
         for entry in Self.restartKeys where entry.section == name {

@@ -230,6 +230,8 @@ public struct Settings: Sendable {
     /// The links of the chain. An empty list or nil is a link left out. Adapters are the gateway's only.
     public struct Pipeline: Sendable {
         public var adapters: [PluginReference] = []
+        /// Something in `adapters` was refused: how many there are is not known then.
+        var hasRefusedAdapters = false
         public var filters: [PluginReference] = []
         public var routers: [PluginReference] = []
         public var balancer: PluginReference?

@@ -143,24 +143,10 @@ final class Gateway: ControlPlane {
 
     private var metricsPort: UInt16?
 
-    /// What an operator sees first.
     private func greet(_ generation: Generation) {
-        var text = ""
-        for (listener, scheme) in zip(listeners.open, Greeting.schemes(listeners.open, generation.settings)) {
-            text += "listening on \(listener.path == nil ? scheme + "://" : "")\(listener.text)\n"
-        }
-        if let metricsPort {
-            text += "metrics on http://\(generation.settings.monitoring.metricsAddress):\(metricsPort)/metrics\n"
-        }
-        for plugin in generation.plugins {
-            let kinds = plugin.image.extensions.map(\.id).joined(separator: ", ")
-            text += "plugin \(plugin.settings.name) \(plugin.image.version) (\(kinds))\n"
-        }
-        for model in generation.settings.models {
-            text += "model \(model.name) (\(model.versions.map(\.version).joined(separator: ", ")))\n"
-        }
-        text += Greeting.example(generation.settings, listeners.open)
-        StandardStream.output.write(text + "ready\n")
+        let fault = StandardStream.output.write(Greeting.text(generation, listeners.open, metricsPort: metricsPort))
+        guard fault != 0 else { return }
+        HostLog.logger.warning("the greeting could not be written: \(String(cString: strerror(fault)))")
     }
 
     private func publish(_ generation: Generation) {
@@ -219,11 +205,15 @@ final class Gateway: ControlPlane {
     /// and the log has it in any case.
     func reload() -> ReloadOutcome {
         let outcome = tryReload()
-        for line in outcome.diagnostics { HostLog.logger.warning("\(line)") }
-        HostLog.logger.notice(
-            outcome.succeeded
-                ? "reloaded: generation \(outcome.generation) is in force"
-                : "reload refused: generation \(outcome.generation) stays in force")
+        // A signal has no other answer than the log: a refusal and its reasons are there at every level.
+        for line in outcome.diagnostics {
+            HostLog.logger.log(level: outcome.succeeded ? .warning : .error, "\(line)")
+        }
+        if outcome.succeeded {
+            HostLog.logger.notice("reloaded: generation \(outcome.generation) is in force")
+        } else {
+            HostLog.logger.error("reload refused: generation \(outcome.generation) stays in force")
+        }
         return outcome
     }
 

@@ -42,11 +42,12 @@ final class GenerationWorkshop {
         for image in images.all where started.remove(image.digest) != nil { image.entry.pointee.stop?() }
     }
 
-    /// Loads, probes and creates all that `settings` name. A failure leaves nothing behind but loaded images.
+    /// Loads, probes and creates all that `settings` name. A failure leaves nothing behind but loaded images
+    /// and the names of series, which never go.
     func build(_ settings: Settings, number: UInt64) -> (generation: Generation?, diagnostics: [Diagnostic]) {
         let builder = GenerationBuilder(self, settings, number)
         let generation = builder.build()
-        return (generation, builder.diagnostics)
+        return (generation, ConfigurationReader.ordered(builder.diagnostics))
     }
 }
 
@@ -90,12 +91,12 @@ final class GenerationBuilder {
         resolvePools()
         secureListeners()
         makeDiscoveries()
+        checkCores()
         var tables: [UnsafeMutablePointer<WorkerGeneration>] = []
-        if !failed {
-            for worker in 0..<workshop.workerCount {
-                if let table = buildTables(worker) { tables.append(table) }
-                if failed { break }
-            }
+        for worker in 0..<workshop.workerCount {
+            // The first one also where something has failed, so that plugins tell their errors with the others.
+            if let table = buildTables(worker) { tables.append(table) }
+            if failed { break }
         }
         if !failed {
             linkBatching(tables)
@@ -115,6 +116,20 @@ final class GenerationBuilder {
             number: number, settings: settings, tables: tables,
             plugins: settings.plugins.compactMap { plugins[$0.name] }, pools: pools, discoveries: discoveries,
             instances: instances, memory: memory)
+    }
+
+    /// Workers are pinned when they begin: a core that is not there leaves its worker unpinned.
+    private func checkCores() {
+        guard case .cores(let list) = settings.server.cpuAffinity, let position = settings.affinityPosition
+        else { return }
+        let usable = Set((0..<clinux_core_count()).map { Int(clinux_core_at($0)) })
+        let missing = Set(list).subtracting(usable).sorted()
+        guard !missing.isEmpty else { return }
+        let numbers = missing.map(String.init).joined(separator: ", ")
+        diagnostics.append(
+            Diagnostic(
+                .warning, position,
+                "this process may not use core \(numbers), so that a worker runs on any; name others, or take `auto`"))
     }
 
     // MARK: Plugins

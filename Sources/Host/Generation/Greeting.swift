@@ -1,7 +1,30 @@
 import Configuration
 
-/// The curl line that `serve` prints: one that works as it stands, or none.
+/// What `serve` prints when it has begun.
 enum Greeting {
+    /// What an operator sees first: addresses, plugins, models, a line to try, and `ready`.
+    static func text(_ generation: Generation, _ listeners: [Listeners.Open], metricsPort: UInt16?) -> String {
+        let settings = generation.settings
+        var text = ""
+        for (listener, scheme) in zip(listeners, schemes(listeners, settings)) {
+            text += "listening on \(listener.path == nil ? scheme + "://" : "")\(listener.text)\n"
+        }
+        if let metricsPort {
+            let address = settings.monitoring.metricsAddress
+            let host = address.utf8.contains(UInt8(ascii: ":")) ? "[\(address)]" : address
+            text += "metrics on http://\(host):\(metricsPort)/metrics\n"
+        }
+        for plugin in generation.plugins {
+            let kinds = plugin.image.extensions.map(\.id).joined(separator: ", ")
+            text += "plugin \(plugin.settings.name) \(plugin.image.version) (\(kinds))\n"
+        }
+        for model in settings.models {
+            text += "model \(model.name) (\(model.versions.map(\.version).joined(separator: ", ")))\n"
+        }
+        return text + example(settings, listeners) + "ready\n"
+    }
+
+    /// The curl line: one that works as it stands, or none.
     static func example(_ settings: Settings, _ listeners: [Listeners.Open]) -> String {
         // One without TLS, if there is one: curl would not know the certificate of the other.
         let candidates = zip(listeners, schemes(listeners, settings)).filter { $0.0.path == nil && $0.1 != "tcp" }

@@ -68,7 +68,7 @@ extension MetricRegistry {
         }
         text.begin("sluice_log_dropped_total", .counter, "Log messages dropped since the writer could not keep up.")
         text.sample([], HostLog.dropped)
-        text.begin("sluice_metric_series_refused_total", .counter, "Registrations beyond a bound, counted as `other`.")
+        text.begin("sluice_metric_series_refused_total", .counter, "Registrations beyond a bound.")
         text.sample([], names.refused)
     }
 

@@ -32,7 +32,8 @@ final class MetricRegistry: Sendable {
         var freeEndpoints: [Int32] = []
         /// First `other`.
         var plugins: [String] = ["other"]
-        var pluginIDs: [String: Int32] = [:]
+        /// A plugin may have that name: it shares the place, as one family cannot have the same series twice.
+        var pluginIDs: [String: Int32] = ["other": 0]
         var declared: [DeclaredMetric] = []
         var declaredIDs: [DeclaredMetric.Key: Int] = [:]
         /// Series that found their table full.

@@ -56,6 +56,7 @@ struct DeclaredMetricWriter: Sendable {
         }
     }
 
+    /// Nil for a handle beyond the bound of declared metrics.
     @inline(__always)
     private func row(_ metric: UInt32) -> Int? {
         let index = Int(metric >> 2)
@@ -92,8 +93,9 @@ extension MetricRegistry {
 
     /// `sluice_metrics.declare`, but for the bound of 64 metrics an instance, which its caller counts. The metric of
     /// the same plugin, name and labels is the same in every instance and generation. [main]
-    /// - Returns: a handle for `DeclaredMetricWriter`, or nil when a name is not of the form that the ABI states, the
-    ///   family exists as another kind, or 2,048 metrics are declared already.
+    /// - Returns: a handle for `DeclaredMetricWriter`, or nil when a name is not of the form that the ABI states or the
+    ///   family exists as another kind. Beyond 2,048 metrics one that ignores what is written: places are never given
+    ///   away again, so names that change by reloads get there, and no reload may fail for want of a count.
     func declare(
         plugin: String, kind: MetricKind, name: String, description: String, labels: [(name: String, value: String)]
     ) -> UInt32? {
@@ -101,7 +103,7 @@ extension MetricRegistry {
         let sorted = labels.sorted { $0.name < $1.name }
         for (index, label) in sorted.enumerated() {
             let reserved = label.name == "plugin" || label.name == "le" || label.name.hasPrefix("__")
-            guard Self.isLabelName(label.name), !reserved, label.value.utf8.count <= 256 else { return nil }
+            guard Self.isLabelName(label.name), !reserved, label.value.utf8.count <= Self.labelBytes else { return nil }
             if index > 0, sorted[index - 1].name == label.name { return nil }
         }
         var family = "sluice_plugin_\(Self.metricName(of: plugin))_\(name)"
@@ -119,7 +121,7 @@ extension MetricRegistry {
             guard !isTaken else { return nil }
             guard names.declared.count < MetricLayout.declaredCapacity else {
                 names.refused += 1
-                return nil
+                return UInt32(MetricLayout.declaredCapacity) << 2 | kind.rawValue
             }
             let samples = Self.sampleNames(family, kind)
             for other in names.declared where other.family != family || other.kind != kind {
@@ -132,6 +134,9 @@ extension MetricRegistry {
             return UInt32(index) << 2 | kind.rawValue
         }
     }
+
+    /// Of one label's value: a model's name has up to 256 characters, of up to 4 bytes.
+    static let labelBytes = 1_024
 
     /// The names that a family's samples carry; no two families may share one.
     private static func sampleNames(_ family: String, _ kind: MetricKind) -> Set<String> {

@@ -48,6 +48,38 @@ extension EndToEnd {
             #expect(result.errors.split(separator: "\n").count { $0.contains(": error: ") } >= 3, "\(result.errors)")
         }
 
+        /// A missing certificate does not hide what plugins have against their `config`, and a plugin with an instance
+        /// for each model says it once.
+        @Test func whatAPluginRefusesIsToldWithTheRest() throws {
+            var configuration = GatewayConfiguration.web(["http://127.0.0.1:1"])
+            configuration.plugins = [
+                "  - { name: cache, library: libCache.so, config: { max_bytes: many } }",
+                "  - { name: log, library: libAccessLog.so, config: { format: nonsense } }",
+            ]
+            configuration.filters = ["cache"]
+            configuration.observers = ["log"]
+            configuration.models[2] += "\n    filters: cache"
+            let directory = try TemporaryDirectory()
+            let text = configuration.text(in: directory).replacingOccurrences(
+                of: "- address: 127.0.0.1:0",
+                with: "- { address: \"127.0.0.1:0\", tls: { certificate: no.pem, key: no.pem } }")
+            let result = try start(text, ["check"])
+            let errors = result.errors.split(separator: "\n").filter { $0.contains(": error: ") }
+            for word in ["no.pem", "plugin `cache`", "plugin `log`"] {
+                #expect(errors.count { $0.contains(word) } == 1, "\(word): \(result.errors)")
+            }
+            let lines = errors.compactMap { Int($0.split(separator: ":")[1]) }
+            #expect(lines == lines.sorted() && lines.count == errors.count, "\(result.errors)")
+        }
+
+        @Test func aCoreThatIsNotThereIsAWarning() throws {
+            let text = try good().replacingOccurrences(
+                of: "worker_threads: 2", with: "worker_threads: 2, cpu_affinity: [ 1023 ]")
+            let result = try start(text, ["check"])
+            #expect(result.status == 0)
+            #expect(result.errors.contains("warning: this process may not use core 1023"), "\(result.errors)")
+        }
+
         @Test func anAliasBombIsRefused() throws {
             var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
             for level in 1...9 {

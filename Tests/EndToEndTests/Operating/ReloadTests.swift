@@ -101,6 +101,19 @@ extension EndToEnd {
             #expect(try gateway.reload().status == 0)
         }
 
+        /// A signal has no other answer than the log.
+        @Test func aRefusalIsInTheLogAtEveryLevel() throws {
+            let backend = try Self.named("old")
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.gateway = ["  monitoring: { metrics_port: 0, log_level: error }"]
+            let gateway = try Gateway(configuration)
+            configuration.balancer = "nobody"
+            try gateway.write(configuration)
+            gateway.process.signal(SIGHUP)
+            try waitUntil("the refusal is in the log") { gateway.log.contains("reload refused: generation 1 stays") }
+            #expect(gateway.log.contains("no plugin is named `nobody`"), "\(gateway.log)")
+        }
+
         @Test func listenersComeAndGo() throws {
             let backend = try Self.named("it")
             let gateway = try Gateway(.web([backend.endpoint]))
@@ -125,6 +138,39 @@ extension EndToEnd {
             let outcome = try Gateway.command(["reload", "--config", directory.file("plugins.yaml")])
             #expect(outcome.status == 1)
             #expect(outcome.errors.contains("admin.sock"))
+        }
+
+        @Test func whatIsNoSocketIsSaidToBeNone() throws {
+            let directory = try TemporaryDirectory()
+            let path = try directory.write("admin.sock", "text")
+            let outcome = try Gateway.command(["status", "--socket", path])
+            #expect(outcome.status == 1 && outcome.errors.contains("this is no socket"), "\(outcome)")
+        }
+
+        /// Without standard descriptors the first sockets would get their numbers, and what is written there.
+        @Test func missingStandardDescriptorsAreOpened() throws {
+            let backend = try Self.named("it")
+            let directory = try TemporaryDirectory()
+            let port = try Clients.freePort()
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.listeners = ["127.0.0.1:\(port)"]
+            try directory.write("plugins.yaml", configuration.text(in: directory))
+            try Gateway.makeLoadable()
+            let process = try ChildProcess(
+                "/bin/sh",
+                [
+                    "-c", "exec \"$0\" serve --config \"$1\" <&- >&- 2>&-", Gateway.binary,
+                    directory.file("plugins.yaml"),
+                ],
+                directory: directory.path)
+            try waitUntil("the gateway listens") { (try? Socket.connect(port: port)) != nil }
+            for descriptor in 0...2 {
+                let target = try FileManager.default.destinationOfSymbolicLink(
+                    atPath: "/proc/\(process.pid)/fd/\(descriptor)")
+                #expect(target == "/dev/null", "\(descriptor)")
+            }
+            process.signal(SIGTERM)
+            #expect(try process.wait() == 0)
         }
 
         /// Two hundred, with alternating configurations and plugin builds, every tenth one broken.

@@ -112,6 +112,47 @@ import Testing
         _ = try scrape(registry)
     }
 
+    /// Places are never given away again: names that change by reloads get to the bound, and no reload may fail there.
+    @Test func metricsBeyondTheBoundAreIgnoredNotRefused() throws {
+        let registry = try #require(MetricRegistry(workerCount: 1))
+        func declare(_ number: Int) -> UInt32? {
+            registry.declare(
+                plugin: "p", kind: .counter, name: "n", description: "d", labels: [("number", String(number))])
+        }
+        for number in 0..<MetricLayout.declaredCapacity { #expect(declare(number) != nil) }
+        let beyond = try #require(declare(MetricLayout.declaredCapacity))
+        registry.writer(worker: 0).add(metric: beyond, amount: 1)
+        let last = try #require(declare(MetricLayout.declaredCapacity - 1))
+        registry.writer(worker: 0).add(metric: last, amount: 2)
+        let scrape = try scrape(registry)
+        #expect(scrape.value("sluice_metric_series_refused_total", [:]) == 1)
+        #expect(
+            scrape.value("sluice_plugin_p_n_total", ["plugin": "p", "number": "\(MetricLayout.declaredCapacity - 1)"])
+                == 2)
+        #expect(scrape.value("sluice_plugin_p_n_total", ["plugin": "p", "number": "2048"]) == nil)
+    }
+
+    /// A model's name is a label's value of many plugins: up to 256 characters of 4 bytes.
+    @Test func aLabelHoldsTheLongestNameOfAModel() throws {
+        let registry = try #require(MetricRegistry(workerCount: 1))
+        let longest = String(repeating: "\u{1F600}", count: 256)
+        func declare(_ value: String) -> UInt32? {
+            registry.declare(plugin: "p", kind: .gauge, name: "n", description: "d", labels: [("model", value)])
+        }
+        #expect(declare(longest) != nil && declare(longest + "a") == nil)
+    }
+
+    /// What is beyond the bound of plugins is counted as `other`: no second series may have a plugin's own name.
+    @Test func aPluginNamedOtherHasOneSeries() throws {
+        let registry = try #require(MetricRegistry(workerCount: 1))
+        _ = registry.plugin("other")
+        _ = try scrape(registry)
+        let text = String(
+            decoding: registry.prometheusText(status: nil, process: ProcessStatistics()), as: UTF8.self)
+        let series = text.split(separator: "\n").filter { $0.hasPrefix("sluice_call_errors_total{plugin=\"other\"}") }
+        #expect(series.count == 1)
+    }
+
     @Test func handlesThatWereNeverGivenDoNoHarm() throws {
         let registry = try #require(MetricRegistry(workerCount: 1))
         let before = registry.prometheusText(status: nil, process: ProcessStatistics())

@@ -217,8 +217,8 @@ import Testing
         let scrape = try PrometheusScrape(registry.prometheusText(status: .example))
         #expect(scrape.value("sluice_generation", [:]) == 8)
         #expect(scrape.value("sluice_generations_live", [:]) == 2)
-        #expect(scrape.value("sluice_plugin_images", [:]) == 1)
-        #expect(scrape.value("sluice_plugin_image_bytes", [:]) == 65_536)
+        #expect(scrape.value("sluice_images", [:]) == 1)
+        #expect(scrape.value("sluice_image_bytes", [:]) == 65_536)
         let sick = ["model": "iris", "version": "2", "endpoint": "unix:/run/b.sock"]
         #expect(scrape.value("sluice_endpoint_healthy", sick) == 0)
         #expect(scrape.value("sluice_endpoint_in_flight", sick) == 3)

@@ -75,7 +75,10 @@ public struct MetricDeclarations {
         let id = services.pointee.metrics.pointee.declare.unsafelyUnwrapped(
             services.pointee.context, kind, Bytes(name).raw, Bytes(description).raw, fields, UInt32(labels.count))
         if id == UInt32.max {
-            throw PluginError(.invalidArgument, "a metric's name is malformed or taken, or there are more than 64")
+            throw PluginError(
+                .invalidArgument,
+                "a metric cannot be declared: a malformed name or label, a name of another kind, or more than 64"
+            )
         }
         return id
     }
