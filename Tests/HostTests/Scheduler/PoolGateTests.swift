@@ -117,9 +117,10 @@ struct PoolGateTests {
         shared.gate.enter()
         onThreads(4) { index in
             if index == 3 {
-                while shared.left.load(ordering: .relaxed) > 0 {
+                // At least once: the others may be through before this thread begins.
+                repeat {
                     shared.most.max(shared.gate.underWay, ordering: .relaxed)
-                }
+                } while shared.left.load(ordering: .relaxed) > 0
                 return
             }
             for _ in 0..<200_000 where shared.gate.tryTake(1) { shared.most.max(9, ordering: .relaxed) }
