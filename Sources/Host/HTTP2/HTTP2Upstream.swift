@@ -32,6 +32,8 @@ struct HTTP2Upstream {
     /// How many times something has come of it.
     var timesHeard: UInt64 = 0
     var frames = HTTP2FrameBudget()
+    /// When DATA with content last went out, of any call, in milliseconds.
+    var dataAt: UInt64 = 0
     /// The next connection of the same worker to the same endpoint.
     var next: UnsafeMutablePointer<HTTP2Upstream>?
 

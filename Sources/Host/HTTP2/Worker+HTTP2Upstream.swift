@@ -142,6 +142,7 @@ extension Worker {
             var code: Int32 = 0
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(socket.pointee.descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+                socket.pointee.drain.noteFull(socket.pointee.descriptor)
             guard code == 0, !broken else { return http2ConnectFailed(connection) }
             guard socket.pointee.writable else { return }
             switch shakeHands(socket) {

@@ -324,7 +324,10 @@ extension Worker {
             exchange.pointee.progressAt = nowMs
             // A stream's are counted with the frames around them.
             if !isStream { metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes)) }
-            if sent.bytes < sent.wanted { client.pointee.writable = false }
+            if sent.bytes < sent.wanted {
+                client.pointee.writable = false
+                if !isStream { client.pointee.drain.noteFull(client.pointee.descriptor) }
+            }
             if let open {
                 consume(&exchange.pointee.toClient, &open.pointee.input, sent.bytes)
                 if exchange.pointee.toClient.sourceEnded { endUpstream(exchange) }
