@@ -158,6 +158,18 @@ extension Worker {
             while let call = firstConnecting(connection) {
                 call.pointee.upstream.connecting = false
                 guard let exchange = call.pointee.upstream.exchange else { continue }
+    /// The endpoint takes nothing any more. What it said before, answers that came early among it, is still to be read,
+    /// and then its end.
+    private func readLast(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        connection.pointee.isLeaving = true
+        buffers.give(connection.pointee.output)
+        connection.pointee.output = .none
+        socket.pointee.writable = false
+        socket.pointee.readable = true
+        readHTTP2(connection)
+    }
+
                 face(exchange, call.asUpstream)
                 perform(exchange, exchange.pointee.machine.handle(.connected(reused: false)))
             }
@@ -260,7 +272,7 @@ extension Worker {
             if wanted == 0 { break }
             guard socket.pointee.writable else { return }
             let sent = send(socket, connection.pointee.output.head, wanted)
-            guard sent >= 0 else { return close(socket) }
+            guard sent >= 0 else { return readLast(connection) }
             connection.pointee.output.start &+= sent
             metrics.bytes(.upstream, received: 0, sent: UInt64(sent))
             if sent < wanted {

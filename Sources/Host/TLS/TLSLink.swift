@@ -17,6 +17,11 @@ struct TLSLink {
     var writeWaitsForReading = false
     /// A fatal error: neither read, nor written, nor taken leave of (SSL_shutdown(3)).
     var isBroken = false
+    /// Nothing can be written any more, nor taken leave of. What the peer said before may still be read: one that
+    /// answers early and closes has its answer in the socket already.
+    var isWriteBroken = false
+    /// The peer's side ended without TLS's own end, and without a reset.
+    var isTruncated = false
     /// A byte of the peer has come through.
     var isEstablished = false
     /// A byte has been read: whatever becomes of the connection, the peer has let us in.
@@ -125,10 +130,11 @@ extension UnsafeMutablePointer<TLSLink> {
             noteRejection()
             return .broken
         }
+            pointee.isTruncated = TLSFault.isTruncation
     }
 
     private func noteRejection() {
-        if !pointee.isHeard { pointee.rejection = TLSFault.rejection }
+        if !pointee.isHeard, pointee.rejection == 0 { pointee.rejection = TLSFault.rejection }
     }
 
     /// The peer has closed before it has read all that was sent: the socket may have its alert nevertheless.
@@ -141,7 +147,7 @@ extension UnsafeMutablePointer<TLSLink> {
 
     /// The number of bytes taken; less than `count` when the socket is full, -1 when the connection is broken.
     func send(_ bytes: UnsafeRawPointer, _ count: Int) -> Int {
-        guard !pointee.isBroken else { return -1 }
+        guard !pointee.isBroken, !pointee.isWriteBroken else { return -1 }
         var sent = 0
         while sent < count {
             ERR_clear_error()
@@ -157,7 +163,7 @@ extension UnsafeMutablePointer<TLSLink> {
                 pointee.writeWaitsForReading = true
                 return sent
             default:
-                pointee.isBroken = true
+                pointee.isWriteBroken = true
                 lookForRejection()
                 return sent > 0 ? sent : -1
             }
@@ -185,7 +191,7 @@ extension UnsafeMutablePointer<TLSLink> {
 
     /// Says that nothing follows (close_notify), as far as the socket takes it.
     func sayGoodbye() {
-        guard !pointee.isBroken, SSL_is_init_finished(pointee.session) == 1 else { return }
+        guard !pointee.isBroken, !pointee.isWriteBroken, SSL_is_init_finished(pointee.session) == 1 else { return }
         ERR_clear_error()
         if SSL_shutdown(pointee.session) < 0 { ERR_clear_error() }
     }
@@ -234,6 +240,13 @@ enum TLSFault {
     static var rejection: UInt {
         let code = ERR_peek_error()
         guard shim_error_library(code) == ERR_LIB_SSL else { return 0 }
+    /// The connection ended where TLS had not (SSL_get_error(3)).
+    static var isTruncation: Bool {
+        let code = ERR_peek_error()
+        return shim_error_library(code) == ERR_LIB_SSL
+            && shim_error_reason(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING
+    }
+
         switch shim_error_reason(code) - SSL_AD_REASON_OFFSET {
         case SSL3_AD_HANDSHAKE_FAILURE, SSL3_AD_BAD_CERTIFICATE, SSL3_AD_UNSUPPORTED_CERTIFICATE,
             SSL3_AD_CERTIFICATE_REVOKED, SSL3_AD_CERTIFICATE_EXPIRED, SSL3_AD_CERTIFICATE_UNKNOWN, TLS1_AD_UNKNOWN_CA,
