@@ -172,7 +172,9 @@ extension Worker {
         // RFC 6066 §3: an address is no name to ask for.
         if X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), name) != 1 {
             _ = shim_set_server_name(session, name)
-            SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+            // RFC 9110 §4.3.4: the common name identifies no server.
+            SSL_set_hostflags(
+                session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
             if SSL_set1_host(session, name) != 1 { return false }
         }
         if let known = endpoint.pointee.session, endpoint.pointee.sessionContext == context {
