@@ -41,6 +41,9 @@ struct TLSLink {
     static let messagesAtMost: UInt32 = 32
     /// The subject of the client's verified certificate (RFC 2253), as long as the link; empty: none.
     var subject = sluice_bytes.empty
+    /// The field that told it when the connection was made: what its requests say from then on, also when the listener
+    /// is another one's by now. As long as the link, behind the subject.
+    var subjectField = sluice_bytes.empty
     /// A subject that is longer counts as none: it is a field of each request.
     static let subjectBytes = 1_024
 
@@ -127,10 +130,10 @@ extension UnsafeMutablePointer<TLSLink> {
         case SSL_ERROR_ZERO_RETURN: return .endOfStream
         default:
             pointee.isBroken = true
+            pointee.isTruncated = TLSFault.isTruncation
             noteRejection()
             return .broken
         }
-            pointee.isTruncated = TLSFault.isTruncation
     }
 
     private func noteRejection() {
@@ -211,8 +214,8 @@ extension UnsafeMutablePointer<TLSLink> {
         return size == 2 && name?[0] == UInt8(ascii: "h") && name?[1] == UInt8(ascii: "2")
     }
 
-    /// Notes who the client is, once the handshake is over.
-    func noteSubject() {
+    /// Notes who the client is, once the handshake is over, and the name of the field that tells it.
+    func noteSubject(in field: sluice_bytes) {
         guard let certificate = SSL_get0_peer_certificate(pointee.session),
             SSL_get_verify_result(pointee.session) == X509_V_OK,
             let name = X509_get_subject_name(certificate), let memory = BIO_new(BIO_s_mem())
@@ -221,9 +224,12 @@ extension UnsafeMutablePointer<TLSLink> {
         X509_NAME_print_ex(memory, name, 0, shim_subject_format())
         let size = BIO_ctrl_pending(memory)
         guard size > 0, size <= TLSLink.subjectBytes else { return }
-        let text = UnsafeMutablePointer<UInt8>.allocate(capacity: size)
+        let text = UnsafeMutablePointer<UInt8>.allocate(capacity: size + field.size)
         BIO_read(memory, text, Int32(size))
         pointee.subject = sluice_bytes(data: UnsafePointer(text), size: size)
+        guard let name = field.data, field.size > 0 else { return }
+        (text + size).initialize(from: name, count: field.size)
+        pointee.subjectField = sluice_bytes(data: UnsafePointer(text + size), size: field.size)
     }
 }
 
@@ -234,12 +240,6 @@ enum TLSFault {
         return shim_error_library(code) == ERR_LIB_SSL && shim_error_reason(code) == SSL_R_HTTP_REQUEST
     }
 
-    /// The peer's alert about our certificate, or about what was agreed (RFC 8446 §6.2). Others may come of what was
-    /// sent behind the handshake, or may say that the peer itself is in trouble.
-    /// 0: it is none of these.
-    static var rejection: UInt {
-        let code = ERR_peek_error()
-        guard shim_error_library(code) == ERR_LIB_SSL else { return 0 }
     /// The connection ended where TLS had not (SSL_get_error(3)).
     static var isTruncation: Bool {
         let code = ERR_peek_error()
@@ -247,6 +247,12 @@ enum TLSFault {
             && shim_error_reason(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING
     }
 
+    /// The peer's alert about our certificate, or about what was agreed (RFC 8446 §6.2). Others may come of what was
+    /// sent behind the handshake, or may say that the peer itself is in trouble.
+    /// 0: it is none of these.
+    static var rejection: UInt {
+        let code = ERR_peek_error()
+        guard shim_error_library(code) == ERR_LIB_SSL else { return 0 }
         switch shim_error_reason(code) - SSL_AD_REASON_OFFSET {
         case SSL3_AD_HANDSHAKE_FAILURE, SSL3_AD_BAD_CERTIFICATE, SSL3_AD_UNSUPPORTED_CERTIFICATE,
             SSL3_AD_CERTIFICATE_REVOKED, SSL3_AD_CERTIFICATE_EXPIRED, SSL3_AD_CERTIFICATE_UNKNOWN, TLS1_AD_UNKNOWN_CA,
