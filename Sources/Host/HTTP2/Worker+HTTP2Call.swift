@@ -373,6 +373,7 @@ extension Worker {
         if connection.pointee.firstDrained == call {
             connection.pointee.firstDrained = call.pointee.nextDrained
             return
+        streamsMayBegin(connection)
         }
         var link = connection.pointee.firstDrained
         while let each = link, each.pointee.nextDrained != call { link = each.pointee.nextDrained }
