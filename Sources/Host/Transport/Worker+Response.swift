@@ -196,7 +196,9 @@ extension Worker {
         }
         // RFC 9112 §9.6: an answer that is the last one says so. One that came before the end of its request is, even
         // if that end comes meanwhile: a client that has its answer may not send all of its body.
-        if draining || !exchange.pointee.machine.requestBodyEnded { exchange.pointee.machine.clientPersists = false }
+        if !exchange.pointee.machine.requestBodyEnded || isLast(exchange) {
+            exchange.pointee.machine.clientPersists = false
+        }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
         if framing == .chunked || framing == .untilClose {
