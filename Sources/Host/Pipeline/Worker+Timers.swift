@@ -131,6 +131,7 @@ extension Worker {
         if bodyFlows {
             // A client that does not read is as slow as one that does not send.
             metrics.timedOut(.body)
+            exchange.pointee.answerFault = .stoodStill
             // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
             let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
             let byClient = !machine.requestBodyEnded && isClientAwaited
