@@ -58,6 +58,10 @@ struct ResponseTests {
             }
         }
         #expect(response("204 No Content", "Content-Length: 0").message?.keepAlive == true)
+        // RFC 9110 §8.6: also an answer to HEAD says no length then, and has no content that could follow it.
+        let toHead = response("204 No Content", "Content-Length: 7", head: true).message
+        #expect(toHead?.body == BodyFraming.none && toHead?.declared == BodyFraming.none)
+        #expect(toHead?.keepAlive == true)
     }
 
     static let refused: [(String, ParseFault)] = [

@@ -86,6 +86,8 @@ extension Worker {
     /// Somebody needs the payload after all: the rest of the body joins what is there.
     func gatherBehindLead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let lead = exchange.pointee.lead
+        let limit = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyBytes
+        guard lead.size <= limit else { return bodyTooLarge(exchange) }
         // The first message's length says how much there is of a body of one message: mostly all of it is here.
         exchange.pointee.gathered = buffers.take(max(lead.size, 1))
         guard !exchange.pointee.gathered.isAbsent, let data = lead.data else { return failWithoutMemory(exchange) }

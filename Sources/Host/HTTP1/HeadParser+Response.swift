@@ -100,14 +100,14 @@ extension HeadParser {
         if section.connection >= 0, let fault = section.readConnection(&options) { return fault }
         head.keepAlive = section.keepsAlive(options, minorVersion: head.minorVersion)
         if head.status == 101 { head.upgrade = head.minorVersion > 0 ? section.upgrade(options) : .none }
-        if requestWasHead || head.status == 304 {
-            head.body = .none
-        } else if head.status < 200 || head.status == 204 {
+        if head.status < 200 || head.status == 204 {
             // RFC 9112 §6.1 and RFC 9110 §8.6: a server must not announce content here. Some servers say a length of
-            // 0, which is harmless; after anything else nobody can know whether content follows.
+            // 0, which is harmless; after anything else nobody can know whether content follows. None does to HEAD.
             head.body = .none
-            if head.declared != .none, head.declared != .length(0) { head.keepAlive = false }
+            if head.declared != .none, head.declared != .length(0), !requestWasHead { head.keepAlive = false }
             head.declared = .none
+        } else if requestWasHead || head.status == 304 {
+            head.body = .none
         } else if head.declared == .none {
             head.body = .untilClose
             head.keepAlive = false

@@ -79,6 +79,7 @@ enum HTTP2Callbacks {
             let place = stream.assumingMemoryBound(to: HTTP2Stream.self)
             if header.type == data {
                 connection.pointee.frames.earn(sent: header.length, isCutShort: place.pointee.output.count > 0)
+                if header.length > 0 { with(connection) { $0.dataSent(place) } }
             }
             guard header.flags & endStream != 0 else { return 0 }
             place.pointee.responseSent = true

@@ -15,8 +15,10 @@ struct HTTP2Connection {
     var headSince: UInt64 = 0
     /// Frames that the socket has not taken yet.
     var output = Buffer.none
-    /// When the socket last took bytes, in milliseconds.
+    /// When the socket last took bytes, or was seen to empty, in milliseconds.
     var progressAt: UInt64 = 0
+    /// When DATA with content last went to it, of any stream, in milliseconds.
+    var dataAt: UInt64 = 0
     var firstStream: UnsafeMutablePointer<HTTP2Stream>?
     var streamCount = 0
     /// Streams whose bytes have all gone, and whose exchange has more.
@@ -28,8 +30,8 @@ struct HTTP2Connection {
     var isCondemned = false
     /// Frames can be neither read nor written any more but those that are queued.
     var isBroken = false
-    /// When the timer looks at the connection again, in milliseconds, while it is busy.
-    var watchedUntil: UInt64 = 0
+    /// The timer looks at the connection soon, which is busy.
+    var isWatched = false
     /// GOAWAY was sent: no stream begins any more.
     var isLeaving = false
     var frames = HTTP2FrameBudget()

@@ -32,6 +32,8 @@ struct HTTP2Upstream {
     /// How many times something has come of it.
     var timesHeard: UInt64 = 0
     var frames = HTTP2FrameBudget()
+    /// When DATA with content last went out, of any call, in milliseconds.
+    var dataAt: UInt64 = 0
     /// The next connection of the same worker to the same endpoint.
     var next: UnsafeMutablePointer<HTTP2Upstream>?
 
@@ -48,11 +50,15 @@ struct HTTP2Upstream {
         return callCount < callsAllowed
     }
 
+    /// The endpoint has said that no call may begin here for now.
+    var bearsNoCall: Bool { hasSettings && !isLeaving && !isCondemned && callsAllowed == 0 }
+
     /// Streams at once that the endpoint bears on the connection. Until it has said so here, as many as it said on the
     /// one before, of whichever worker: a burst that opens connections would be refused on each of them.
     var callsAllowed: Int {
         guard hasSettings else {
             let told = socket.pointee.endpoint.pointee.endpoint.pointee.callsToldEach
+            if told == Endpoint.noCalls { return 1 }
             return told > 0 ? told : Self.callsAtMost
         }
         return min(

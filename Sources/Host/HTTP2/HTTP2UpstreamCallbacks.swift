@@ -73,6 +73,7 @@ enum HTTP2UpstreamCallbacks {
             else { return 0 }
             if header.type == HTTP2Callbacks.data {
                 connection.pointee.frames.earn(sent: header.length, isCutShort: call.pointee.output.count > 0)
+                if header.length > 0 { with(connection) { $0.dataSent(call) } }
             } else {
                 with(connection) { $0.headSent(call) }
             }

@@ -128,8 +128,9 @@ extension Worker {
         guard connection.pointee.headSince != 0 || connection.pointee.streamCount > 0 else { return }
         let limits = generation.pointee.limits
         let tick = min(Self.http2TickMs, limits.headerTimeoutMs, limits.bodyTimeoutMs)
-        guard connection.pointee.watchedUntil < nowMs &+ tick else { return }
-        connection.pointee.watchedUntil = nowMs &+ tick
+        // Once it runs it is left alone until it fires: a client that sends often must not put it off.
+        guard !connection.pointee.isWatched else { return }
+        connection.pointee.isWatched = true
         timers.start(connection.pointee.client.timer, at: nowMs &+ tick)
     }
 
@@ -174,6 +175,7 @@ extension Worker {
             metrics.bytes(.client, received: 0, sent: UInt64(sent))
             if sent < wanted {
                 client.pointee.writable = false
+                client.pointee.drain.noteFull(client.pointee.descriptor)
                 return
             }
         }
@@ -277,6 +279,7 @@ extension Worker {
         }
         // A client that does not read, be it the socket or a stream's window.
         let waits = connection.pointee.output.count > 0
+        connection.pointee.progressAt = max(connection.pointee.progressAt, look(connection))
         if waits, nowMs >= connection.pointee.progressAt &+ limits.bodyTimeoutMs {
             metrics.timedOut(.body)
             close(client)
@@ -288,7 +291,7 @@ extension Worker {
             if connection.pointee.isLeaving { return close(client) }
             leave(connection)
         }
-        connection.pointee.watchedUntil = 0
+        connection.pointee.isWatched = false
         timers.start(client.timer, at: max(client.pointee.deadline, nowMs &+ Self.http2TickMs))
         watch(connection)
     }
@@ -302,7 +305,7 @@ extension Worker {
         while let stream = link {
             link = stream.pointee.next
             guard stream.pointee.client.exchange == nil, stream.pointee.output.count > 0,
-                nowMs >= stream.pointee.client.deadline &+ timeoutMs
+                nowMs >= max(stream.pointee.client.deadline, movedAt(stream)) &+ timeoutMs
             else { continue }
             metrics.timedOut(.body)
             nghttp2_submit_rst_stream(connection.pointee.session, 0, stream.pointee.id, NGHTTP2_CANCEL.rawValue)

@@ -152,6 +152,12 @@ extension Worker {
             return false
         }
         if call.pointee.hasHead {
+            // As in trailers of HTTP/1.1: some recipients merge them into the header (RFC 9110 §6.5.1).
+            guard !ChunkedDecoder.isForbiddenTrailer(name) else {
+                metrics.parseFailed(.upstream, .field)
+                call.pointee.note(.malformed)
+                return false
+            }
             return appendLine(&call.pointee.trailers, name, value) != nil
         }
         let size: Int?
@@ -367,6 +373,7 @@ extension Worker {
         connection.pointee.callCount &-= 1
         if connection.pointee.partial == call { connection.pointee.partial = nil }
         if connection.pointee.heading == call { connection.pointee.heading = nil }
+        streamsMayBegin(connection)
         if connection.pointee.callCount == 0 { noteIdle(connection) }
         guard call.pointee.isListedDrained else { return }
         call.pointee.isListedDrained = false

@@ -12,128 +12,6 @@ extension Worker {
     /// Frames that are written at once.
     private static let upstreamOutputAtOnce = BufferPool.medium
 
-    // MARK: Opening
-
-    /// A place on a connection of the endpoint, or on a new one; the credits of the pools bound how many those are.
-    func takeCall(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
-    ) -> ExchangeMachine.Action {
-        var link = endpoint.pointee.firstHTTP2
-        while let connection = link {
-            // One that was opened under other settings of TLS ends with its calls.
-            if connection.pointee.hasRoom, connection.pointee.socket.pointee.tls?.pointee.context == pool.pointee.tls {
-                break
-            }
-            link = connection.pointee.next
-        }
-        if link == nil {
-            // One without calls that this pool may not use gives way. Not at once: its last call may have ended just
-            // now, in the midst of what the connection or libnghttp2 is about.
-            if endpoint.pointee.open >= pool.pointee.maxConnections, let unused = unusedHTTP2(pool, endpoint) {
-                unused.pointee.isCondemned = true
-                markDirty(unused)
-            }
-            link = openHTTP2(exchange, pool, endpoint)
-        }
-        guard let connection = link, let call = calls.take() else {
-            if let link, link.pointee.isCondemned, link.pointee.callCount == 0 { close(link.pointee.socket) }
-            metrics.rejected(.memory)
-            if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
-            return fail(
-                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
-        }
-        let socket = connection.pointee.socket
-        call.pointee.connection = connection
-        call.pointee.upstream.endpoint = endpoint
-        call.pointee.upstream.pool = pool.pointee.shared
-        call.pointee.upstream.timer.kind = TimerKind.upstream
-        call.pointee.upstream.timer.owner = UnsafeMutableRawPointer(call)
-        call.pointee.next = connection.pointee.firstCall
-        connection.pointee.firstCall?.pointee.previous = call
-        connection.pointee.firstCall = call
-        connection.pointee.callCount &+= 1
-        attach(exchange, call.asUpstream, index)
-        if socket.pointee.connecting {
-            call.pointee.upstream.connecting = true
-            return exchange.pointee.machine.handle(.connecting)
-        }
-        // The connection failed at once: there is nothing to wait for.
-        if connection.pointee.isCondemned {
-            _ = exchange.pointee.machine.handle(.connecting)
-            let action = connectFailed(exchange)
-            close(socket)
-            return action
-        }
-        call.pointee.upstream.reused = true
-        if let opener = socket.pointee.pool {
-            metrics.upstreamReused(pool: PoolMetricsID(index: opener.pointee.metrics))
-        }
-        return exchange.pointee.machine.handle(.connected(reused: true))
-    }
-
-    /// A connection without calls that was opened under other settings of TLS than the pool's.
-    private func unusedHTTP2(
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
-    ) -> UnsafeMutablePointer<HTTP2Upstream>? {
-        var link = endpoint.pointee.firstHTTP2
-        while let connection = link {
-            let context = connection.pointee.socket.pointee.tls?.pointee.context
-            let ends = connection.pointee.isCondemned || connection.pointee.isLeaving
-            if connection.pointee.callCount == 0, !ends, context != pool.pointee.tls { return connection }
-            link = connection.pointee.next
-        }
-        return nil
-    }
-
-    /// Nil when there is no socket or memory; condemned when the endpoint refused at once.
-    private func openHTTP2(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
-    ) -> UnsafeMutablePointer<HTTP2Upstream>? {
-        guard let opened = openSocket(pool, endpoint) else { return nil }
-        let socket = opened.socket
-        findVanishedHost(socket)
-        let limits = generation.pointee.limits
-        let connection = UnsafeMutablePointer<HTTP2Upstream>.allocate(capacity: 1)
-        var session: OpaquePointer?
-        guard
-            nghttp2_session_client_new3(
-                &session, HTTP2UpstreamCallbacks.table, UnsafeMutableRawPointer(connection),
-                http2Memory.options(headerBytes: limits.headerBytes), http2Memory.table) == 0, let session
-        else {
-            connection.deallocate()
-            close(socket)
-            return nil
-        }
-        connection.initialize(
-            to: HTTP2Upstream(session: session, socket: socket, worker: Unmanaged.passUnretained(self)))
-        socket.pointee.http2 = connection
-        connection.pointee.next = endpoint.pointee.firstHTTP2
-        endpoint.pointee.firstHTTP2 = connection
-        connection.pointee.liveness.hear(nowMs: nowMs)
-        withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 3) { settings in
-            settings[0] = nghttp2_settings_entry(
-                settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0)
-            settings[1] = nghttp2_settings_entry(
-                settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: Self.streamWindow)
-            settings[2] = nghttp2_settings_entry(
-                settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: UInt32(limits.headerBytes))
-            nghttp2_submit_settings(session, 0, settings.baseAddress, settings.count)
-        }
-        let window = Self.connectionWindow(streams: HTTP2Upstream.callsAtMost)
-        nghttp2_session_set_local_window_size(session, 0, 0, window)
-        if opened.failed {
-            connection.pointee.isCondemned = true
-        } else if socket.pointee.connecting {
-            timers.start(socket.timer, at: nowMs &+ limits.connectTimeoutMs)
-        } else {
-            markDirty(connection)
-            watch(connection)
-        }
-        return connection
-    }
-
     // MARK: Events
 
     func http2UpstreamReady(_ connection: UnsafeMutablePointer<HTTP2Upstream>, broken: Bool) {
@@ -259,11 +137,12 @@ extension Worker {
             if wanted == 0 { break }
             guard socket.pointee.writable else { return }
             let sent = send(socket, connection.pointee.output.head, wanted)
-            guard sent >= 0 else { return close(socket) }
+            guard sent >= 0 else { return readLast(connection) }
             connection.pointee.output.start &+= sent
             metrics.bytes(.upstream, received: 0, sent: UInt64(sent))
             if sent < wanted {
                 socket.pointee.writable = false
+                socket.pointee.drain.noteFull(socket.pointee.descriptor)
                 return
             }
         }
@@ -279,6 +158,18 @@ extension Worker {
         if socket.pointee.readable { readHTTP2(connection) }
     }
 
+    /// The endpoint takes nothing any more. What it said before, answers that came early among it, is still to be read,
+    /// and then its end.
+    private func readLast(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+        let socket = connection.pointee.socket
+        connection.pointee.isLeaving = true
+        buffers.give(connection.pointee.output)
+        connection.pointee.output = .none
+        socket.pointee.writable = false
+        socket.pointee.readable = true
+        readHTTP2(connection)
+    }
+
     // MARK: The end
 
     /// What a connection that speaks HTTP/2 holds beside its socket. Its calls end as the endpoint's connections do
@@ -289,6 +180,7 @@ extension Worker {
         let isRejected = socket.pointee.tls?.pointee.isRejected == true
         if isRejected, let link = socket.pointee.tls { tellRejection(socket, link) }
         let endpoint = socket.pointee.endpoint
+        streamsMayBegin(connection)
         var place = endpoint.pointee.firstHTTP2
         if place == connection {
             endpoint.pointee.firstHTTP2 = connection.pointee.next
@@ -354,7 +246,11 @@ extension Worker {
     func noteSettings(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         let socket = connection.pointee.socket
         connection.pointee.hasSettings = true
-        socket.pointee.endpoint.pointee.endpoint.pointee.callsToldEach = max(connection.pointee.callsAllowed, 1)
+        let endpoint = socket.pointee.endpoint.pointee.endpoint
+        let allowed = connection.pointee.callsAllowed
+        if allowed > 0 || endpoint.pointee.callsToldEach != Endpoint.noCalls {
+            endpoint.pointee.callsToldEach = max(allowed, 1)
+        }
         if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
     }
 
@@ -375,7 +271,7 @@ extension Worker {
     }
 
     /// The timer looks at an open connection every so often.
-    private func watch(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
+    func watch(_ connection: UnsafeMutablePointer<HTTP2Upstream>) {
         let socket = connection.pointee.socket
         if connection.pointee.callCount == 0, socket.pointee.deadline <= nowMs {
             socket.pointee.deadline = nowMs &+ Self.http2IdleMs

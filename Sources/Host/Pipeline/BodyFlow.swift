@@ -60,9 +60,11 @@ struct BodyFlow {
     var isDirect: Bool { source == .length || (source == .untilClose && !sinkIsChunked) }
 
     /// The body is over with its stream, and not with the last byte of its length: trailers may follow. libnghttp2
-    /// compares what comes with what was announced.
-    mutating func endsWithStream() {
-        if source == .length, !sourceEnded { source = .untilClose }
+    /// compares what comes with what was announced. `isEmpty`: it is over already, and had neither.
+    mutating func endsWithStream(isEmpty: Bool) {
+        guard source == .length, !(sourceEnded && isEmpty) else { return }
+        source = .untilClose
+        sourceEnded = false
     }
 
     mutating func setSource(_ framing: BodyFraming) {

@@ -127,6 +127,8 @@ extension ExchangeMachine {
         case failTryTimeout
         case failDeadline
         case failBodyTimeout
+        /// The endpoint has taken nothing of the request's body for too long.
+        case failUploadTimeout
         /// The response has begun and cannot be completed: the client must see that it was cut.
         case cut
         case finish(keepAlive: Bool)

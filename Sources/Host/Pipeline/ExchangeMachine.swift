@@ -178,7 +178,7 @@ struct ExchangeMachine: Equatable {
             return responseBegan ? .none : .failDeadline
         case .bodyTimedOut(let byClient):
             if responseBegan { return cut() }
-            return byClient ? .failBodyTimeout : .failDeadline
+            return byClient ? .failBodyTimeout : .failUploadTimeout
         case .clientGone:
             phase = .ended
             return .abandon

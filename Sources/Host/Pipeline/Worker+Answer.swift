@@ -110,7 +110,7 @@ extension Worker {
         _ exchange: ExchangePointer, _ message: sluice_message, retryAfter: UInt32 = 0
     ) -> ExchangeMachine.Action {
         discardRequestBody(exchange)
-        if draining { exchange.pointee.machine.clientPersists = false }
+        if isLast(exchange) { exchange.pointee.machine.clientPersists = false }
         // RFC 9110 §15: statuses end at 599. An interim one is no answer: the client would wait for more.
         let isFinal = message.status >= 200 && message.status <= 599
         let status = isFinal ? UInt16(message.status) : 0

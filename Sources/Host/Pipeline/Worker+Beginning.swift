@@ -13,7 +13,7 @@ extension Worker {
         exchange.pointee.expectsContinue = parsed.pointee.expectContinue
         exchange.pointee.acceptsTrailers = parsed.pointee.acceptsTrailers
         exchange.pointee.toEndpoint.setSource(parsed.pointee.body)
-        exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive && !draining
+        exchange.pointee.machine.clientPersists = parsed.pointee.keepAlive
         if exchange.pointee.toEndpoint.sourceEnded { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
 
         exchange.pointee.isGRPC = isCall(exchange, parsed)

@@ -55,6 +55,9 @@ extension Worker {
             case .failBadResponse: action = failAttempts(exchange, begun: true)
             case .failDeadline:
                 action = fail(exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the request took longer than its deadline")
+            case .failUploadTimeout:
+                action = fail(
+                    exchange, SLUICE_DEADLINE_EXCEEDED, 504, "the endpoint did not take the request's body in time")
             case .failTryTimeout:
                 action = fail(
                     exchange, SLUICE_DEADLINE_EXCEEDED, 504, "no attempt was answered within its time")

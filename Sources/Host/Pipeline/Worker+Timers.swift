@@ -24,7 +24,7 @@ extension Worker {
 
     /// A body is on its way at present, so that its progress counts, not the deadline. One that waits for a plugin or a
     /// connection does not flow.
-    private func bodyFlows(_ exchange: ExchangePointer) -> Bool {
+    func bodyFlows(_ exchange: ExchangePointer) -> Bool {
         // Read in its place: a copy of the machine costs more than all that is asked of it.
         if exchange.pointee.machine.responseBegan { return true }
         // While a second attempt is sent all of the body is at hand.
@@ -98,7 +98,7 @@ extension Worker {
 
     /// Starts the exchange's timer for the limit that applies now.
     func armTimer(_ exchange: ExchangePointer) {
-        timers.start(exchange.timer, at: min(limitMs(exchange), hedgeMs(exchange)))
+        timers.start(exchange.timer, at: min(limitMs(exchange), hedgeMs(exchange), lookMs(exchange)))
     }
 
     private func hedgeMs(_ exchange: ExchangePointer) -> UInt64 {
@@ -108,6 +108,7 @@ extension Worker {
     private func exchangeTimerExpired(_ exchange: ExchangePointer) {
         let machine = exchange.pointee.machine
         let bodyFlows = bodyFlows(exchange)
+        if bodyFlows { noteUnseenProgress(exchange) }
         let limit = limitMs(exchange)
         if nowMs < limit {
             if hedgeMs(exchange) <= nowMs { return hedge(exchange) }
@@ -130,6 +131,7 @@ extension Worker {
         if bodyFlows {
             // A client that does not read is as slow as one that does not send.
             metrics.timedOut(.body)
+            exchange.pointee.answerFault = .stoodStill
             // An endpoint that does not read, or a connection that is not to be had, holds the client's body up, too.
             let isClientAwaited = exchange.pointee.upstream?.pointee.writable ?? (machine.phase == .gathering)
             let byClient = !machine.requestBodyEnded && isClientAwaited

@@ -66,7 +66,7 @@ extension Worker {
         enroll(exchange)
         exchange.pointee.adapter = adapter
         exchange.pointee.toEndpoint.setSource(size > 0 ? .length(UInt64(size)) : .none)
-        exchange.pointee.machine.clientPersists = !draining
+        exchange.pointee.machine.clientPersists = true
         if size == 0 { _ = exchange.pointee.machine.handle(.requestBodyEnded) }
         guard describeMessage(exchange, adapter, size) else {
             perform(exchange, failWithoutMemory(exchange))

@@ -142,7 +142,8 @@ extension Worker {
     private func serve(_ shared: UnsafeMutablePointer<SharedPool>, _ home: UnsafeMutablePointer<PoolHome>) {
         let gate = shared.pointee.gate
         let room = home.pointee.pool.map { roomNow($0) } ?? home.pointee.lastRoom
-        while home.pointee.queue?.isEmpty == false {
+        // Listed anew: whom it let go has come back, or has ended at once, and there may be other room than before.
+        while home.pointee.queue?.isEmpty == false, !home.pointee.isListed {
             guard gate.pointee.tryTake(places: room) else { return lookAgain(shared, home) }
             switch home.pointee.queue?.take(now: now) {
             case .next(let entry): answer(QueuePlace.of(entry), .granted)

@@ -17,6 +17,11 @@ struct TLSLink {
     var writeWaitsForReading = false
     /// A fatal error: neither read, nor written, nor taken leave of (SSL_shutdown(3)).
     var isBroken = false
+    /// Nothing can be written any more, nor taken leave of. What the peer said before may still be read: one that
+    /// answers early and closes has its answer in the socket already.
+    var isWriteBroken = false
+    /// The peer's side ended without TLS's own end, and without a reset.
+    var isTruncated = false
     /// A byte of the peer has come through.
     var isEstablished = false
     /// A byte has been read: whatever becomes of the connection, the peer has let us in.
@@ -36,6 +41,9 @@ struct TLSLink {
     static let messagesAtMost: UInt32 = 32
     /// The subject of the client's verified certificate (RFC 2253), as long as the link; empty: none.
     var subject = sluice_bytes.empty
+    /// The field that told it when the connection was made: what its requests say from then on, also when the listener
+    /// is another one's by now. As long as the link, behind the subject.
+    var subjectField = sluice_bytes.empty
     /// A subject that is longer counts as none: it is a field of each request.
     static let subjectBytes = 1_024
 
@@ -122,13 +130,14 @@ extension UnsafeMutablePointer<TLSLink> {
         case SSL_ERROR_ZERO_RETURN: return .endOfStream
         default:
             pointee.isBroken = true
+            pointee.isTruncated = TLSFault.isTruncation
             noteRejection()
             return .broken
         }
     }
 
     private func noteRejection() {
-        if !pointee.isHeard { pointee.rejection = TLSFault.rejection }
+        if !pointee.isHeard, pointee.rejection == 0 { pointee.rejection = TLSFault.rejection }
     }
 
     /// The peer has closed before it has read all that was sent: the socket may have its alert nevertheless.
@@ -141,7 +150,7 @@ extension UnsafeMutablePointer<TLSLink> {
 
     /// The number of bytes taken; less than `count` when the socket is full, -1 when the connection is broken.
     func send(_ bytes: UnsafeRawPointer, _ count: Int) -> Int {
-        guard !pointee.isBroken else { return -1 }
+        guard !pointee.isBroken, !pointee.isWriteBroken else { return -1 }
         var sent = 0
         while sent < count {
             ERR_clear_error()
@@ -157,7 +166,7 @@ extension UnsafeMutablePointer<TLSLink> {
                 pointee.writeWaitsForReading = true
                 return sent
             default:
-                pointee.isBroken = true
+                pointee.isWriteBroken = true
                 lookForRejection()
                 return sent > 0 ? sent : -1
             }
@@ -185,7 +194,7 @@ extension UnsafeMutablePointer<TLSLink> {
 
     /// Says that nothing follows (close_notify), as far as the socket takes it.
     func sayGoodbye() {
-        guard !pointee.isBroken, SSL_is_init_finished(pointee.session) == 1 else { return }
+        guard !pointee.isBroken, !pointee.isWriteBroken, SSL_is_init_finished(pointee.session) == 1 else { return }
         ERR_clear_error()
         if SSL_shutdown(pointee.session) < 0 { ERR_clear_error() }
     }
@@ -205,8 +214,8 @@ extension UnsafeMutablePointer<TLSLink> {
         return size == 2 && name?[0] == UInt8(ascii: "h") && name?[1] == UInt8(ascii: "2")
     }
 
-    /// Notes who the client is, once the handshake is over.
-    func noteSubject() {
+    /// Notes who the client is, once the handshake is over, and the name of the field that tells it.
+    func noteSubject(in field: sluice_bytes) {
         guard let certificate = SSL_get0_peer_certificate(pointee.session),
             SSL_get_verify_result(pointee.session) == X509_V_OK,
             let name = X509_get_subject_name(certificate), let memory = BIO_new(BIO_s_mem())
@@ -215,9 +224,12 @@ extension UnsafeMutablePointer<TLSLink> {
         X509_NAME_print_ex(memory, name, 0, shim_subject_format())
         let size = BIO_ctrl_pending(memory)
         guard size > 0, size <= TLSLink.subjectBytes else { return }
-        let text = UnsafeMutablePointer<UInt8>.allocate(capacity: size)
+        let text = UnsafeMutablePointer<UInt8>.allocate(capacity: size + field.size)
         BIO_read(memory, text, Int32(size))
         pointee.subject = sluice_bytes(data: UnsafePointer(text), size: size)
+        guard let name = field.data, field.size > 0 else { return }
+        (text + size).initialize(from: name, count: field.size)
+        pointee.subjectField = sluice_bytes(data: UnsafePointer(text + size), size: field.size)
     }
 }
 
@@ -226,6 +238,13 @@ enum TLSFault {
     static var isPlainHTTP: Bool {
         let code = ERR_peek_error()
         return shim_error_library(code) == ERR_LIB_SSL && shim_error_reason(code) == SSL_R_HTTP_REQUEST
+    }
+
+    /// The connection ended where TLS had not (SSL_get_error(3)).
+    static var isTruncation: Bool {
+        let code = ERR_peek_error()
+        return shim_error_library(code) == ERR_LIB_SSL
+            && shim_error_reason(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING
     }
 
     /// The peer's alert about our certificate, or about what was agreed (RFC 8446 §6.2). Others may come of what was

@@ -33,7 +33,7 @@ extension Worker {
         switch received {
         case .bytes, .endOfStream:
             link.pointee.isEstablished = true
-            link.noteSubject()
+            link.noteSubject(in: secured(client.pointee.listener)?.subjectField ?? .empty)
             metrics.handshakeEnded(.client, resumed: SSL_session_reused(link.pointee.session) == 1)
         case .broken:
             if SSL_get_state(link.pointee.session) != TLS_ST_BEFORE || ERR_peek_error() != 0 {
@@ -115,9 +115,11 @@ extension Worker {
     func subjectField(_ exchange: ExchangePointer) -> sluice_field? {
         guard var client = exchange.pointee.client else { return nil }
         if client.pointee.isStream { client = client.asStream.pointee.connection.pointee.client }
-        guard let link = client.pointee.tls, !link.pointee.subject.isEmpty,
-            let name = secured(client.pointee.listener)?.subjectField, !name.isEmpty
-        else { return nil }
+        guard let link = client.pointee.tls, !link.pointee.subject.isEmpty else { return nil }
+        // A listener that has moved, or left, keeps its connections. What they say is said for as long as no client can
+        // say it: while some listener has the field.
+        let name = secured(client.pointee.listener)?.subjectField ?? link.pointee.subjectField
+        guard !name.isEmpty, isOwnField(name) else { return nil }
         return sluice_field(name: name, value: link.pointee.subject)
     }
 
@@ -172,7 +174,9 @@ extension Worker {
         // RFC 6066 §3: an address is no name to ask for.
         if X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), name) != 1 {
             _ = shim_set_server_name(session, name)
-            SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+            // RFC 9110 §4.3.4: the common name identifies no server.
+            SSL_set_hostflags(
+                session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT))
             if SSL_set1_host(session, name) != 1 { return false }
         }
         if let known = endpoint.pointee.session, endpoint.pointee.sessionContext == context {

@@ -39,6 +39,8 @@ struct ClientConnection: SlabElement {
     var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
     var share = TurnShare()
+    /// Of the socket, while it is not `writable`.
+    var drain = SocketDrain()
     /// Bytes of `input` before this belong to the head that the exchange in progress looks at.
     var floor = 0
     var progress = HeadProgress()

@@ -291,7 +291,7 @@ extension Worker {
             buffers.give(client.pointee.input)
             client.pointee.input = .none
         }
-        guard keepAlive, !(draining && client.pointee.input.count == 0) else {
+        guard keepAlive, !(draining && client.pointee.input.count == 0 && !client.pointee.readable) else {
             if requestEnded, client.pointee.input.count == 0, !client.pointee.readable {
                 close(client)
             } else {

@@ -108,14 +108,15 @@ extension Worker {
             guard client.pointee.input.count > 0 else { return nil }
             if exchange.pointee.toEndpoint.source == .untilClose {
                 let count = client.pointee.input.count
-                guard exchange.pointee.gathered.count + count <= limit else { return bodyTooLarge(exchange) }
                 guard grow(&exchange.pointee.gathered, by: count, limit: limit) else {
                     return failWithoutMemory(exchange)
                 }
                 exchange.pointee.gathered.append(client.pointee.input.head, count)
                 client.pointee.input.start &+= count
                 if exchange.pointee.isGRPC, saysTooMuch(exchange, limit) { return bodyTooLarge(exchange) }
+                // What has come behind the first message is not of it, and no more than a window.
                 if exchange.pointee.gathersFirst, hasFirstMessage(exchange) { return firstMessageGathered(exchange) }
+                guard exchange.pointee.gathered.count <= limit else { return bodyTooLarge(exchange) }
                 continue
             }
             let step = exchange.pointee.toEndpoint.decoder.next(

@@ -131,7 +131,10 @@ extension Worker {
             }
             // A call's are counted with the frames around them.
             if !isStream { metrics.bytes(.upstream, received: 0, sent: UInt64(sent.bytes)) }
-            if sent.bytes < sent.wanted { upstream.pointee.writable = false }
+            if sent.bytes < sent.wanted {
+                upstream.pointee.writable = false
+                if !isStream { upstream.pointee.drain.noteFull(upstream.pointee.descriptor) }
+            }
             if streams, let client = exchange.pointee.client {
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
             } else {

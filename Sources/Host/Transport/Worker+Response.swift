@@ -196,7 +196,9 @@ extension Worker {
         }
         // RFC 9112 §9.6: an answer that is the last one says so. One that came before the end of its request is, even
         // if that end comes meanwhile: a client that has its answer may not send all of its body.
-        if draining || !exchange.pointee.machine.requestBodyEnded { exchange.pointee.machine.clientPersists = false }
+        if !exchange.pointee.machine.requestBodyEnded || isLast(exchange) {
+            exchange.pointee.machine.clientPersists = false
+        }
         exchange.pointee.toClient.sinkIsChunked =
             exchange.pointee.minorVersion == 1 && (framing == .chunked || framing == .untilClose)
         if framing == .chunked || framing == .untilClose {
@@ -324,7 +326,10 @@ extension Worker {
             exchange.pointee.progressAt = nowMs
             // A stream's are counted with the frames around them.
             if !isStream { metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes)) }
-            if sent.bytes < sent.wanted { client.pointee.writable = false }
+            if sent.bytes < sent.wanted {
+                client.pointee.writable = false
+                if !isStream { client.pointee.drain.noteFull(client.pointee.descriptor) }
+            }
             if let open {
                 consume(&exchange.pointee.toClient, &open.pointee.input, sent.bytes)
                 if exchange.pointee.toClient.sourceEnded { endUpstream(exchange) }

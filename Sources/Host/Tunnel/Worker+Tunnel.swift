@@ -37,7 +37,8 @@ extension Worker {
         dispose(exchange)
         guard let client else { return }
         client.pointee.exchange = nil
-        close(client)
+        client.pointee.floor = 0
+        beginLingering(client)
     }
 
     private func pumpToEndpoint(
@@ -113,6 +114,13 @@ extension Worker {
             case .bytes: exchange.pointee.progressAt = nowMs
             case .drained: break
             case .endOfStream: exchange.pointee.toClient.sourceEnded = true
+            case .broken where upstream.pointee.tls?.pointee.isTruncated == true:
+                // All that was read has gone to the client's socket, where a reset would destroy it. That it may not be
+                // all, the client hears as we did: its connection ends without TLS's own end.
+                exchange.pointee.status = SLUICE_UNAVAILABLE
+                finishAttempt(exchange, .reset, SLUICE_UNAVAILABLE)
+                client.pointee.tls?.pointee.isWriteBroken = true
+                return exchange.pointee.machine.handle(.tunnelEnded)
             case .broken:
                 exchange.pointee.status = SLUICE_UNAVAILABLE
                 finishAttempt(exchange, .reset, SLUICE_UNAVAILABLE)

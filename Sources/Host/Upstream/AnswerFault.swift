@@ -13,6 +13,8 @@ enum AnswerFault: Equatable {
     case tooManyFields
     /// A head or a trailer section of more bytes than `limits.header_bytes`.
     case tooLarge
+    /// Its body stood still for longer than it may.
+    case stoodStill
     /// RST_STREAM came with this code (RFC 9113 §7).
     case reset(code: UInt32)
 
@@ -41,7 +43,7 @@ extension Worker {
         switch fault {
         case .malformed, .tooManyFields, .tooLarge: return badResponse(exchange, fault)
         case .notAdmitted: return notAdmitted(exchange)
-        case .connectionLost, .reset: break
+        case .connectionLost, .stoodStill, .reset: break
         }
         let refused = upstream.pointee.isStream && upstream.asCall.pointee.isRefused
         // One of many calls on a connection that was alive: what has ended it is the endpoint's doing.
@@ -87,7 +89,7 @@ extension Worker {
         let fault = exchange.pointee.answerFault
         let text: sluice_bytes
         switch fault {
-        case .connectionLost, .notAdmitted:
+        case .connectionLost, .stoodStill, .notAdmitted:
             text =
                 begun
                 ? sluice_bytes("the endpoint closed the connection within its answer")
@@ -104,7 +106,7 @@ extension Worker {
     /// How a call ends that has no whole answer; anything but a call only counts it.
     func status(of fault: AnswerFault, _ exchange: ExchangePointer) -> sluice_status {
         switch fault {
-        case .connectionLost, .notAdmitted, .malformed: SLUICE_UNAVAILABLE
+        case .connectionLost, .stoodStill, .notAdmitted, .malformed: SLUICE_UNAVAILABLE
         // It will be as large again.
         case .tooManyFields, .tooLarge: SLUICE_RESOURCE_EXHAUSTED
         case .reset(let code): goesAsCall(exchange) ? GRPCStatus.status(ofReset: code) : SLUICE_UNAVAILABLE
@@ -115,6 +117,7 @@ extension Worker {
     func faultWithinCall(_ exchange: ExchangePointer) -> sluice_bytes {
         switch exchange.pointee.answerFault {
         case .connectionLost, .notAdmitted, .malformed: sluice_bytes("the call broke off")
+        case .stoodStill: sluice_bytes("the call stood still for longer than it may")
         case .tooManyFields: sluice_bytes(Self.tooManyFields)
         case .tooLarge: sluice_bytes(Self.tooLarge)
         case .reset(let code): resetText(exchange, code)

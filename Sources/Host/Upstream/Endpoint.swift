@@ -30,7 +30,7 @@ struct Endpoint {
         UnsafeMutableRawPointer(load).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
     /// Calls at once on one connection of HTTP/2, as the endpoint said last, which it does at the beginning of each
-    /// connection (RFC 9113 §3.4); 0 until it has said so the first time. [worker]
+    /// connection (RFC 9113 §3.4); 0 until it has said so the first time, `noCalls` while it bears none. [worker]
     var callsToldEach: Int {
         get { Int(cell(64).pointee.load(ordering: .relaxed)) }
         nonmutating set {
@@ -38,8 +38,13 @@ struct Endpoint {
             Self.callsChanged.wrappingAdd(1, ordering: .relaxed)
         }
     }
+    /// There are as many connections as there may be, and they bear no further call at present.
+    static let noCalls = Int(UInt32.max)
     /// The same, 1 until the endpoint has said more: what a pool counts on. [worker]
-    var callsEach: Int { max(callsToldEach, 1) }
+    var callsEach: Int {
+        let told = callsToldEach
+        return told == Self.noCalls ? 0 : max(told, 1)
+    }
     /// Counts the changes of `callsToldEach` of all endpoints, from 1: what workers have added up holds until the next.
     static let callsChanged = Atomic<UInt64>(1)
     private func cell(_ offset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {

@@ -21,6 +21,8 @@ struct UpstreamConnection: SlabElement {
     var tls: UnsafeMutablePointer<TLSLink>?
     var input = Buffer.none
     var share = TurnShare()
+    /// Of the socket, while it is not `writable`.
+    var drain = SocketDrain()
     var progress = HeadProgress()
     var exchange: UnsafeMutablePointer<Exchange>?
     var endpoint: UnsafeMutablePointer<WorkerEndpoint>

@@ -216,9 +216,10 @@ extension Worker {
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>
     ) -> ExchangeMachine.Action {
         let head = responseScratch
+        var isEmpty = false
         if upstream.pointee.isStream {
             let call = upstream.asCall.pointee
-            let isEmpty =
+            isEmpty =
                 call.responseEnded && call.pending.count == 0 && call.trailers.count == 0
                 && upstream.pointee.input.count == head.pointee.headSize
             head.pointee.framesBodyByStream(isEmpty: isEmpty, saysLength: !exchange.pointee.isGRPC)
@@ -227,7 +228,7 @@ extension Worker {
         exchange.pointee.answerFault = .connectionLost
         exchange.pointee.upstreamKeepsAlive = head.pointee.keepAlive
         exchange.pointee.toClient.setSource(head.pointee.body)
-        if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream() }
+        if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream(isEmpty: isEmpty) }
         upstream.pointee.input.start &+= head.pointee.headSize
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         var needs = tables.pointee.filters.needs

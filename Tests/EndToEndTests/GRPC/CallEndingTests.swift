@@ -7,6 +7,19 @@ extension EndToEnd {
         private static let head = [(":status", "200"), ("content-type", "application/grpc")]
         private static let infer = #"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}"#
 
+        @Test func aStreamThatStandsStillForTooLongIsToldSo() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                guard let stream = try peer.nextRequest() else { return }
+                peer.send(HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)))
+                _ = peer.socket.closedByPeer()
+            }
+            var configuration = GatewayConfiguration.calls([backend.grpcEndpoint])
+            configuration.gateway = ["  limits: { body_timeout_ms: 100, idle_timeout_ms: 300 }"]
+            let answer = try Gateway(configuration).call("/a.B/C", fields: [])
+            #expect(answer.grpcStatus == "14")
+            #expect(answer.grpcMessage?.contains("stood still") == true, "\(answer)")
+        }
+
         /// grpc/doc/PROTOCOL-HTTP2.md, "Errors".
         private static let resets: [(code: UInt32, status: String)] = [
             (0, "13"), (1, "13"), (2, "13"), (3, "13"), (4, "13"), (5, "13"), (6, "13"), (7, "14"), (8, "1"),

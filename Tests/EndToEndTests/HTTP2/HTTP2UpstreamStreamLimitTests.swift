@@ -60,5 +60,29 @@ extension EndToEnd {
             let bench = try Self.bench(refusals)
             #expect(try Self.statuses(of: bench.gateway).allSatisfy { $0 == 200 })
         }
+
+        /// A limit of 0 is meant for a while (RFC 9113 §6.5.2): as many connections as may be have it, then requests
+        /// wait for another.
+        @Test func anEndpointThatBearsNoStreamsGetsNoConnectionForEachRequest() throws {
+            let opened = Gate()
+            let backend = try ScriptedBackend.http2(settings: [(3, 0)]) { index, peer in
+                while let stream = try peer.nextRequest(.after(seconds: 60)) {
+                    peer.respond(stream)
+                    guard index == 1, opened.wait() else { continue }
+                    peer.send(HTTP2Frame(.settings, [0, 3] + HTTP2Frame.word(1)))
+                }
+            }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint], version: ", max_connections: 2")
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            for _ in 0..<2 { #expect(try gateway.get("/").status == 200) }
+            let waiting = try (0..<6).map { _ in MessageReader(try gateway.connect()) }
+            for reader in waiting { reader.socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n") }
+            try waitUntil("they wait") { try gateway.metric("sluice_queue_depth") == 6 }
+            #expect(backend.connectionCount == 2)
+            opened.open()
+            for reader in waiting { #expect(try reader.response()?.status == 200) }
+            #expect(backend.connectionCount == 2)
+        }
     }
 }

@@ -42,6 +42,13 @@ final class TLSClient {
         else { throw HarnessError("OpenSSL makes no such session") }
     }
 
+    /// Shows the certificate `name` to a server that asks for one.
+    func present(_ certificates: Certificates, _ name: String) throws {
+        guard SSL_use_certificate_file(session, certificates.file("\(name).pem"), SSL_FILETYPE_PEM) == 1,
+            SSL_use_PrivateKey_file(session, certificates.file("\(name).key"), SSL_FILETYPE_PEM) == 1
+        else { throw HarnessError("OpenSSL takes no certificate") }
+    }
+
     /// The server's certificate has a key of RSA.
     var isShownRSA: Bool {
         SSL_get0_peer_certificate(session).map { shim_key_kind($0) == NID_rsaEncryption } ?? false

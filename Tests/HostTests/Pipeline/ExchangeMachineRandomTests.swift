@@ -68,7 +68,7 @@ import Testing
         case .forwardHead: .responseSent
         case .gatherResponse: .responseGathered
         case .decodeResponse, .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failTryTimeout,
-            .failBodyTimeout:
+            .failBodyTimeout, .failUploadTimeout:
             .answering
         case .none, .cut, .finish, .endTunnel, .abandon: nil
         }
@@ -148,8 +148,8 @@ import Testing
                     #expect(!began && before.isAttempting, "\(note): nobody had asked for it")
                     #expect(again < Int(attempts), "\(note): more than the policy allows")
                 case .failConnect, .failUnanswered, .failBadResponse, .failDeadline, .failTryTimeout, .failBodyTimeout,
-                    .runFilters, .route, .runModelFilters, .dispatch, .gatherBody, .decodeHead, .decodeResponse,
-                    .acquireConnection, .readHeadAgain, .filterAnswer:
+                    .failUploadTimeout, .runFilters, .route, .runModelFilters, .dispatch, .gatherBody, .decodeHead,
+                    .decodeResponse, .acquireConnection, .readHeadAgain, .filterAnswer:
                     #expect(!began, "\(note): after the response began")
                 case .none: break
                 }

@@ -329,7 +329,7 @@ private struct Step {
         for machine in everyPhase() {
             for byClient in [true, false] {
                 let action: ExchangeMachine.Action =
-                    machine.responseBegan ? .cut : byClient ? .failBodyTimeout : .failDeadline
+                    machine.responseBegan ? .cut : byClient ? .failBodyTimeout : .failUploadTimeout
                 follow([Step(.bodyTimedOut(byClient: byClient), action)], from: machine)
             }
         }

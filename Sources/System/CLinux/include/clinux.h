@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -43,6 +45,13 @@ static inline uint64_t clinux_wall_ns(void) {
 
 /* The calling thread's errno; Swift may clobber it between a call and a read of the thread-local. */
 static inline int clinux_errno(void) { return errno; }
+
+/* Bytes of a stream socket that its peer has not acknowledged, or, of a Unix socket, has not read. 0: none, or none to
+ * be told. */
+static inline int clinux_unacknowledged(int descriptor) {
+  int bytes = 0;
+  return ioctl(descriptor, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
 
 /* A system call: what it returns, or -errno. Written out where we know how: the C library's way is two calls longer,
  * and the return from each is mispredicted after the kernel has made so many calls of its own. What else its functions
