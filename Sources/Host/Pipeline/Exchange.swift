@@ -166,6 +166,8 @@ struct Exchange: SlabElement {
     var queuedFor: UInt64 = 0
     /// When a byte of a body last moved, in milliseconds.
     var progressAt: UInt64 = 0
+    /// Which of the exchange's attempts it is, from 1.
+    var attempt: UInt8 = 0
 
     init(slot: SlabSlot) { self.slot = slot }
 }

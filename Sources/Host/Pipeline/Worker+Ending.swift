@@ -26,6 +26,9 @@ extension Worker {
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         endAttempt(exchange)
         cancelFilters(exchange)
+        // Before the report, which says how long it has waited.
+        leaveQueue(exchange)
+        leaveBatchQueue(exchange)
         report(exchange)
         dispose(exchange)
         if let client {
