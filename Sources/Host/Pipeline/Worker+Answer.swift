@@ -77,6 +77,7 @@ extension Worker {
                 position &-= 1
                 continue
             }
+            let before = response.pointee.http_status
             let start = beginCall(exchange)
             let status = function(
                 filter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, response)
@@ -96,7 +97,9 @@ extension Worker {
                 return suspend(exchange, filter.pointee.plugin, suspending)
             default:
                 answersErrors(exchange)
-                return failPlugin(exchange, status, filter.pointee.plugin)
+                // What stood there is the status of the answer whose place the error takes.
+                let http = response.pointee.http_status
+                return failPlugin(exchange, status, filter.pointee.plugin, http: http == before ? 0 : http)
             }
         }
         exchange.pointee.answerLink = Exchange.allLinks

@@ -268,7 +268,7 @@ extension Worker {
             case SLUICE_PENDING: return suspend(exchange, filter.pointee.plugin, .suspended)
             default:
                 metrics.rejected(.filter)
-                return failPlugin(exchange, status, filter.pointee.plugin)
+                return failPlugin(exchange, status, filter.pointee.plugin, http: answer.pointee.http_status)
             }
         }
         exchange.pointee.link = 0

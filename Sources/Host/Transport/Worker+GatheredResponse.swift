@@ -160,7 +160,8 @@ extension Worker {
         readClock()
         if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
         guard status == SLUICE_OK else {
-            return failPlugin(exchange, status, adapter.pointee.plugin, answer: message.pointee)
+            return failPlugin(
+                exchange, status, adapter.pointee.plugin, http: response.pointee.http_status, answer: message.pointee)
         }
         return answerUnified(exchange)
     }

@@ -57,7 +57,7 @@ extension Worker {
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
         case SLUICE_PENDING: return suspend(exchange, backend.plugin, .suspended)
-        default: return failPlugin(exchange, status, backend.plugin)
+        default: return failPlugin(exchange, status, backend.plugin, http: response.pointee.http_status)
         }
     }
 
