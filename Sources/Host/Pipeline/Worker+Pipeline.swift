@@ -264,7 +264,9 @@ extension Worker {
             if request.pointee.deadline_ns != deadline { bringForward(exchange, from: deadline) }
             switch status {
             case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
-            case SLUICE_ANSWER: return answerUnified(exchange)
+            case SLUICE_ANSWER:
+                exchange.pointee.answeredBy = filter.pointee.plugin
+                return answerUnified(exchange)
             case SLUICE_PENDING: return suspend(exchange, filter.pointee.plugin, .suspended)
             default:
                 metrics.rejected(.filter)

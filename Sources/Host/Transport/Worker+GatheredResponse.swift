@@ -158,6 +158,7 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
+        exchange.pointee.answeredBy = adapter.pointee.plugin
         if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
         guard status == SLUICE_OK else {
             return failPlugin(

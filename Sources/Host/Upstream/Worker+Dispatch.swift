@@ -54,6 +54,7 @@ extension Worker {
         endCall(exchange, backend.plugin, start)
         readClock()
         exchange.pointee.isResumed = false
+        exchange.pointee.answeredBy = backend.plugin
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
         case SLUICE_PENDING: return suspend(exchange, backend.plugin, .suspended)

@@ -83,6 +83,132 @@ extension EndToEnd {
             #expect(try Self.ask(gateway, "left", way.isHTTP2, "/200").status == 200)
         }
 
+        @Test(arguments: Way.all) func theStatusIsTheFilters(_ way: Way) throws {
+            let directory = try TemporaryDirectory()
+            let backend = try Self.backend()
+            let gateway = try Gateway(
+                Self.configuration(backend.endpoint, directory, isGathered: way.isGathered))
+            let changed = try Self.ask(gateway, "status-418", way.isHTTP2)
+            #expect(changed == Answer(status: 418, body: "content", length: "7"))
+            #expect(try Self.ask(gateway, "status-503", way.isHTTP2, "/chunked").body == "abcdefghij")
+            let unsaid = try Self.ask(gateway, "status-0", way.isHTTP2, "/201")
+            #expect(unsaid.status == (way.isGathered ? 200 : 201), "as the adapter thinks fit")
+            let head = try Self.ask(gateway, "status-418", way.isHTTP2, method: "HEAD")
+            #expect(head.status == 418 && head.body.isEmpty)
+            for status in [204, 205, 304] {
+                let length = status == 205 ? "0" : nil
+                for target in ["/200", "/chunked", "/204"] {
+                    let answer = try Self.ask(gateway, "status-\(status)", way.isHTTP2, target)
+                    #expect(answer == Answer(status: status, body: "", length: length), "\(target)")
+                }
+            }
+            for target in ["/204", "/304"] {
+                #expect(
+                    try Self.ask(gateway, "status-200", way.isHTTP2, target)
+                        == Answer(status: 200, body: "", length: "0"))
+            }
+            for status in ["99", "199", "600", "4294967295"] {
+                let refused = try Self.ask(gateway, "status-\(status)", way.isHTTP2)
+                #expect(refused.status == 500)
+                #expect(try #require(JSON(refused.body)["error"].text).contains("status \(status),"))
+            }
+            // Metrics count what clients got, and endpoints are judged by what they sent.
+            #expect(try gateway.metric("sluice_requests_total", ["status=\"418\""]) == 2)
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"server_error\""]) == 0)
+        }
+
+        /// The connection serves on behind a status that has dropped the content.
+        @Test func whatFollowsIsReadAlike() throws {
+            let directory = try TemporaryDirectory()
+            let backend = try Self.backend()
+            let gateway = try Gateway(Self.configuration(backend.endpoint, directory))
+            let reader = MessageReader(try gateway.connect())
+            for (target, change, status) in [
+                ("/200", "status-204", 204), ("/chunked", "status-304", 304), ("/204", "status-200", 200),
+                ("/200", "status-418", 418), ("/200", "nothing", 200),
+            ] {
+                reader.socket.send("GET \(target) HTTP/1.1\r\nHost: a\r\nX-Do: \(change)\r\n\r\n")
+                #expect(try reader.response()?.status == status)
+            }
+            #expect(backend.requests.count == 5)
+        }
+
+        /// What one filter has changed stands when the next one takes its time.
+        @Test(arguments: [false, true]) func aSuspensionForgetsNothing(isHTTP2: Bool) throws {
+            let directory = try TemporaryDirectory()
+            let backend = try Self.backend()
+            var configuration = try Self.configuration(backend.endpoint, directory)
+            // The last one sees the answer first.
+            configuration.filters = ["pausing", "changing"]
+            let gateway = try Gateway(configuration)
+            let answer = try Self.ask(gateway, "status-418", isHTTP2)
+            #expect(answer == Answer(status: 418, body: "content", length: "7"))
+            #expect(try gateway.metric("sluice_plugin_pausing_resumed_total") == 1)
+        }
+
+        @Test(arguments: Way.all) func aMalformedFieldIsThePluginsFault(_ way: Way) throws {
+            let directory = try TemporaryDirectory()
+            let backend = try Self.backend()
+            let gateway = try Gateway(
+                Self.configuration(backend.endpoint, directory, isGathered: way.isGathered))
+            for (turn, change) in ["field", "status-99"].enumerated() {
+                let answer = try Self.ask(gateway, change, way.isHTTP2)
+                #expect(answer.status == 500)
+                #expect(try JSON(answer.body)["error"].text?.hasPrefix("a plugin ") == true)
+                let failed = try gateway.metric("sluice_call_errors_total", ["plugin=\"changing\""])
+                #expect(failed == Double(turn + 1))
+                // Every filter that has seen the answer hears that another one goes out.
+                #expect(try gateway.metric("sluice_plugin_changing_told_total") == Double(turn + 1))
+            }
+            for outcome in ["reset", "bad_response", "server_error"] {
+                #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"\(outcome)\""]) == 0)
+            }
+            #expect(gateway.log.contains("an answer was not sent: a plugin made a header field that is not valid"))
+            #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
+        }
+
+        /// A filter hears of every error that is answered, also of its own.
+        @Test func errorsAreToldOnce() throws {
+            let directory = try TemporaryDirectory()
+            let backend = try Self.backend()
+            let gateway = try Gateway(Self.configuration(backend.endpoint, directory))
+            for (turn, change) in ["error-7", "answer-99", "chunk-error", "field"].enumerated() {
+                let body = change == "chunk-error" ? "some content" : ""
+                let answer = try gateway.post("/200", body, fields: ["X-Do: \(change)"])
+                // Nothing of an answer has gone out, so that an error of `on_chunk` can be answered.
+                #expect(answer.status == (change.contains("error") ? 403 : 500), "\(change)")
+                #expect(try gateway.metric("sluice_plugin_changing_told_total") == Double(turn + 1), "\(change)")
+            }
+        }
+
+        @Test func aCallKeepsItsStatusAndEndsAsOne() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest() {
+                    peer.respond(
+                        stream, 200, "", fields: [("content-type", "application/grpc"), ("grpc-status", "0")])
+                }
+            }
+            let directory = try TemporaryDirectory()
+            let gateway = try Gateway(Self.configuration(backend.grpcEndpoint, directory))
+            let kept = try gateway.call("/a.B/C", fields: [("x-do", "status-418")])
+            #expect(kept.status == 200 && kept.field("grpc-status") == "0")
+            let refused = try gateway.call("/a.B/C", fields: [("x-do", "field")])
+            #expect(refused.status == 200 && refused.field("grpc-status") == "13")
+            #expect(refused.field("grpc-message") == "a plugin made a header field that is not valid")
+            #expect(try gateway.metric("sluice_requests_total", ["status=\"500\""]) == 1)
+        }
+
+        /// The client has not been told of the switch, so that it can be told of the error.
+        @Test func aSwitchOfProtocolsIsRefusedLikeAnyAnswer() throws {
+            let backend = try WebSocket.echo()
+            let directory = try TemporaryDirectory()
+            var configuration = try Self.configuration(backend.endpoint, directory)
+            configuration.routes = WebSocket.route
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.exchange(WebSocket.asking("/", "X-Do: field\r\n")).status == 500)
+            #expect(try gateway.exchange(WebSocket.asking("/", "X-Do: status-200\r\n")).status == 101)
+        }
+
         /// Does what `X-Do` says; the plugin named `pausing` suspends each answer once.
         private static func source(_ needs: String) -> String {
             CompiledPlugin.source(

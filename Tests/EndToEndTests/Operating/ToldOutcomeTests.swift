@@ -71,6 +71,28 @@ extension EndToEnd {
             #expect(try Self.told(gateway, "unlike_picks") == 0)
         }
 
+        /// The answer was there, and was being gathered: the client has not had a byte of it.
+        @Test func whoLeavesBeforeTheAnswerWasSentNone() throws {
+            let directory = try TemporaryDirectory()
+            let gate = Gate()
+            defer { gate.open() }
+            let backend = try ScriptedBackend { connection, _ in
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+                gate.wait()
+                connection.socket.send("cd")
+            }
+            var configuration = try Self.configuration([backend.endpoint], directory)
+            configuration.filters = ["told"]
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            try waitUntil("the answer is being gathered") { try Self.told(gateway, "heads") == 1 }
+            socket.close()
+            try waitUntil("it is told") { try Self.told(gateway, "unsent") == 1 }
+            #expect(try gateway.metric("sluice_requests_total", ["status=\"0\""]) == 1)
+            #expect(try gateway.metric("sluice_requests_total", ["status=\"200\""]) == 0)
+        }
+
         @Test func whoLeavesTheQueueHasWaited() throws {
             let directory = try TemporaryDirectory()
             let gate = Gate()

@@ -894,8 +894,8 @@ typedef struct sluice_filter_1 {
   sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
                               sluice_response *answer);
   /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client. `response->payload` is
-   * there only where it was asked for. SLUICE_OK, changed or not. PENDING. An error takes the answer's place.
-   * [worker] */
+   * there only where it was asked for. SLUICE_OK, changed or not, but for `http_status` of gRPC and of a switch of
+   * protocols, which stays. PENDING. An error takes the answer's place. [worker] */
   sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                sluice_response *response);
   /* Optional: pieces of a streamed body, `side` SLUICE_SIDE_*. An error is answered or cuts a begun answer. [worker] */
