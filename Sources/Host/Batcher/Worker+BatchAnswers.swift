@@ -169,6 +169,7 @@ extension Worker {
     func leaveBatchQueue(_ exchange: ExchangePointer) {
         guard exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching else { return }
         exchange.pointee.isBatchMember = false
+        exchange.pointee.queuedFor = now &- exchange.pointee.queuedAt
         cancelMember(token(of: exchange), batching)
     }
 

@@ -153,6 +153,7 @@ extension Worker {
         let action = send(exchange, out)
         // What metrics and observers count is how the call went, not how it was said.
         exchange.pointee.httpStatus = UInt16(clamping: httpStatus)
+        if exchange.pointee.toClient.begun { exchange.pointee.sentStatus = exchange.pointee.httpStatus }
         return action
     }
 
@@ -312,5 +313,6 @@ extension Worker {
         guard status != SLUICE_OK else { return }
         exchange.pointee.status = status
         exchange.pointee.httpStatus = UInt16(clamping: Self.httpStatus(of: status))
+        if exchange.pointee.toClient.begun { exchange.pointee.sentStatus = exchange.pointee.httpStatus }
     }
 }

@@ -28,6 +28,25 @@ public struct ResponseHead {
     /// Says nothing of the length of content that is not there.
     public mutating func forgetLength() { declared = .none }
 
+    /// Gives the response another final status, and the framing that goes with it. Content that `body` says there is
+    /// must not meet a status that has none: 204, 205 or 304 (RFC 9110 §6.4.1).
+    /// - Parameter toHead: the request was HEAD, so that the status says nothing of whether content follows.
+    public mutating func change(to other: UInt16, toHead: Bool) {
+        let phrase = reasonPhrase(other)
+        status = other
+        reason = sluice_bytes(data: phrase.utf8Start, size: phrase.utf8CodeUnitCount)
+        switch other {
+        case 204, 304:
+            // RFC 9110 §8.6: no length beside 204; beside 304 it would be that of content which nobody has told us of.
+            body = .none
+            if other == 204 || !toHead { declared = .none }
+        case 205: body = .length(0)
+        default:
+            // Without a word on it, such content would end with the connection (RFC 9112 §6.3).
+            if body == .none, !toHead { body = .length(0) }
+        }
+    }
+
     /// What a 101 switches to.
     public internal(set) var upgrade: Upgrade = .none
 

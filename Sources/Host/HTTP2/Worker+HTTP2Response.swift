@@ -89,7 +89,8 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let head = responseScratch
         let section = head.pointee.fields
-        let own = exchange.pointee.response.map { Int($0.pointee.field_count) } ?? 0
+        let shown = shownResponse(exchange)
+        let own = shown.map { Int($0.pointee.field_count) } ?? 0
         guard var fields = fields(exchange, head.pointee.status, section.count + own + FieldEdits.bound) else {
             return .cut
         }
@@ -98,8 +99,8 @@ extension Worker {
             add(exchange, section[index], checked: section.parsed(section[index]), to: &fields)
         }
         addEdits(exchange, to: &fields)
-        if let response = exchange.pointee.response {
-            for index in 0..<own { add(exchange, response.pointee.fields[index], checked: false, to: &fields) }
+        if let shown {
+            for index in 0..<own { add(exchange, shown.pointee.fields[index], checked: false, to: &fields) }
         }
         if lacksDate(exchange, isReceived: section.date >= 0) {
             append(sluice_bytes("date"), date.text(at: now), to: &fields)
@@ -113,8 +114,9 @@ extension Worker {
         exchange.pointee.toClient.sinkIsChunked = false
         exchange.pointee.toClient.keepsTrailers = true
         if !exchange.pointee.toClient.isDirect { exchange.pointee.toClient.showsChunks = wantsChunks(exchange) }
+        if fields.fault { return refuseMalformed(exchange) }
         guard submit(stream, fields, hasBody: !exchange.pointee.toClient.sourceEnded) else { return .cut }
-        exchange.pointee.toClient.begun = true
+        beginPassedAnswer(exchange)
         return pumpFirst(exchange)
     }
 
@@ -139,7 +141,7 @@ extension Worker {
         _ = exchange.pointee.machine.handle(.answering)
         guard submit(stream, fields, hasBody: sendsBody) else { return .cut }
         exchange.pointee.progressAt = nowMs
-        exchange.pointee.toClient.begun = true
+        beginAnswer(exchange, status)
         exchange.pointee.toClient.source = .none
         exchange.pointee.toClient.sourceEnded = true
         if sendsBody {

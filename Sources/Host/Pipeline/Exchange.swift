@@ -139,8 +139,17 @@ struct Exchange: SlabElement {
     /// This one in 64 has its plugin calls timed.
     var timesCalls = false
     var interimCount: UInt8 = 0
+    /// Of the endpoint's answer, or of the one that was made here; of a call of gRPC what its own status maps to.
     var httpStatus: UInt16 = 0
+    /// What went to the client, in the same terms; 0: nothing has.
+    var sentStatus: UInt16 = 0
     var status: sluice_status = 0
+    /// The plugin that has last written in `response`; -1: none has.
+    var answeredBy: Int32 = -1
+    /// An answer that a plugin made could not be sent, and what stands for it is on its way.
+    var isRefused = false
+    /// Filters were told that an error is answered.
+    var errorTold = false
     var batch: UnsafeMutablePointer<Batch>?
     var batchRows: UInt32 = 0
     /// It waits for the answer to a batch that it is a member of.
@@ -157,6 +166,8 @@ struct Exchange: SlabElement {
     // Times in nanoseconds of the monotonic clock.
     var receivedAt: UInt64 = 0
     var attemptAt: UInt64 = 0
+    /// Which of the exchange's attempts it is, from 1.
+    var attempt: UInt8 = 0
     /// When the next attempt is due.
     var retryAt: UInt64 = 0
     var firstByteAt: UInt64 = 0

@@ -77,11 +77,16 @@ extension Worker {
                 position &-= 1
                 continue
             }
+            let before = (response.pointee.http_status, response.pointee.fields, response.pointee.field_count)
             let start = beginCall(exchange)
             let status = function(
                 filter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, response)
             endCall(exchange, filter.pointee.plugin, start)
             exchange.pointee.isResumed = false
+            let http = response.pointee.http_status
+            if before != (http, response.pointee.fields, response.pointee.field_count) {
+                exchange.pointee.answeredBy = filter.pointee.plugin
+            }
             switch status {
             case SLUICE_OK where exchange.pointee.gathersAnswer:
                 // The same filter is called again when the answer is whole.
@@ -96,7 +101,8 @@ extension Worker {
                 return suspend(exchange, filter.pointee.plugin, suspending)
             default:
                 answersErrors(exchange)
-                return failPlugin(exchange, status, filter.pointee.plugin)
+                // What stood there is the status of the answer whose place the error takes.
+                return failPlugin(exchange, status, filter.pointee.plugin, http: http == before.0 ? 0 : http)
             }
         }
         exchange.pointee.answerLink = Exchange.allLinks
@@ -165,7 +171,7 @@ extension Worker {
                 _ = exchange.pointee.machine.handle(.answering)
                 exchange.pointee.progressAt = nowMs
                 exchange.pointee.toClient.staged = buffer
-                exchange.pointee.toClient.begun = true
+                beginAnswer(exchange, status)
                 exchange.pointee.toClient.source = .none
                 exchange.pointee.toClient.sourceEnded = true
                 if hasBody, !exchange.pointee.methodIsHead {
@@ -184,29 +190,7 @@ extension Worker {
         return cutWithoutAnswer(exchange)
     }
 
-    private func refuseMalformed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        refuse(exchange, sluice_bytes("a plugin made a header field that is not valid"))
-    }
-
-    private func refuseStatus(_ exchange: ExchangePointer, _ status: UInt32) -> ExchangeMachine.Action {
-        refuse(
-            exchange,
-            sentence(
-                exchange, "a plugin answered with the status ", decimal(exchange, status),
-                ", and statuses of answers are 200 to 599"))
-    }
-
-    /// What a plugin made would break the message: the default error once, and no answer if that is no better.
-    private func refuse(_ exchange: ExchangePointer, _ reason: sluice_bytes) -> ExchangeMachine.Action {
-        guard exchange.pointee.adapter != nil, exchange.pointee.status != SLUICE_INTERNAL else {
-            return cutWithoutAnswer(exchange)
-        }
-        exchange.pointee.status = SLUICE_INTERNAL
-        exchange.pointee.edits = nil
-        return sendDefaultError(exchange, 500, reason, 0)
-    }
-
-    private func decimal(_ exchange: ExchangePointer, _ number: UInt32) -> sluice_bytes {
+    func decimal(_ exchange: ExchangePointer, _ number: UInt32) -> sluice_bytes {
         guard let memory = allocate(exchange, UInt8.self, 16) else { return sluice_bytes("1") }
         var writer = ByteWriter(memory, capacity: 16)
         writer.write(decimal: UInt64(number))

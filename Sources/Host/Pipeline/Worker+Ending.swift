@@ -26,6 +26,9 @@ extension Worker {
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         endAttempt(exchange)
         cancelFilters(exchange)
+        // Before the report, which says how long it has waited.
+        leaveQueue(exchange)
+        leaveBatchQueue(exchange)
         report(exchange)
         dispose(exchange)
         if let client {
@@ -87,6 +90,7 @@ extension Worker {
 
     /// An error is answered, which no `on_response` shows.
     func tellFilters(_ exchange: ExchangePointer, _ error: sluice_status) {
+        exchange.pointee.errorTold = true
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         tell(exchange, tables.pointee.filters, error)
         if let pool = exchange.pointee.pool {
@@ -116,7 +120,7 @@ extension Worker {
         metrics.requestFinished(
             pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
             adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,
-            status: Int(exchange.pointee.httpStatus), durationNs: duration,
+            status: Int(exchange.pointee.sentStatus), durationNs: duration,
             firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
             requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
         if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
@@ -143,7 +147,7 @@ extension Worker {
         writer.write("slow request: ")
         writer.write(decimal: duration / 1_000_000)
         writer.write(" ms, status ")
-        writer.write(decimal: UInt64(exchange.pointee.httpStatus))
+        writer.write(decimal: UInt64(exchange.pointee.sentStatus))
         if let pool = exchange.pointee.pool {
             writer.write(", model ")
             writer.write(json: pool.pointee.modelName)
@@ -180,7 +184,7 @@ extension Worker {
         summary.peer = peerText(exchange)
         summary.operation = request.pointee.operation
         summary.status = exchange.pointee.status
-        summary.http_status = UInt32(exchange.pointee.httpStatus)
+        summary.http_status = UInt32(exchange.pointee.sentStatus)
         summary.attempts = UInt32(exchange.pointee.machine.attempts)
         summary.batch_rows = exchange.pointee.batchRows
         summary.request_bytes = exchange.pointee.toEndpoint.bodyBytes

@@ -98,9 +98,13 @@ extension Worker {
     }
 
     /// A plugin returned an error, with or without a reason.
-    /// - Parameter answer: the endpoint's, if it is what the plugin read the error from.
+    /// - Parameters:
+    ///   - http: the status of HTTP that the plugin itself has put into the response, where it was given one: 400 to
+    ///     599 goes before the code's.
+    ///   - answer: the endpoint's, if it is what the plugin read the error from.
     func failPlugin(
-        _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32, answer: sluice_message? = nil
+        _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32, http: UInt32 = 0,
+        answer: sluice_message? = nil
     ) -> ExchangeMachine.Action {
         let known = status < 0 && status >= -16
         if !known { metrics.pluginFailed(plugin: PluginMetricsID(index: plugin)) }
@@ -112,7 +116,6 @@ extension Worker {
             message = sluice_bytes("a plugin failed on this request")
         }
         failureSize = 0
-        let http = exchange.pointee.response?.pointee.http_status ?? 0
         let mapped = http >= 400 && http <= 599 ? http : Self.httpStatus(of: code)
         let mayWait = mapped == 503 || mapped == 429
         let retryAfter = mayWait ? RetryAfter.seconds(answer, wall: clinux_wall_ns(), floor: 1) : 0

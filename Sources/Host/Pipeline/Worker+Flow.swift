@@ -232,6 +232,12 @@ extension Worker {
             hears = hearsResponses(tables.pointee.models[Int(pool.pointee.model)].filters)
         }
         guard hears else { return nil }
+        exchange.pointee.mayGatherAnswer = mayGather
+        defer { exchange.pointee.mayGatherAnswer = false }
+        // A second look at a head that one of them had suspended: what the others have made of it stands.
+        if exchange.pointee.answerLink != Exchange.allLinks, shownResponse(exchange) != nil {
+            return runResponseFilters(exchange, suspending: .headSuspended)
+        }
         guard keepResponseHead(exchange), let response = freshResponse(exchange),
             let message = exchange.pointee.responseMessage
         else { return failWithoutMemory(exchange) }
@@ -241,8 +247,6 @@ extension Worker {
         }
         response.pointee.message = UnsafePointer(message)
         response.pointee.http_status = message.pointee.status
-        exchange.pointee.mayGatherAnswer = mayGather
-        defer { exchange.pointee.mayGatherAnswer = false }
         return runResponseFilters(exchange, suspending: .headSuspended)
     }
 

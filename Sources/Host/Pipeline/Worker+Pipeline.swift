@@ -267,11 +267,13 @@ extension Worker {
             if request.pointee.deadline_ns != deadline { bringForward(exchange, from: deadline) }
             switch status {
             case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
-            case SLUICE_ANSWER: return answerUnified(exchange)
+            case SLUICE_ANSWER:
+                exchange.pointee.answeredBy = filter.pointee.plugin
+                return answerUnified(exchange)
             case SLUICE_PENDING: return suspend(exchange, filter.pointee.plugin, .suspended)
             default:
                 metrics.rejected(.filter)
-                return failPlugin(exchange, status, filter.pointee.plugin)
+                return failPlugin(exchange, status, filter.pointee.plugin, http: answer.pointee.http_status)
             }
         }
         exchange.pointee.link = 0

@@ -53,7 +53,11 @@ extension Worker {
         var index = decision.pool
         if index == SLUICE_NONE {
             var version = decision.version
-            if version == SLUICE_NONE { version = versionWithoutRouter(tables, model, request.pointee.version) }
+            if version == SLUICE_NONE {
+                version = versionWithoutRouter(tables, model, request.pointee.version)
+            } else if version >= model.pointee.versionCount {
+                return fail(exchange, SLUICE_INTERNAL, 500, "the router named a version that does not exist")
+            }
             guard version < model.pointee.versionCount else { return failUnknownVersion(exchange) }
             index = model.pointee.firstPool &+ version
         }

@@ -156,7 +156,7 @@ extension Worker {
     func sendRaw(_ exchange: ExchangePointer, _ out: sluice_message) -> ExchangeMachine.Action {
         _ = exchange.pointee.machine.handle(.answering)
         exchange.pointee.progressAt = nowMs
-        exchange.pointee.toClient.begun = true
+        beginAnswer(exchange, exchange.pointee.httpStatus)
         exchange.pointee.toClient.source = .none
         exchange.pointee.toClient.sourceEnded = true
         exchange.pointee.toClient.pieces = out.body

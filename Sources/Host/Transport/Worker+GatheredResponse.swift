@@ -158,9 +158,11 @@ extension Worker {
             adapter.pointee.instance, exchange.handle, exchange.pointee.request.unsafelyUnwrapped, message, response)
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
+        exchange.pointee.answeredBy = adapter.pointee.plugin
         if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
         guard status == SLUICE_OK else {
-            return failPlugin(exchange, status, adapter.pointee.plugin, answer: message.pointee)
+            return failPlugin(
+                exchange, status, adapter.pointee.plugin, http: response.pointee.http_status, answer: message.pointee)
         }
         return answerUnified(exchange)
     }

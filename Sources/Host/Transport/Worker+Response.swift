@@ -189,6 +189,8 @@ extension Worker {
     /// The response goes on to the client as it came: its head first.
     func forwardHead(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let head = responseScratch
+        let shown = shownResponse(exchange)
+        if let shown, let action = changeStatus(exchange, shown) { return action }
         let framing = head.pointee.body
         exchange.pointee.progressAt = nowMs
         if let client = exchange.pointee.client, client.pointee.isStream {
@@ -232,10 +234,8 @@ extension Worker {
                 appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
             }
             // Fields that filters put beside those of the endpoint.
-            if let response = exchange.pointee.response {
-                for index in 0..<Int(response.pointee.field_count) {
-                    writer.appendField(response.pointee.fields[index])
-                }
+            if let shown {
+                for index in 0..<Int(shown.pointee.field_count) { writer.appendField(shown.pointee.fields[index]) }
             }
             if lacksDate(exchange, isReceived: head.pointee.fields.date >= 0) {
                 writer.appendLine(date.line(at: now))
@@ -261,11 +261,14 @@ extension Worker {
                 buffers.give(interimRest)
                 buffer.end = offset + count
                 exchange.pointee.toClient.staged = buffer
-                exchange.pointee.toClient.begun = true
+                beginPassedAnswer(exchange)
                 return pumpFirst(exchange)
             case .doesNotFit where capacity < BufferPool.large:
                 buffers.give(buffer)
                 capacity *= 4
+            case .malformed:
+                buffers.give(buffer)
+                return refuseMalformed(exchange)
             default:
                 buffers.give(buffer)
                 return .cut

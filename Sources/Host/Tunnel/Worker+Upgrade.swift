@@ -63,9 +63,10 @@ extension Worker {
 
     /// Tells the client of the switch, and lets bytes flow.
     func beginTunnel(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        guard let client = exchange.pointee.client, stageSwitch(exchange), keepHeadAside(exchange, client) else {
-            return .cut
-        }
+        guard let client = exchange.pointee.client else { return .cut }
+        if let action = stageSwitch(exchange) { return action }
+        guard keepHeadAside(exchange, client) else { return .cut }
+        exchange.pointee.sentStatus = 101
         exchange.pointee.isTunnel = true
         metrics.tunnelOpened()
         exchange.pointee.toEndpoint.setSource(.untilClose)
@@ -77,14 +78,15 @@ extension Worker {
         return pumpTunnel(exchange)
     }
 
-    /// The head of the 101 as it goes to the client, behind what is left of an interim response.
-    private func stageSwitch(_ exchange: ExchangePointer) -> Bool {
+    /// The head of the 101 as it goes to the client, behind what is left of an interim response. Filters change its
+    /// fields and not its status: the endpoint has switched. An action when it cannot go.
+    private func stageSwitch(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
         let head = responseScratch
         let interimRest = exchange.pointee.toClient.staged
         var capacity = max(BufferPool.small, head.pointee.headSize + interimRest.count + 1_024)
         while capacity <= BufferPool.large {
             var buffer = buffers.take(capacity)
-            guard let base = buffer.base else { return false }
+            guard let base = buffer.base else { return .cut }
             if interimRest.count > 0 { buffer.append(interimRest.head, interimRest.count) }
             let offset = buffer.count
             var writer = HeadWriter(base + offset, capacity: buffer.capacity - offset)
@@ -98,7 +100,7 @@ extension Worker {
                 appendEdits(exchange, SLUICE_SIDE_RESPONSE, &writer)
             }
             // Fields that filters put beside those of the endpoint.
-            if let response = exchange.pointee.response {
+            if let response = shownResponse(exchange) {
                 for index in 0..<Int(response.pointee.field_count) {
                     writer.appendField(response.pointee.fields[index])
                 }
@@ -109,13 +111,13 @@ extension Worker {
                 buffers.give(interimRest)
                 buffer.end = offset + count
                 exchange.pointee.toClient.staged = buffer
-                return true
+                return nil
             }
             buffers.give(buffer)
-            guard outcome == .doesNotFit else { return false }
+            guard outcome == .doesNotFit else { return refuseMalformed(exchange) }
             capacity *= 4
         }
-        return false
+        return .cut
     }
 
     /// Plugins may look at the request's head until the tunnel ends, so its buffer stays as it is. What the client has

@@ -34,7 +34,7 @@ extension Worker {
         var shown = sluice_answer_head()
         shown.endpoint = index
         shown.http_status = UInt32(head.pointee.status)
-        shown.attempt = UInt32(exchange.pointee.machine.attempts)
+        shown.attempt = UInt32(exchange.pointee.attempt)
         shown.field_count = UInt32(truncatingIfNeeded: head.pointee.fields.count)
         shown.fields = UnsafePointer(head.pointee.fields.base)
         shown.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.attemptAt

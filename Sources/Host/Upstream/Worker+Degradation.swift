@@ -157,7 +157,10 @@ extension Worker {
             let start = beginCall(exchange)
             let verdict = function(filter.pointee.instance, exchange.handle, request, status, answer)
             endCall(exchange, filter.pointee.plugin, start)
-            if verdict == SLUICE_ANSWER { return true }
+            if verdict == SLUICE_ANSWER {
+                exchange.pointee.answeredBy = filter.pointee.plugin
+                return true
+            }
             // The error that is answered is the one that was there before.
             if verdict != SLUICE_OK { metrics.pluginFailed(plugin: PluginMetricsID(index: filter.pointee.plugin)) }
         }

@@ -54,10 +54,11 @@ extension Worker {
         endCall(exchange, backend.plugin, start)
         readClock()
         exchange.pointee.isResumed = false
+        exchange.pointee.answeredBy = backend.plugin
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
         case SLUICE_PENDING: return suspend(exchange, backend.plugin, .suspended)
-        default: return failPlugin(exchange, status, backend.plugin)
+        default: return failPlugin(exchange, status, backend.plugin, http: response.pointee.http_status)
         }
     }
 
@@ -309,8 +310,8 @@ extension Worker {
         upstream.pointee.endpoint.pointee.endpoint.pointee.attemptBegins()
         if let pool = exchange.pointee.pool, pool.pointee.policy?.pointee.prefers == true { noteAttempt(pool, index) }
         if let pool = exchange.pointee.pool, pool.pointee.retry.perTryNs > 0 { armTimer(exchange) }
-        exchange.pointee.request.unsafelyUnwrapped.pointee.attempt =
-            UInt32(exchange.pointee.machine.attempts) &+ 1
+        exchange.pointee.attempt = exchange.pointee.machine.attempts &+ 1
+        exchange.pointee.request.unsafelyUnwrapped.pointee.attempt = UInt32(exchange.pointee.attempt)
     }
 
     func workerEndpoint(_ target: UnsafeMutablePointer<Endpoint>) -> UnsafeMutablePointer<WorkerEndpoint> {
@@ -339,7 +340,8 @@ extension Worker {
         if let policy = pool.pointee.policy, policy.pointee.judges {
             judge(exchange, pool, policy, outcome, present, firstByte)
         }
-        let total = now &- exchange.pointee.attemptAt
+        // A first byte is timed by the clock itself, and `now` is as old as this turn of the loop.
+        let total = max(now &- exchange.pointee.attemptAt, firstByte)
         metrics.attemptFinished(
             endpoint: EndpointMetricsID(index: exchange.pointee.endpointMetrics), outcome: outcome,
             durationNs: total)
@@ -350,7 +352,7 @@ extension Worker {
         result.endpoint = index
         result.status = status
         result.http_status = UInt32(exchange.pointee.httpStatus)
-        result.attempt = UInt32(exchange.pointee.machine.attempts)
+        result.attempt = UInt32(exchange.pointee.attempt)
         result.first_byte_ns = firstByte
         result.total_ns = total
         result.ended_ns = now

@@ -38,6 +38,7 @@ extension Worker {
             arguments.endpoints = UnsafePointer(pool.pointee.endpoints)
             arguments.count = UInt32(truncatingIfNeeded: pool.pointee.endpointCount)
             arguments.attempt = UInt32(exchange.pointee.machine.attempts) &+ 1
+            exchange.pointee.request?.pointee.attempt = arguments.attempt
             arguments.eligible = UnsafePointer(eligible)
             arguments.eligible_count = count
             arguments.now_ms = UInt32(truncatingIfNeeded: nowMs)

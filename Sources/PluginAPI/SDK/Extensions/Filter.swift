@@ -33,11 +33,12 @@ public protocol Filter: PluginExtension, ~Copyable {
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
     /// A response, in reverse order of the chain, before a byte of it has gone to the client. Its payload is there only
-    /// where `needs` asks for it. What it throws takes the answer's place.
+    /// where `needs` asks for it. What it throws takes the answer's place. `httpStatus` may be changed, but not that of
+    /// a call of gRPC, whose own status says how it went, or of a switch of protocols.
     mutating func onResponse(
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
-    /// A piece of a body that streams. What it throws cuts the exchange.
+    /// A piece of a body that streams. What it throws is answered, or cuts an answer that has begun.
     mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError)
     /// The exchange ended before its response was complete, or an error is answered in place of a call that had
     /// suspended it: forget what you remember of it. At most once; also to filters that have not seen the request.
@@ -52,8 +53,8 @@ public protocol Filter: PluginExtension, ~Copyable {
     ) throws(PluginError) -> FilterVerdict
     /// Whether `onError` is called. False unless said.
     static var hearsErrors: Bool { get }
-    /// The gateway, or another plugin, answers the request with an error, and no `onResponse` follows: forget what you
-    /// remember of it. Also to filters that have not seen the request. On the worker.
+    /// The request is answered with an error, of the gateway or of any plugin, this filter too, and no `onResponse`
+    /// follows: forget what you remember of it. Also to filters that have not seen the request. On the worker.
     mutating func onError(_ error: ErrorCode, exchange: Exchange)
 }
 

@@ -894,11 +894,11 @@ typedef struct sluice_filter_1 {
   sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
                               sluice_response *answer);
   /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client. `response->payload` is
-   * there only where it was asked for. SLUICE_OK, changed or not. PENDING. An error takes the answer's place.
-   * [worker] */
+   * there only where it was asked for. SLUICE_OK, changed or not, but for `http_status` of gRPC and of a switch of
+   * protocols, which stays. PENDING. An error takes the answer's place. [worker] */
   sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                sluice_response *response);
-  /* Optional: a piece of a body that streams, `side` SLUICE_SIDE_*. An error cuts the exchange. [worker] */
+  /* Optional: pieces of a streamed body, `side` SLUICE_SIDE_*. An error is answered or cuts a begun answer. [worker] */
   sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
   /* Optional, at most once an exchange: it ended before its response was complete, or an error is answered in place of
    * a call that had suspended it; `resume` no longer has an effect. Also to filters that have not seen the request.
@@ -927,8 +927,8 @@ typedef struct sluice_filter_2 {
    * [worker] */
   sluice_status (*on_failure)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                               sluice_status failure, sluice_response *answer);
-  /* Optional: the gateway, or another plugin, answers the request with the error `error`; no `on_response` follows.
-   * Also to filters that have not seen the request. [worker] */
+  /* Optional: the request is answered with the error `error`, of the gateway or of any plugin, this filter too; no
+   * `on_response` follows. Also to filters that have not seen the request. [worker] */
   void (*on_error)(void *instance, sluice_exchange *exchange, sluice_status error);
 } sluice_filter_2;
 #define SLUICE_FILTER_2 "sluice.filter/2"
