@@ -132,7 +132,7 @@ extension Simulation {
         let isTooMany = threshold > 0 && endpoint.failuresInARow >= threshold
         if isTooMany && change != .opened { violated("\(endpoint.failuresInARow) failures did not open a breaker") }
         if change == .opened {
-            if !isTooMany && scenario.breaker.failureRate == 0 {
+            if !isTooMany && scenario.breaker.failurePercent == 0 {
                 violated("\(endpoint.failuresInARow) failures opened a breaker")
             }
             endpoint.failuresInARow = 0
