@@ -237,7 +237,7 @@ typedef struct sluice_request_1 {
   sluice_bytes session;          /* what sticky decisions hash; empty when none */
   uint32_t operation;            /* SLUICE_OPERATION_* */
   uint32_t model_id;             /* index into the gateway's models, resolved by the host; SLUICE_NONE: unknown */
-  uint32_t priority;             /* 0 (highest) to 9; 5 unless said */
+  uint32_t priority;             /* 0 (highest) to 9; 5 unless said; for routers as those before them decided */
   uint32_t attempt;              /* 1 for the first attempt on an endpoint */
   uint64_t deadline_ns;          /* monotonic clock; UINT64_MAX: none */
   uint64_t received_ns;          /* monotonic clock, when the head was complete */
