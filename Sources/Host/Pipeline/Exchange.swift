@@ -163,6 +163,9 @@ struct Exchange: SlabElement {
     /// Why the attempt that failed last has no answer, or no whole one.
     var answerFault = AnswerFault.connectionLost
     var queuedAt: UInt64 = 0
+    /// Since when the endpoint owes an answer: since the attempt began, or the client's last byte before an answer,
+    /// where that came later. How long a client takes for its body is none of the endpoint's time.
+    var awaitedSince: UInt64 = 0
     var queuedFor: UInt64 = 0
     /// When a byte of a body last moved, in milliseconds.
     var progressAt: UInt64 = 0

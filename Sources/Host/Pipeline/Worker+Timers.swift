@@ -76,16 +76,16 @@ extension Worker {
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
     }
 
-    /// When the attempt under way has used up its own time, which is for the head of its answer; none that waits for
-    /// one, or none limited: never.
+    /// When the attempt under way has used up its own time, which is for the head of its answer, from the last byte of
+    /// the request on; none that waits for one, or none limited: never.
     private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         guard !exchange.pointee.machine.responseBegan, let perTry = exchange.pointee.pool?.pointee.retry.perTryNs,
             perTry > 0
         else { return .max }
         let waits = exchange.pointee.attemptOpen && exchange.pointee.firstByteAt == 0
-        var began = waits ? exchange.pointee.attemptAt : .max
+        var began = waits ? exchange.pointee.awaitedSince : .max
         if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0 {
-            began = min(began, rival.pointee.attemptAt)
+            began = min(began, rival.pointee.awaitedSince)
         }
         return began == .max ? .max : (began &+ perTry &+ 999_999) / 1_000_000
     }
@@ -148,7 +148,7 @@ extension Worker {
             metrics.timedOut(.attempt)
             if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0,
                 !exchange.pointee.attemptOpen || exchange.pointee.firstByteAt != 0
-                    || rival.pointee.attemptAt < exchange.pointee.attemptAt
+                    || rival.pointee.awaitedSince < exchange.pointee.awaitedSince
             {
                 swapAttempts(exchange)
             }

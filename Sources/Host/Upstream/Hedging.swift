@@ -53,6 +53,7 @@ struct RivalAttempt {
     var ticket: CircuitBreakerTicket
     var ticketIndex: UInt32
     var attemptAt: UInt64
+    var awaitedSince: UInt64
     var firstByteAt: UInt64
     var isHedge: Bool
     /// Each attempt holds a credit of the pool's gate.
@@ -69,6 +70,7 @@ struct RivalAttempt {
         ticket = exchange.ticket
         ticketIndex = exchange.ticketIndex
         attemptAt = exchange.attemptAt
+        awaitedSince = exchange.awaitedSince
         firstByteAt = exchange.firstByteAt
         isHedge = exchange.isHedge
         holdsCredit = exchange.holdsCredit
@@ -85,6 +87,7 @@ struct RivalAttempt {
         swap(&ticket, &exchange.ticket)
         swap(&ticketIndex, &exchange.ticketIndex)
         swap(&attemptAt, &exchange.attemptAt)
+        swap(&awaitedSince, &exchange.awaitedSince)
         swap(&firstByteAt, &exchange.firstByteAt)
         swap(&isHedge, &exchange.isHedge)
         swap(&holdsCredit, &exchange.holdsCredit)

@@ -308,6 +308,7 @@ extension Worker {
         exchange.pointee.attemptOpen = true
         upstream.pointee.endpoint.pointee.endpoint.pointee.attemptBegins()
         if let pool = exchange.pointee.pool, pool.pointee.policy?.pointee.prefers == true { noteAttempt(pool, index) }
+        exchange.pointee.awaitedSince = now
         if let pool = exchange.pointee.pool, pool.pointee.retry.perTryNs > 0 { armTimer(exchange) }
         exchange.pointee.request.unsafelyUnwrapped.pointee.attempt =
             UInt32(exchange.pointee.machine.attempts) &+ 1
@@ -330,7 +331,7 @@ extension Worker {
         else { return }
         exchange.pointee.attemptOpen = false
         let firstByteAt = exchange.pointee.firstByteAt
-        let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.attemptAt
+        let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.awaitedSince
         let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
         endpoint.pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
         if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }

@@ -13,7 +13,7 @@ extension Worker {
             hedging.pointee.allowance.requestBegins(hedging.pointee.settings)
         }
         guard let delay = hedging.pointee.delay(now: now) else { return }
-        exchange.pointee.hedgeAt = max(exchange.pointee.attemptAt &+ delay, now)
+        exchange.pointee.hedgeAt = max(exchange.pointee.awaitedSince &+ delay, now)
         armTimer(exchange)
     }
 
@@ -166,7 +166,7 @@ extension Worker {
         // The first took at least as long: without it the slow ones would be missing from what is known of the pool. A
         // second attempt that loses was only begun late: its short life is no latency.
         if exchange.pointee.attemptOpen, !exchange.pointee.isHedge, let pool = exchange.pointee.pool {
-            let latency = now &- exchange.pointee.attemptAt
+            let latency = now &- exchange.pointee.awaitedSince
             pool.pointee.hedging?.pointee.histogram.record(latency)
             noteOutpaced(exchange, pool, latency)
         }
