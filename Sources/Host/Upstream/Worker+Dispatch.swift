@@ -333,6 +333,9 @@ extension Worker {
         let firstByteAt = exchange.pointee.firstByteAt
         let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.awaitedSince
         let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
+        // A client that leaves an endpoint no time says nothing of it; it may as well have left itself, which it does
+        // at the same moment. In milliseconds, as the timer that brought us here.
+        if outcome == .timeout, exchange.pointee.callDeadline / 1_000_000 <= nowMs { return endAttempt(exchange) }
         endpoint.pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
         if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }
         let present = presentIndex(exchange)
