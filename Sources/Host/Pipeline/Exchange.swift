@@ -104,9 +104,9 @@ struct Exchange: SlabElement {
     var isBudgeted = false
     var holdsRetry = false
     /// Attempts that it had before it came to its pool, which counts its own.
-    var attemptsElsewhere: UInt8 = 0
+    var attemptsElsewhere: UInt16 = 0
     /// Attempts of which the metrics of retries know.
-    var attemptsCounted: UInt8 = 0
+    var attemptsCounted: UInt16 = 0
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none
@@ -129,6 +129,8 @@ struct Exchange: SlabElement {
     var wasHedged = false
     var holdsHedge = false
     /// When one is due, nanoseconds; 0: none.
+    /// Its pool may make the more hedges for it.
+    var raisesHedges = false
     var hedgeAt: UInt64 = 0
     /// How many steps of the fallback were tried.
     var fallbackStep: UInt8 = 0

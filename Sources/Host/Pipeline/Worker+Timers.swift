@@ -68,6 +68,12 @@ extension Worker {
         !bodyFlows(exchange) && nowMs < min(deadlineMs(exchange), exchange.pointee.callDeadline / 1_000_000)
     }
 
+    /// What is left of the request's deadline, nanoseconds; 0 when that has come.
+    func deadlineLeft(_ exchange: ExchangePointer) -> UInt64 {
+        let deadline = deadlineMs(exchange).multipliedReportingOverflow(by: 1_000_000)
+        return deadline.overflow ? .max : deadline.partialValue &- min(deadline.partialValue, now)
+    }
+
     private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000

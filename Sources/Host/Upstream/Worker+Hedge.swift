@@ -9,7 +9,9 @@ extension Worker {
     /// The request has been sent, as far as it could be: when a second attempt is due.
     func planHedge(_ exchange: ExchangePointer, _ hedging: UnsafeMutablePointer<PoolHedging>) {
         guard !exchange.pointee.wasHedged, exchange.pointee.shadow == nil, exchange.pointee.probe == nil else { return }
-        if exchange.pointee.machine.attempts == 1 {
+        // Once in each pool that it comes to.
+        if !exchange.pointee.raisesHedges {
+            exchange.pointee.raisesHedges = true
             hedging.pointee.allowance.requestBegins(hedging.pointee.settings)
         }
         guard let delay = hedging.pointee.delay(now: now) else { return }
