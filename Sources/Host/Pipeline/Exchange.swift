@@ -72,6 +72,10 @@ struct Exchange: SlabElement {
     var lead = sluice_bytes()
     /// The whole body as received, of a call or of a request that came compressed; plugins see the message in it.
     var framed = sluice_bytes()
+    /// The body was gathered, and is in a coding that is unknown here; and nobody but a router asked for it, so that
+    /// the adapter has not been shown it.
+    var isUnreadable = false
+    var isUndecoded = false
     /// What a call's compressed message inflates to.
     var inflated = sluice_bytes()
     /// The client's own deadline, by `grpc-timeout`; nanoseconds of the monotonic clock.
@@ -125,12 +129,12 @@ struct Exchange: SlabElement {
     var rival: UnsafeMutablePointer<RivalAttempt>?
     /// The attempt that stands here is the second one.
     var isHedge = false
+    /// Its pool may make the more hedges for it.
+    var raisesHedges = false
     /// A hedge was made; and it counts as under way in its pool.
     var wasHedged = false
     var holdsHedge = false
     /// When one is due, nanoseconds; 0: none.
-    /// Its pool may make the more hedges for it.
-    var raisesHedges = false
     var hedgeAt: UInt64 = 0
     /// How many steps of the fallback were tried.
     var fallbackStep: UInt8 = 0
@@ -159,15 +163,15 @@ struct Exchange: SlabElement {
     // Times in nanoseconds of the monotonic clock.
     var receivedAt: UInt64 = 0
     var attemptAt: UInt64 = 0
+    /// Since when the endpoint owes an answer: since the attempt began, or the client's last byte before an answer,
+    /// where that came later. How long a client takes for its body is none of the endpoint's time.
+    var awaitedSince: UInt64 = 0
     /// When the next attempt is due.
     var retryAt: UInt64 = 0
     var firstByteAt: UInt64 = 0
     /// Why the attempt that failed last has no answer, or no whole one.
     var answerFault = AnswerFault.connectionLost
     var queuedAt: UInt64 = 0
-    /// Since when the endpoint owes an answer: since the attempt began, or the client's last byte before an answer,
-    /// where that came later. How long a client takes for its body is none of the endpoint's time.
-    var awaitedSince: UInt64 = 0
     var queuedFor: UInt64 = 0
     /// When a byte of a body last moved, in milliseconds.
     var progressAt: UInt64 = 0

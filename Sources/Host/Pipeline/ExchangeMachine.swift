@@ -208,6 +208,9 @@ struct ExchangeMachine: Equatable {
         phase == .filtering || phase == .routing || phase == .filteringModel || phase == .dispatching
     }
 
+    /// The body is gathered for a router alone, which can decide without it.
+    var gathersForRouter: Bool { phase == .gathering && gatheringFor == .routing }
+
     private mutating func enter(_ next: Phase) -> Action {
         phase = next
         switch next {

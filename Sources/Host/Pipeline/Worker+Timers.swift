@@ -172,17 +172,17 @@ extension Worker {
     /// The deadline has come in the middle of an attempt. One whose answer a filter holds took no longer than it may.
     private func attemptTookTooLong(_ exchange: ExchangePointer) {
         if exchange.pointee.machine.phase == .suspended { return endAttempt(exchange) }
+        if exchange.pointee.rival != nil {
+            // Of two attempts it is the first that had the time; the second one was only begun late.
+            if exchange.pointee.isHedge { swapAttempts(exchange) }
+            settleHedge(exchange)
+        }
         finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
     }
 
     /// A body stands still, and it is the endpoint that neither takes nor gives. A client that could take more, and has
     /// sent all that it had to, or as much as the endpoint wants, waits as we do.
     private func isEndpointAwaited(_ exchange: ExchangePointer) -> Bool {
-        if exchange.pointee.rival != nil {
-            // Of two attempts it is the first that had the time; the second one was only begun late.
-            if exchange.pointee.isHedge { swapAttempts(exchange) }
-            settleHedge(exchange)
-        }
         guard let upstream = exchange.pointee.upstream else { return false }
         let takesNothing = !upstream.pointee.writable
         guard exchange.pointee.machine.responseBegan else { return takesNothing }
