@@ -61,7 +61,7 @@ struct Scenario {
 
     private mutating func drawBreaker(_ random: inout SeededGenerator) {
         breaker.failureThreshold = random.oneIn(4) ? 0 : random.of(1...6)
-        breaker.failureRate = random.oneIn(2) ? 0 : Double(random.of(20...80 as ClosedRange<UInt32>)) / 100
+        breaker.failurePercent = random.oneIn(2) ? 0 : Double(random.of(20...80 as ClosedRange<UInt32>))
         breaker.window = random.of(60 * millisecond...400 * millisecond)
         breaker.minimumRequests = random.of(1...10)
         breaker.resetTimeout = random.of(5 * millisecond...150 * millisecond)

@@ -33,7 +33,11 @@ extension Simulation {
     // MARK: - Order in the queue
 
     private func level(_ index: Int) -> Int {
-        max(0, Int(requests[index].priority) - Int((now - requests[index].joined) / scenario.admission.ageing))
+        // What it had gained before it came, as after a failed attempt, it keeps.
+        let request = requests[index]
+        let gained = (request.joined - request.began) / scenario.admission.ageing
+        let since = (now - request.joined) / scenario.admission.ageing
+        return max(0, Int(request.priority) - Int(gained) - Int(since))
     }
 
     /// For those who have come to level 0: what has been served so far.
@@ -132,7 +136,7 @@ extension Simulation {
         let isTooMany = threshold > 0 && endpoint.failuresInARow >= threshold
         if isTooMany && change != .opened { violated("\(endpoint.failuresInARow) failures did not open a breaker") }
         if change == .opened {
-            if !isTooMany && scenario.breaker.failureRate == 0 {
+            if !isTooMany && scenario.breaker.failurePercent == 0 {
                 violated("\(endpoint.failuresInARow) failures opened a breaker")
             }
             endpoint.failuresInARow = 0

@@ -112,6 +112,29 @@ struct AdmissionQueueTests {
         #expect(fixture.takeAll() == [4, 5])
     }
 
+    @Test("One that waited before has the level that it had come to")
+    func ageingBefore() {
+        let fixture = QueueFixture { $0.ageing = second }
+        func again(_ token: UInt64, _ priority: UInt8, waited: UInt64) {
+            let entry = AdmissionEntry(token: token, priority: priority, waitingSince: fixture.now - waited)
+            _ = fixture.queue.push(entry, now: fixture.now)
+        }
+        fixture.push(5)
+        again(77, 9, waited: 5 * second)
+        again(78, 9, waited: 4 * second - 1)
+        again(79, 2, waited: 100 * second)
+        #expect(fixture.takeAll() == [79, 77, 0, 78])
+        // From there on it goes up as all do, within one step of what it has waited in all.
+        again(80, 9, waited: 4 * second + 1)
+        fixture.now += second
+        fixture.push(4)
+        #expect(fixture.takeAll() == [80, 1])
+        fixture.queue.ageing = 0
+        again(81, 9, waited: 100 * second)
+        fixture.push(5)
+        #expect(fixture.takeAll() == [2, 81])
+    }
+
     @Test("Without ageing the lowest waits for ever; switched on, it is lifted")
     func withoutAgeing() {
         let fixture = QueueFixture { $0.ageing = 0 }

@@ -233,10 +233,22 @@ struct CircuitBreakerTests {
     func rate() {
         let fixture = BreakerFixture {
             $0.failureThreshold = 0
-            $0.failureRate = 0.5
+            $0.failurePercent = 50
             $0.minimumRequests = 10
         }
         #expect(fixture.requests([true, true, true, true, false, false, false, false, false]) == .none)
+        #expect(fixture.requests([true]) == .opened)
+    }
+
+    @Test("A share that is met to the last request opens it", arguments: [(28, 7, 25), (29, 29, 100), (7, 7, 100)])
+    func exactRate(percent: Int, failures: Int, of requests: Int) {
+        let fixture = BreakerFixture {
+            $0.failureThreshold = 0
+            $0.failurePercent = Double(percent)
+            $0.minimumRequests = UInt32(requests)
+        }
+        let well = Array(repeating: false, count: requests - failures)
+        #expect(fixture.requests(well + Array(repeating: true, count: failures - 1)) == .none)
         #expect(fixture.requests([true]) == .opened)
     }
 
@@ -244,7 +256,7 @@ struct CircuitBreakerTests {
     func window() {
         let fixture = BreakerFixture {
             $0.failureThreshold = 0
-            $0.failureRate = 0.5
+            $0.failurePercent = 50
             $0.minimumRequests = 10
             $0.window = 6 * second
         }

@@ -46,7 +46,7 @@ struct CircuitBreakerThreadTests {
         let fixture = BreakerFixture {
             $0.halfOpenProbes = 2
             $0.successesToClose = 3
-            $0.failureRate = 0.6
+            $0.failurePercent = 60
             $0.resetTimeout = 2 * millisecond
             $0.resetCap = 10 * millisecond
             // Longer than the run on its clock: a probe that loses its place to time is under way nevertheless.

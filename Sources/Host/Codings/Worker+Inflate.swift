@@ -62,16 +62,30 @@ extension Worker {
         guard let coding = ContentCoding(content: head.pointee.fields[index].value),
             codingField(head.pointee.fields, from: index + 1) == nil
         else {
-            // RFC 9110 §12.5.3: what an answer says so is what requests may use.
-            _ = edit(
-                exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes("Accept-Encoding"),
-                sluice_bytes(ContentCoding.names))
+            exchange.pointee.isUnreadable = true
             return body
         }
         let content = try inflate(exchange, body, coding)
         guard hideCoding(exchange) else { throw refusal(exchange, .noMemory) }
         exchange.pointee.framed = body
         return content
+    }
+
+    /// The adapter is to refuse what it cannot read.
+    func announceCodings(_ exchange: ExchangePointer) {
+        // RFC 9110 §12.5.3: what an answer says so is what requests may use.
+        _ = edit(
+            exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes("Accept-Encoding"), sluice_bytes(ContentCoding.names))
+    }
+
+    /// Somebody has to read what a router only wanted to. Nil when the adapter could.
+    @inline(never)
+    func decodeAfterAll(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
+        exchange.pointee.isUndecoded = false
+        guard let adapter = exchange.pointee.adapter else { return nil }
+        exchange.pointee.request.unsafelyUnwrapped.pointee.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
+        announceCodings(exchange)
+        return decodePayload(exchange, adapter)
     }
 
     /// Where the first field is, from `start` on, that says how the body is coded, if one says so.

@@ -13,11 +13,16 @@ extension Settings.Queue {
         section.integer(
             "tenants", into: &tenants, 1...4_096,
             "Tenants that are told apart at one time; those beyond share a turn with another.")
-        let weights = Shape.table(.integer(1...1_000), names: .modelName, atLeast: 0)
+        let weight = Shape.integer(1...1_000)
+        let weights = Shape.table(weight, names: .modelName, atLeast: 0)
         let meaning = "Shares of tenants among the requests of one priority; every other tenant has 1."
         let found = section.take("tenant_weights", .either([.null, weights]), initially: "none", meaning)
         for entry in found?.entries ?? [] {
-            if let weight = entry.value.integer { tenantWeights.append((entry.key, weight)) }
+            section.checkName(entry, .modelName)
+            guard section.reading.check(entry.value, weight, "`\(printable(entry.key))`"),
+                let value = entry.value.integer
+            else { continue }
+            tenantWeights.append((entry.key, value))
         }
         section.section(
             "load_shedding", initially: "nobody is refused before the queue is full",

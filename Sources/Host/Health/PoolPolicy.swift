@@ -44,7 +44,7 @@ extension CircuitBreakerSettings {
     init(_ settings: Settings.CircuitBreaker, probeTimeout: UInt64) {
         self.init()
         failureThreshold = UInt32(clamping: settings.failureThreshold)
-        failureRate = settings.failureRatePercent / 100
+        failurePercent = settings.failureRatePercent
         window = UInt64(settings.windowMs) * 1_000_000
         minimumRequests = UInt32(clamping: settings.minimumRequests)
         resetTimeout = UInt64(settings.resetTimeoutSec * 1e9)

@@ -165,9 +165,6 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
         _ policy: UnsafeMutablePointer<PoolPolicy>, _ outcome: AttemptOutcome, _ index: UInt32?, _ firstByte: UInt64
     ) {
-        // A client that leaves an endpoint no time says nothing of it.
-        let isClientsHaste = outcome == .timeout && exchange.pointee.callDeadline <= now
-        let outcome = isClientsHaste ? .cancelled : outcome
         let call = callStatus(exchange)
         let http = exchange.pointee.httpStatus
         let shared = pool.pointee.shared

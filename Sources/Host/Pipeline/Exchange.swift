@@ -72,6 +72,10 @@ struct Exchange: SlabElement {
     var lead = sluice_bytes()
     /// The whole body as received, of a call or of a request that came compressed; plugins see the message in it.
     var framed = sluice_bytes()
+    /// The body was gathered, and is in a coding that is unknown here; and nobody but a router asked for it, so that
+    /// the adapter has not been shown it.
+    var isUnreadable = false
+    var isUndecoded = false
     /// What a call's compressed message inflates to.
     var inflated = sluice_bytes()
     /// The client's own deadline, by `grpc-timeout`; nanoseconds of the monotonic clock.
@@ -104,9 +108,9 @@ struct Exchange: SlabElement {
     var isBudgeted = false
     var holdsRetry = false
     /// Attempts that it had before it came to its pool, which counts its own.
-    var attemptsElsewhere: UInt8 = 0
+    var attemptsElsewhere: UInt16 = 0
     /// Attempts of which the metrics of retries know.
-    var attemptsCounted: UInt8 = 0
+    var attemptsCounted: UInt16 = 0
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none
@@ -125,6 +129,8 @@ struct Exchange: SlabElement {
     var rival: UnsafeMutablePointer<RivalAttempt>?
     /// The attempt that stands here is the second one.
     var isHedge = false
+    /// Its pool may make the more hedges for it.
+    var raisesHedges = false
     /// A hedge was made; and it counts as under way in its pool.
     var wasHedged = false
     var holdsHedge = false
@@ -167,7 +173,10 @@ struct Exchange: SlabElement {
     var receivedAt: UInt64 = 0
     var attemptAt: UInt64 = 0
     /// Which of the exchange's attempts it is, from 1.
-    var attempt: UInt8 = 0
+    var attempt: UInt16 = 0
+    /// Since when the endpoint owes an answer: since the attempt began, or the client's last byte before an answer,
+    /// where that came later. How long a client takes for its body is none of the endpoint's time.
+    var awaitedSince: UInt64 = 0
     /// When the next attempt is due.
     var retryAt: UInt64 = 0
     var firstByteAt: UInt64 = 0

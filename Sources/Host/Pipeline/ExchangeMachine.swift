@@ -25,13 +25,14 @@ struct ExchangeMachine: Equatable {
     private(set) var rival = Phase.idle
     private var rivalReused = false
     private var wasHedged = false
-    private(set) var attempts: UInt8 = 0
-    private var staleRetries: UInt8 = 0
+    /// Each pool of a chain of fallbacks may make a hundred.
+    private(set) var attempts: UInt16 = 0
+    private var staleRetries: UInt16 = 0
     /// The request's body is sent again, from where it lies: whatever becomes of it now, the client has done its part.
     private(set) var replaysBody = false
 
     /// A kept-alive connection that turns out to be closed is retried on a fresh one, which cannot be stale.
-    private static let staleRetriesAtMost: UInt8 = 1
+    private static let staleRetriesAtMost: UInt16 = 1
 
     /// An event that comes out of its turn changes nothing: of two steps that raced, the later one has lost.
     mutating func handle(_ event: Event) -> Action {
@@ -207,6 +208,9 @@ struct ExchangeMachine: Equatable {
         phase == .filtering || phase == .routing || phase == .filteringModel || phase == .dispatching
     }
 
+    /// The body is gathered for a router alone, which can decide without it.
+    var gathersForRouter: Bool { phase == .gathering && gatheringFor == .routing }
+
     private mutating func enter(_ next: Phase) -> Action {
         phase = next
         switch next {
@@ -242,7 +246,7 @@ struct ExchangeMachine: Equatable {
     mutating func grantRetry() { retryGranted = true }
 
     /// Attempts that the policy of the pool counts.
-    var countedAttempts: UInt8 { attempts &- staleRetries }
+    var countedAttempts: UInt16 { attempts &- staleRetries }
 
     /// A kept-alive connection had been closed meanwhile, or the endpoint says that it has not looked at the request:
     /// that is no fault of the endpoint's, nor an attempt that the policy counts.

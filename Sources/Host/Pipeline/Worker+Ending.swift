@@ -121,7 +121,7 @@ extension Worker {
             pool: pool.map { PoolMetricsID(index: $0.pointee.shared.pointee.metrics) } ?? .none,
             adapter: exchange.pointee.adapter.map { PluginMetricsID(index: $0.pointee.plugin) } ?? .other,
             status: Int(exchange.pointee.sentStatus), durationNs: duration,
-            firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.attemptAt,
+            firstByteNs: firstByte == 0 ? 0 : firstByte &- exchange.pointee.awaitedSince,
             requestBytes: exchange.pointee.toEndpoint.bodyBytes, responseBytes: exchange.pointee.toClient.bodyBytes)
         if tables.pointee.observerCount > 0 { observe(exchange, tables, finished) }
     }
@@ -193,7 +193,7 @@ extension Worker {
         summary.started_wall_ns = clinux_wall_ns() &- summary.duration_ns
         summary.queued_ns = exchange.pointee.queuedFor
         if exchange.pointee.firstByteAt != 0 {
-            summary.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.attemptAt
+            summary.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince
         }
         for index in 0..<tables.pointee.observerCount {
             let observer = tables.pointee.observers + index

@@ -215,15 +215,32 @@ extension Worker {
 
     func decodeBody(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         guard let adapter = exchange.pointee.adapter else { return exchange.pointee.machine.handle(.decodedBody) }
+        if exchange.pointee.isUnreadable {
+            // What goes on as it came must not fail because a router would have liked to read it.
+            if exchange.pointee.machine.gathersForRouter {
+                exchange.pointee.isUndecoded = true
+                // For routers there is nothing in it, and nothing to wait for.
+                exchange.pointee.request.unsafelyUnwrapped.pointee.payload.kind = UInt32(SLUICE_PAYLOAD_NONE)
+                return exchange.pointee.machine.handle(.decodedBody)
+            }
+            announceCodings(exchange)
+        }
+        if let action = decodePayload(exchange, adapter) { return action }
+        resolveModel(exchange)
+        return exchange.pointee.machine.handle(.decodedBody)
+    }
+
+    /// Lets the adapter read the gathered body. Nil when it could.
+    func decodePayload(
+        _ exchange: ExchangePointer, _ adapter: UnsafeMutablePointer<AdapterLink>
+    ) -> ExchangeMachine.Action? {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let start = beginCall(exchange)
         let status = adapter.pointee.table.pointee.decode.unsafelyUnwrapped(
             adapter.pointee.instance, exchange.handle, UInt32(SLUICE_STAGE_BODY), exchange.pointee.match, request)
         endCall(exchange, adapter.pointee.plugin, start)
         readClock()
-        guard status == SLUICE_OK else { return failPlugin(exchange, status, adapter.pointee.plugin) }
-        resolveModel(exchange)
-        return exchange.pointee.machine.handle(.decodedBody)
+        return status == SLUICE_OK ? nil : failPlugin(exchange, status, adapter.pointee.plugin)
     }
 
     // MARK: Filters
@@ -247,6 +264,11 @@ extension Worker {
         let chain = tables.pointee.models[Int(pool.pointee.model)].filters
         if chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0, !exchange.pointee.machine.hasPayload {
             return exchange.pointee.machine.handle(.payloadNeeded)
+        }
+        if exchange.pointee.isUndecoded, chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0,
+            let action = decodeAfterAll(exchange)
+        {
+            return action
         }
         if let action = runChain(exchange, chain) { return action }
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))

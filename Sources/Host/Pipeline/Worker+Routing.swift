@@ -30,6 +30,8 @@ extension Worker {
             switch status {
             case SLUICE_OK:
                 exchange.pointee.decision = decision
+                // The rules of the routers that follow go by it.
+                request.pointee.priority = min(decision.priority, 9)
                 exchange.pointee.link &+= 1
             case SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:

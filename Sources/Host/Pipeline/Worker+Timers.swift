@@ -68,6 +68,12 @@ extension Worker {
         !bodyFlows(exchange) && nowMs < min(deadlineMs(exchange), exchange.pointee.callDeadline / 1_000_000)
     }
 
+    /// What is left of the request's deadline, nanoseconds; 0 when that has come.
+    func deadlineLeft(_ exchange: ExchangePointer) -> UInt64 {
+        let deadline = deadlineMs(exchange).multipliedReportingOverflow(by: 1_000_000)
+        return deadline.overflow ? .max : deadline.partialValue &- min(deadline.partialValue, now)
+    }
+
     private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = exchange.pointee.request?.pointee.deadline_ns ?? exchange.pointee.receivedAt
         let limit = (deadline &+ 999_999) / 1_000_000
@@ -76,16 +82,16 @@ extension Worker {
             ? max(limit, exchange.pointee.progressAt &+ (limit &- min(limit, began))) : limit
     }
 
-    /// When the attempt under way has used up its own time, which is for the head of its answer; none that waits for
-    /// one, or none limited: never.
+    /// When the attempt under way has used up its own time, which is for the head of its answer, from the last byte of
+    /// the request on; none that waits for one, or none limited: never.
     private func tryLimitMs(_ exchange: ExchangePointer) -> UInt64 {
         guard !exchange.pointee.machine.responseBegan, let perTry = exchange.pointee.pool?.pointee.retry.perTryNs,
             perTry > 0
         else { return .max }
         let waits = exchange.pointee.attemptOpen && exchange.pointee.firstByteAt == 0
-        var began = waits ? exchange.pointee.attemptAt : .max
+        var began = waits ? exchange.pointee.awaitedSince : .max
         if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0 {
-            began = min(began, rival.pointee.attemptAt)
+            began = min(began, rival.pointee.awaitedSince)
         }
         return began == .max ? .max : (began &+ perTry &+ 999_999) / 1_000_000
     }
@@ -150,7 +156,7 @@ extension Worker {
             metrics.timedOut(.attempt)
             if let rival = exchange.pointee.rival, rival.pointee.attemptOpen, rival.pointee.firstByteAt == 0,
                 !exchange.pointee.attemptOpen || exchange.pointee.firstByteAt != 0
-                    || rival.pointee.attemptAt < exchange.pointee.attemptAt
+                    || rival.pointee.awaitedSince < exchange.pointee.awaitedSince
             {
                 swapAttempts(exchange)
             }
@@ -168,6 +174,11 @@ extension Worker {
     /// The deadline has come in the middle of an attempt. One whose answer a filter holds took no longer than it may.
     private func attemptTookTooLong(_ exchange: ExchangePointer) {
         if exchange.pointee.machine.phase == .suspended { return endAttempt(exchange) }
+        if exchange.pointee.rival != nil {
+            // Of two attempts it is the first that had the time; the second one was only begun late.
+            if exchange.pointee.isHedge { swapAttempts(exchange) }
+            settleHedge(exchange)
+        }
         finishAttempt(exchange, .timeout, SLUICE_DEADLINE_EXCEEDED)
     }
 

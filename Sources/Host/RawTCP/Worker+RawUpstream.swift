@@ -56,7 +56,7 @@ extension Worker {
         if exchange.pointee.firstByteAt == 0 {
             exchange.pointee.firstByteAt = clinux_monotonic_ns()
             if let hedging = exchange.pointee.pool?.pointee.hedging {
-                hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.attemptAt)
+                hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince)
             }
         }
         exchange.pointee.httpStatus = 200

@@ -220,8 +220,16 @@ public struct AdmissionQueue {
         priorities[Int(entry.priority)].list.append(slot, inPriority)
         priorities[Int(entry.priority)].count &+= 1
         count &+= 1
-        join(slot, level: Int(entry.priority), at: now)
+        join(slot, level: level(of: entry), at: now)
         return AdmissionHandle(bits: UInt64(slots[index].generation) << 32 | UInt64(index))
+    }
+
+    /// Who waited before, and comes back after a failed attempt, keeps the levels that it has gained. It stands there
+    /// from now on, as each level's list is in the order of coming: no more than one step is lost by that.
+    private func level(of entry: AdmissionEntry) -> Int {
+        guard ageing > 0, now > entry.waitingSince else { return Int(entry.priority) }
+        let gained = (now &- entry.waitingSince) / ageing
+        return Int(entry.priority) - Int(min(gained, UInt64(entry.priority)))
     }
 
     private mutating func freeSlot() -> Int32 {

@@ -62,7 +62,7 @@ public struct CircuitBreaker: @unchecked Sendable {
         if ticket.isProbe { return recordProbe(failed: failed, ticket, now: now, random: random) }
         let word = BreakerWord(bits: cell.pointee.word.load(ordering: .acquiring))
         guard word.phase == .closed, word.epoch == ticket.epoch else { return .none }
-        if settings.pointee.failureRate > 0 { count(failed: failed, now: now) }
+        if settings.pointee.failurePercent > 0 { count(failed: failed, now: now) }
         if !failed {
             // Read first: a line that is only read stays in every worker's cache. When the swap fails, a failure came
             // at the same time, and which of the two was first nobody can say.
@@ -258,8 +258,8 @@ public struct CircuitBreaker: @unchecked Sendable {
     }
 
     private func rateIsTooHigh(now: UInt64) -> Bool {
-        let rate = settings.pointee.failureRate
-        guard rate > 0 else { return false }
+        let percent = settings.pointee.failurePercent
+        guard percent > 0 else { return false }
         let newest = part(now)
         var requests: UInt64 = 0
         var failures: UInt64 = 0
@@ -271,6 +271,7 @@ public struct CircuitBreaker: @unchecked Sendable {
             failures &+= WindowPart.failures(word)
         }
         guard requests >= UInt64(max(settings.pointee.minimumRequests, 1)) else { return false }
-        return Double(failures) >= rate * Double(requests)
+        // Not as a fraction, which binary digits do not hold: 7 of 25 would be less than 28 percent.
+        return Double(failures) * 100 >= percent * Double(requests)
     }
 }

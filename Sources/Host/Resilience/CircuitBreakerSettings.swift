@@ -6,8 +6,8 @@ public struct CircuitBreakerSettings: Sendable, Equatable {
     /// Failures in a row that open the breaker; 0 does not count them. Five, as a single lost connection or two mean
     /// nothing, and at any load worth a breaker five come within a second.
     public var failureThreshold: UInt32 = 5
-    /// Share of failed requests in `window` that opens the breaker, 0 exclusive to 1; 0 does not measure it.
-    public var failureRate: Double = 0
+    /// Share of failed requests in `window` that opens the breaker, 0 exclusive to 100; 0 does not measure it.
+    public var failurePercent: Double = 0
     /// How far back the rate looks. Kept in six parts, the oldest of which is dropped whole: the rate covers between
     /// five sixths of it and all.
     public var window: UInt64 = 10_000_000_000
@@ -33,7 +33,7 @@ public struct CircuitBreakerSettings: Sendable, Equatable {
     public init() {}
 
     /// Whether anything can open the breaker.
-    public var isEnabled: Bool { failureThreshold > 0 || failureRate > 0 }
+    public var isEnabled: Bool { failureThreshold > 0 || failurePercent > 0 }
 }
 
 /// What a request takes along from `admits` to `record` or `cancel`: which life of the breaker it belongs to, and the

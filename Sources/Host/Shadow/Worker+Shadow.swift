@@ -254,7 +254,9 @@ extension Worker {
     private func time(_ end: inout sluice_shadow_end, _ exchange: ExchangePointer) {
         let begin = exchange.pointee.attemptAt == 0 ? exchange.pointee.receivedAt : exchange.pointee.attemptAt
         end.total_ns = clinux_monotonic_ns() &- begin
-        if exchange.pointee.firstByteAt != 0 { end.first_byte_ns = exchange.pointee.firstByteAt &- begin }
+        if exchange.pointee.firstByteAt != 0 {
+            end.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince
+        }
     }
 
     /// Only what an endpoint has sent is told.

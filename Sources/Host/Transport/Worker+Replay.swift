@@ -10,7 +10,7 @@ extension Worker {
         guard let request = exchange.pointee.request, exchange.pointee.probe == nil else { return false }
         switch Int32(request.pointee.operation) {
         case SLUICE_OPERATION_INFER, SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY,
-            SLUICE_OPERATION_EMBED:
+            SLUICE_OPERATION_EMBED, SLUICE_OPERATION_CHAT, SLUICE_OPERATION_COMPLETION:
             return true
         default: break
         }

@@ -52,7 +52,13 @@ extension Worker {
         exchange.pointee.holdsHead = mayHold(exchange)
         exchange.pointee.holdTimerRuns = false
         let action = pumpRequest(exchange)
-        if action == .none, !exchange.pointee.machine.requestBodyEnded {
+        if exchange.pointee.machine.requestBodyEnded {
+            // The whole of it was at hand.
+            if exchange.pointee.awaitedSince != exchange.pointee.attemptAt, exchange.pointee.firstByteAt == 0 {
+                exchange.pointee.awaitedSince = exchange.pointee.attemptAt
+                armTimer(exchange)
+            }
+        } else if action == .none {
             if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
             armTimer(exchange)
         }
@@ -93,7 +99,10 @@ extension Worker {
                         return .none
                     }
                     // The deadline counts from the client's last byte, and not from its last repetition.
-                    if !exchange.pointee.machine.replaysBody { exchange.pointee.progressAt = nowMs }
+                    if !exchange.pointee.machine.replaysBody {
+                        exchange.pointee.progressAt = nowMs
+                        if exchange.pointee.firstByteAt == 0 { exchange.pointee.awaitedSince = now }
+                    }
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
                     return .none
@@ -104,6 +113,7 @@ extension Worker {
                 switch receive(client) {
                 case .bytes:
                     exchange.pointee.progressAt = nowMs
+                    if exchange.pointee.firstByteAt == 0 { exchange.pointee.awaitedSince = now }
                     // They are sent from where they lie, and not kept.
                     if exchange.pointee.lead.size > 0 { exchange.pointee.machine.repeatable = false }
                     continue

@@ -53,7 +53,8 @@ struct RivalAttempt {
     var ticket: CircuitBreakerTicket
     var ticketIndex: UInt32
     var attemptAt: UInt64
-    var attempt: UInt8
+    var attempt: UInt16
+    var awaitedSince: UInt64
     var firstByteAt: UInt64
     var isHedge: Bool
     /// Each attempt holds a credit of the pool's gate.
@@ -71,6 +72,7 @@ struct RivalAttempt {
         ticketIndex = exchange.ticketIndex
         attemptAt = exchange.attemptAt
         attempt = exchange.attempt
+        awaitedSince = exchange.awaitedSince
         firstByteAt = exchange.firstByteAt
         isHedge = exchange.isHedge
         holdsCredit = exchange.holdsCredit
@@ -89,6 +91,7 @@ struct RivalAttempt {
         swap(&attemptAt, &exchange.attemptAt)
         swap(&attempt, &exchange.attempt)
         exchange.request?.pointee.attempt = UInt32(exchange.attempt)
+        swap(&awaitedSince, &exchange.awaitedSince)
         swap(&firstByteAt, &exchange.firstByteAt)
         swap(&isHedge, &exchange.isHedge)
         swap(&holdsCredit, &exchange.holdsCredit)

@@ -26,7 +26,7 @@ extension Worker {
         if isFirst { exchange.pointee.firstByteAt = clinux_monotonic_ns() }
         exchange.pointee.httpStatus = head.pointee.status
         if isFirst, head.pointee.status < 500, let hedging = exchange.pointee.pool?.pointee.hedging {
-            hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.attemptAt)
+            hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince)
         }
         guard isFirst, let balancer = exchange.pointee.pool?.pointee.balancer, let onHead = balancer.onHead,
             let index = presentIndex(exchange)
@@ -37,7 +37,7 @@ extension Worker {
         shown.attempt = UInt32(exchange.pointee.attempt)
         shown.field_count = UInt32(truncatingIfNeeded: head.pointee.fields.count)
         shown.fields = UnsafePointer(head.pointee.fields.base)
-        shown.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.attemptAt
+        shown.first_byte_ns = exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince
         let start = beginCall(exchange)
         onHead(balancer.instance, &shown)
         endCall(exchange, balancer.plugin, start)

@@ -93,9 +93,19 @@ extension Worker {
         exchange.pointee.passes = false
         exchange.pointee.outgoing = nil
         exchange.pointee.avoided = nil
+        exchange.pointee.raisesHedges = false
+        shorten(exchange, to: tables.pointee.pools[Int(index)].timeoutNs)
         // An attempt's own time may have used up the timer.
         armTimer(exchange)
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
+    }
+
+    /// The deadline is the request's as a whole, of which this pool's own time is no part but where it is the shorter.
+    private func shorten(_ exchange: ExchangePointer, to timeout: UInt64) {
+        let left = deadlineLeft(exchange)
+        guard left > timeout, left < .max, let request = exchange.pointee.request else { return }
+        // By as much as is too much: it counts from the last byte of the request, whatever it says.
+        request.pointee.deadline_ns &-= left &- timeout
     }
 
     /// Leaves the pool that could not answer, and what was read of its answer, for another.

@@ -10,7 +10,7 @@ extension Worker {
     /// Whether whoever serves this exchange reads the request's payload.
     @inline(__always)
     func dispatchNeedsPayload(_ exchange: ExchangePointer) -> Bool {
-        guard !exchange.pointee.machine.hasPayload else { return false }
+        guard !exchange.pointee.machine.hasPayload || exchange.pointee.isUndecoded else { return false }
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
         if pool.pointee.backend != nil || pool.pointee.batching != nil { return isInference }
@@ -21,6 +21,10 @@ extension Worker {
     func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         enterPool(exchange, pool)
+        if exchange.pointee.isUndecoded {
+            exchange.pointee.request.unsafelyUnwrapped.pointee.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
+            if dispatchNeedsPayload(exchange), let action = decodeAfterAll(exchange) { return action }
+        }
         let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
         if let batching = pool.pointee.batching, isInference, exchange.pointee.client != nil,
             isBatchable(exchange, maxRows: batching.pointee.maxRows)
@@ -156,6 +160,8 @@ extension Worker {
             readClock()
         case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
             return exchange.pointee.machine.handle(.payloadNeeded)
+        case SLUICE_NEED_BODY where exchange.pointee.isUndecoded:
+            return decodeAfterAll(exchange) ?? encodeRequest(exchange, pool)
         default:
             return failPlugin(exchange, status, adapter.pointee.plugin)
         }
@@ -303,6 +309,7 @@ extension Worker {
         exchange.pointee.upstream = upstream
         note(exchange, index)
         exchange.pointee.attemptAt = now
+        exchange.pointee.awaitedSince = now
         exchange.pointee.firstByteAt = 0
         // A check is no load, and what comes of it is told elsewhere.
         guard exchange.pointee.probe == nil else { return }
@@ -327,11 +334,14 @@ extension Worker {
 
     /// Accounts for an attempt that is under way, if there is one: endpoint, balancer, metrics.
     func finishAttempt(_ exchange: ExchangePointer, _ outcome: AttemptOutcome, _ status: sluice_status) {
+        // A client that leaves an endpoint no time says nothing of it; it may as well have left itself, which it does
+        // at the same moment. In milliseconds, as the timer that brought us here.
+        if outcome == .timeout, exchange.pointee.callDeadline / 1_000_000 <= nowMs { return endAttempt(exchange) }
         guard exchange.pointee.attemptOpen, let pool = exchange.pointee.pool, let endpoint = exchange.pointee.endpoint
         else { return }
         exchange.pointee.attemptOpen = false
         let firstByteAt = exchange.pointee.firstByteAt
-        let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.attemptAt
+        let firstByte = firstByteAt == 0 ? 0 : firstByteAt &- exchange.pointee.awaitedSince
         let failed = status != SLUICE_OK && status != SLUICE_CANCELLED
         endpoint.pointee.attemptEnds(firstByte: firstByte, failed: failed, now: now)
         if failed || outcome == .serverError { exchange.pointee.avoided = endpoint }

@@ -9,11 +9,13 @@ extension Worker {
     /// The request has been sent, as far as it could be: when a second attempt is due.
     func planHedge(_ exchange: ExchangePointer, _ hedging: UnsafeMutablePointer<PoolHedging>) {
         guard !exchange.pointee.wasHedged, exchange.pointee.shadow == nil, exchange.pointee.probe == nil else { return }
-        if exchange.pointee.machine.attempts == 1 {
+        // Once in each pool that it comes to.
+        if !exchange.pointee.raisesHedges {
+            exchange.pointee.raisesHedges = true
             hedging.pointee.allowance.requestBegins(hedging.pointee.settings)
         }
         guard let delay = hedging.pointee.delay(now: now) else { return }
-        exchange.pointee.hedgeAt = max(exchange.pointee.attemptAt &+ delay, now)
+        exchange.pointee.hedgeAt = max(exchange.pointee.awaitedSince &+ delay, now)
         armTimer(exchange)
     }
 
@@ -166,7 +168,7 @@ extension Worker {
         // The first took at least as long: without it the slow ones would be missing from what is known of the pool. A
         // second attempt that loses was only begun late: its short life is no latency.
         if exchange.pointee.attemptOpen, !exchange.pointee.isHedge, let pool = exchange.pointee.pool {
-            let latency = now &- exchange.pointee.attemptAt
+            let latency = now &- exchange.pointee.awaitedSince
             pool.pointee.hedging?.pointee.histogram.record(latency)
             noteOutpaced(exchange, pool, latency)
         }

@@ -27,11 +27,12 @@ extension Worker {
         guard let pool = exchange.pointee.pool, pool.pointee.retry.policy.attempts > 1, exchange.pointee.isBudgeted,
             machine.mayRetry(after: failure)
         else { return false }
-        let limit = min(exchange.pointee.request?.pointee.deadline_ns ?? .max, exchange.pointee.callDeadline)
+        let callDeadline = exchange.pointee.callDeadline
+        let callLeft = callDeadline == .max ? .max : callDeadline &- min(callDeadline, now)
         let failed = FailedAttempt(
             attempt: UInt32(machine.countedAttempts &- exchange.pointee.attemptsElsewhere),
             outcome: outcome(of: failure, isRepeatable: machine.repeatable), isRepeatable: machine.repeatable,
-            nothingSent: failure == .connectFailed, deadlineLeft: limit == .max ? .max : limit &- min(limit, now),
+            nothingSent: failure == .connectFailed, deadlineLeft: min(deadlineLeft(exchange), callLeft),
             retryAfter: retryAfter)
         guard case .retry(let delay) = RetryPolicy.decide(failed, pool.pointee.retry.policy, random: nextRandom())
         else {

@@ -193,6 +193,43 @@ extension EndToEnd {
             }
         }
 
+        /// A router would like to read it, and decides without where it cannot. Only who has to read it refuses.
+        @Test func whatARouterCannotReadGoesOnAllTheSame() throws {
+            let backend = try ScriptedBackend { connection, _ in connection.answer(200, "{}") }
+            var configuration = GatewayConfiguration()
+            configuration.workers = 1
+            configuration.plugins = [
+                "  - name: shadow", "    library: libShadow.so", "    config:", "      shadows:",
+                "        - { name: s, model: passed, to: { model: copied }, wait_for_body_bytes: 1000 }",
+                "  - name: rules", "    library: libContentBased.so", "    config:", "      rules:",
+                "        - { when: 'tensor(0).rank == 2', then: { model: copied } }",
+                "        - { when: 'exists(json(\"inputs\"))', then: { model: copied } }",
+            ]
+            configuration.router = "[ rules, shadow, by-version ]"
+            let place = "versions: { \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: "
+            configuration.models = [
+                Self.iris, "  passed: { \(place)open-inference } } }", "  copied: { \(place)open-inference } } }",
+                "  translated: { \(place)rest-predict } } }",
+            ]
+            let gateway = try Gateway(configuration)
+            func post(_ model: String) throws -> HTTPMessage {
+                try gateway.post(
+                    "/v2/models/\(model)/infer", "none of it",
+                    fields: ["Content-Type: application/json", "Content-Encoding: br"])
+            }
+            let answer = try post("passed")
+            #expect(answer.status == 200, "\(answer.bodyText)")
+            #expect(answer.field("accept-encoding") == nil)
+            let seen = try #require(backend.requests.first { $0.target == "/v2/models/passed/infer" })
+            #expect(seen.bodyText == "none of it" && seen.field("content-encoding") == "br")
+            for model in ["iris", "translated"] {
+                let refused = try post(model)
+                #expect(refused.status == 415, "\(model): \(refused.bodyText)")
+                #expect(refused.field("accept-encoding") == "gzip, deflate")
+            }
+            #expect(backend.requests.count { !$0.target.contains("/copied/") } == 1)
+        }
+
         @Test(.enabled(if: Clients.wanted)) func clientsMayCompress() throws {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference", "rest-predict", "tf-serving"]

@@ -67,6 +67,26 @@ extension EndToEnd {
             #expect(counted == 1)
         }
 
+        /// What one router of the chain has decided, the rules of the next one see.
+        @Test func rulesSeeThePriorityThatWasGiven() throws {
+            let (slow, fast) = (try Self.named("slow"), try Self.named("fast"))
+            var configuration = GatewayConfiguration.web([])
+            configuration.plugins = [
+                "  - name: priority", "    library: libPriority.so",
+                "    config: { header: x-priority, header_limit: { unauthenticated: 0 } }",
+                "  - name: rules", "    library: libContentBased.so", "    config:",
+                "      rules: [ { when: priority <= 2, then: { model: web, version: \"2\" } } ]",
+                "  - { name: one, library: libByVersion.so, config: { default: \"1\" } }",
+            ]
+            configuration.router = "[ priority, rules, one ]"
+            configuration.models = ["  web:", "    versions:", Self.version("1", slow), Self.version("2", fast)]
+            let gateway = try Gateway(configuration)
+            for (priority, name) in [(0, "fast"), (2, "fast"), (3, "slow"), (9, "slow")] {
+                #expect(try gateway.get("/", fields: ["X-Priority: \(priority)"]).bodyText == name, "\(priority)")
+            }
+            #expect(try gateway.get("/").bodyText == "slow")
+        }
+
         private static let headers = [
             "  - name: headers", "    library: libHeaders.so", "    config:", "      request:",
             "        remove: [ x-debug ]", "        rename: { x-user: x-client-user }",

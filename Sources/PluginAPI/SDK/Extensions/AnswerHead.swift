@@ -15,7 +15,7 @@ public struct AnswerHead {
     @inlinable public var attempt: UInt32 { pointer.pointee.attempt }
     /// In the order of the message, repeats kept; of a call of gRPC, those before its messages.
     @inlinable public var fields: List<Field> { List(pointer.pointee.fields, count: pointer.pointee.field_count) }
-    /// Nanoseconds from the attempt's begin.
+    /// Nanoseconds from the attempt's begin, or from the request's last byte where that came later.
     @inlinable public var firstByte: UInt64 { pointer.pointee.first_byte_ns }
 
     /// The value of the first field of that name, without regard to case.

@@ -99,7 +99,7 @@ public struct Outcome {
     /// 0: no answer.
     @inlinable public var httpStatus: UInt32 { pointer.pointee.http_status }
     @inlinable public var attempt: UInt32 { pointer.pointee.attempt }
-    /// Nanoseconds from the attempt's begin; 0: none came.
+    /// Nanoseconds from the attempt's begin, or from the request's last byte where that came later; 0: none came.
     @inlinable public var firstByte: UInt64 { pointer.pointee.first_byte_ns }
     /// Nanoseconds.
     @inlinable public var total: UInt64 { pointer.pointee.total_ns }

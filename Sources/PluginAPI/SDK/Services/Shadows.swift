@@ -11,7 +11,8 @@ public struct ShadowEnd {
     @inlinable public var error: ErrorCode? { end.status < 0 ? ErrorCode(status: end.status) : nil }
     /// 0: no answer.
     @inlinable public var httpStatus: UInt32 { end.http_status }
-    /// Nanoseconds from the begin of the last attempt; 0: no byte came.
+    /// Nanoseconds from the begin of the last attempt, or from the request's last byte where that came later; 0: no
+    /// byte came.
     @inlinable public var firstByte: UInt64 { end.first_byte_ns }
     /// Nanoseconds from the begin of the last attempt to the end.
     @inlinable public var total: UInt64 { end.total_ns }

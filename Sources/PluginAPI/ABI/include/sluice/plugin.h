@@ -237,7 +237,7 @@ typedef struct sluice_request_1 {
   sluice_bytes session;          /* what sticky decisions hash; empty when none */
   uint32_t operation;            /* SLUICE_OPERATION_* */
   uint32_t model_id;             /* index into the gateway's models, resolved by the host; SLUICE_NONE: unknown */
-  uint32_t priority;             /* 0 (highest) to 9; 5 unless said */
+  uint32_t priority;             /* 0 (highest) to 9; 5 unless said; for routers as those before them decided */
   uint32_t attempt;              /* 1 for the first attempt on an endpoint */
   uint64_t deadline_ns;          /* monotonic clock; UINT64_MAX: none */
   uint64_t received_ns;          /* monotonic clock, when the head was complete */
@@ -542,7 +542,7 @@ typedef struct sluice_gather_1 {
 typedef struct sluice_shadow_end_1 {
   sluice_status status;   /* SLUICE_OK: a whole answer came; SLUICE_CANCELLED: the client left */
   uint32_t http_status;   /* 0: no answer */
-  uint64_t first_byte_ns; /* from the begin of the last attempt; 0: no endpoint has answered */
+  uint64_t first_byte_ns; /* of the last attempt, as in sluice_outcome; 0: no endpoint has answered */
   uint64_t total_ns;      /* from the begin of the last attempt, or of a request that had none */
   uint64_t body_size;     /* bytes, of the body that `body_hash` is of */
   uint64_t body_hash;     /* of the body as the endpoint sent it; 0: not known. No two hosts need hash alike. */
@@ -797,7 +797,7 @@ typedef struct sluice_outcome_1 {
   sluice_status status; /* SLUICE_OK or why it failed */
   uint32_t http_status; /* 0: no answer */
   uint32_t attempt;
-  uint64_t first_byte_ns; /* from the attempt's begin; 0: none came */
+  uint64_t first_byte_ns; /* from the attempt's begin or, if later, the request's last byte; 0: none came */
   uint64_t total_ns;
   uint64_t ended_ns; /* when, by the monotonic clock, as of this turn of the worker's loop */
 } sluice_outcome;
@@ -823,7 +823,7 @@ typedef struct sluice_answer_head_1 {
   uint32_t attempt;
   uint32_t field_count;
   const sluice_field *fields; /* in the order of the message, repeats kept; of gRPC, the headers before the messages */
-  uint64_t first_byte_ns;     /* from the attempt's begin */
+  uint64_t first_byte_ns;     /* as in sluice_outcome */
 } sluice_answer_head;
 
 /*
@@ -969,7 +969,7 @@ typedef struct sluice_summary_1 {
   uint64_t started_wall_ns;
   uint64_t duration_ns;   /* from the complete head of the request to the last byte of the response */
   uint64_t queued_ns;     /* in scheduler and batcher */
-  uint64_t first_byte_ns; /* from the begin of the last attempt; 0: none */
+  uint64_t first_byte_ns; /* of the last attempt, as in sluice_outcome; 0: none */
 } sluice_summary;
 
 /* "sluice.observer/1" */
