@@ -249,6 +249,8 @@ struct FieldEdits {
 
 /// A counted buffer that lives as long as the exchange, and the one adopted before it.
 struct AdoptedBuffer {
+    /// This entry is not in the arena.
+    var isApart = false
     var buffer: UnsafeMutablePointer<sluice_buffer>
     var previous: UnsafeMutablePointer<AdoptedBuffer>?
 }

@@ -351,7 +351,8 @@ typedef struct sluice_memory_1 {
   sluice_buffer *(*buffer_new)(void *context, size_t capacity);
   void (*buffer_retain)(void *context, sluice_buffer *buffer);  /* [any] */
   void (*buffer_release)(void *context, sluice_buffer *buffer); /* [any] */
-  /* Gives one reference to the exchange, which releases it when it ends: bodies may then point into it. [worker] */
+  /* Gives one reference to the exchange, which releases it when it ends: bodies may then point into it. It cannot fail.
+   * [worker] */
   void (*buffer_adopt)(void *context, sluice_exchange *exchange, sluice_buffer *buffer);
 } sluice_memory;
 #define SLUICE_MEMORY "sluice.memory/1"
@@ -805,8 +806,7 @@ typedef struct sluice_outcome_1 {
 /* "sluice.balancer/1": one instance for each pool (and each worker, unless shared). */
 typedef struct sluice_balancer_1 {
   sluice_instance base;
-  /* An index below `pick->count` that is eligible; any other value falls back to the first eligible one and is
-   * counted. [worker] */
+  /* An index below `pick->count` that is eligible; any other one is counted, and the first eligible taken. [worker] */
   uint32_t (*pick)(void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_pick *pick);
   /* Optional. [worker] */
   void (*on_result)(void *instance, const sluice_outcome *outcome);
@@ -894,15 +894,13 @@ typedef struct sluice_filter_1 {
   sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
                               sluice_response *answer);
   /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client. `response->payload` is
-   * there only where it was asked for. SLUICE_OK, changed or not. PENDING. An error takes the answer's place.
-   * [worker] */
+   * there where it was asked for. SLUICE_OK, changed or not. PENDING. An error takes the answer's place. [worker] */
   sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                sluice_response *response);
   /* Optional: a piece of a body that streams, `side` SLUICE_SIDE_*. An error cuts the exchange. [worker] */
   sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
   /* Optional, at most once an exchange: it ended before its response was complete, or an error is answered in place of
-   * a call that had suspended it; `resume` no longer has an effect. Also to filters that have not seen the request.
-   * [worker] */
+   * a call that had suspended it; `resume` has no effect then. Also of requests that it has not seen. [worker] */
   void (*on_cancel)(void *instance, sluice_exchange *exchange);
 } sluice_filter;
 #define SLUICE_FILTER "sluice.filter/1"
@@ -938,8 +936,7 @@ typedef struct sluice_filter_2 {
 /* "sluice.backend/1": serves one version of a model in this process. */
 typedef struct sluice_backend_1 {
   sluice_instance base;
-  /* `request->payload` holds tensors (or raw bytes). SLUICE_OK with the response filled in, PENDING, or an error.
-   * [worker] */
+  /* `request->payload` holds tensors or raw bytes. SLUICE_OK with `response` filled in, PENDING, an error. [worker] */
   sluice_status (*infer)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                          sluice_response *response);
   /* What the model takes and gives; lives until `destroy`. [main, worker] */
