@@ -85,8 +85,9 @@ typedef int32_t sluice_status;
 #define SLUICE_DATA_LOSS (-15)
 #define SLUICE_UNAUTHENTICATED (-16)
 
-/* An exchange: one request and its response. Valid during the call that passes it, and until `resume` after a call
- * that returned SLUICE_PENDING. */
+/* An exchange: one request and its response. Valid during the call that passes it, with all that the call is given;
+ * after one that returned SLUICE_PENDING until `resume`, a filter's `on_cancel` where it has one, or the end of
+ * `destroy`, also when the client has left or got an error before. Its memory waits: whoever suspends, resumes. */
 typedef struct sluice_exchange sluice_exchange;
 
 /* --------------------------------------------------------------------------------------------------- messages */
@@ -434,9 +435,10 @@ typedef struct sluice_exchange_service_1 {
   /* A token of the exchange for `resume`: never zero, of no other exchange under way, and not given to another one
    * before 2^27 more have ended in its place. [worker] */
   uint64_t (*token)(void *context, sluice_exchange *exchange);
-  /* Ends the suspension of a call that returned SLUICE_PENDING: the host calls the same function of the same instance
-   * again, on the exchange's worker, with `resumed` in the exchange set. A token whose exchange is gone, or which
-   * another plugin has suspended meanwhile, is dropped without harm. [any] */
+  /* Ends the suspension by a call into this instance that returned SLUICE_PENDING: the host makes the same call again,
+   * on the exchange's worker, with `resumed` in the exchange set. Once for each: a second one may end this instance's
+   * next suspension of the exchange. A token whose exchange is over, or which another instance has suspended meanwhile,
+   * of the same plugin or not, is dropped without harm. [any] */
   void (*resume)(void *context, uint64_t token);
   /* True when the present call repeats one that returned SLUICE_PENDING. [worker] */
   bool (*resumed)(void *context, sluice_exchange *exchange);
