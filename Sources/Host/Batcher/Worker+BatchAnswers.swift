@@ -66,12 +66,19 @@ extension Worker {
         let members = batch.pointee.members
         batch.pointee.members.removeAll()
         let isTooLarge = batch.pointee.isTooLarge || httpStatus == 413
-        if members.count > 1, status == SLUICE_INVALID_ARGUMENT || isTooLarge {
+        // Names and parameters of the merged request lie in its first member's memory.
+        let isBorrowed = exchange.pointee.borrower >= 0
+        if isBorrowed { exchange.pointee.payloadBlock = members.first?.pointee.block.memory }
+        if members.count > 1, !isBorrowed, status == SLUICE_INVALID_ARGUMENT || isTooLarge {
             for member in members { startBatch(batch.pointee.pool, [member]) }
         } else {
             let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))
             let retryAfter = httpStatus == 503 ? max(retryAfter, 1) : retryAfter
-            for member in members { reply(to: member, error: status, httpStatus, text, retryAfter: retryAfter) }
+            for (position, member) in members.enumerated() {
+                reply(
+                    to: member, error: status, httpStatus, text, retryAfter: retryAfter,
+                    keepsBlock: isBorrowed && position == 0)
+            }
         }
         return .finish(keepAlive: false)
     }
@@ -94,17 +101,18 @@ extension Worker {
 
     func reply(
         to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
-        _ message: [UInt8], retryAfter: UInt32 = 0
+        _ message: [UInt8], retryAfter: UInt32 = 0, keepsBlock: Bool = false
     ) {
         deliver(
             BatchReply(
                 token: member.pointee.token, status: status, httpStatus: httpStatus, rows: 0, block: nil,
                 message: message, retryAfter: retryAfter), to: member.pointee.worker)
-        discard(member)
+        discard(member, keepsBlock: keepsBlock)
     }
 
-    func discard(_ member: UnsafeMutablePointer<BatchMember>) {
-        member.pointee.block.deallocate()
+    /// `keepsBlock`: its payload is somebody else's from here on.
+    func discard(_ member: UnsafeMutablePointer<BatchMember>, keepsBlock: Bool = false) {
+        if !keepsBlock { member.pointee.block.deallocate() }
         member.deinitialize(count: 1)
         member.deallocate()
     }
@@ -137,7 +145,7 @@ extension Worker {
                     exchange, reply.status, reply.httpStatus, message ?? .empty, retryAfter: reply.retryAfter))
             return
         }
-        exchange.pointee.replyBlock = block.memory
+        exchange.pointee.payloadBlock = block.memory
         response.pointee.payload = block.payload.pointee
         if !reply.cacheControl.isEmpty, let field = allocate(exchange, sluice_field.self, 1),
             let value = reply.cacheControl.withUnsafeBufferPointer({
@@ -154,10 +162,6 @@ extension Worker {
     /// The exchange ends: a member that still waits is forgotten by its home, a carrier gives back its list.
     func leaveBatch(_ exchange: ExchangePointer) {
         leaveBatchQueue(exchange)
-        if let block = exchange.pointee.replyBlock {
-            block.deallocate()
-            exchange.pointee.replyBlock = nil
-        }
         if let batch = exchange.pointee.batch {
             batch.deinitialize(count: 1)
             batch.deallocate()

@@ -302,7 +302,7 @@ final class Gateway: ControlPlane {
             }
             // A batch that began after its worker had left, for a member of another one. It tells when it has ended.
             guard snapshots.allSatisfy({ $0?.byGeneration[number, default: 0] ?? 0 == 0 }) else { return }
-            generations.remove(at: position).destroy()
+            generations.remove(at: position).destroy(telling: workers)
             discovery.sweep(generations)
         }
     }

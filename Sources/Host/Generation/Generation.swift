@@ -52,10 +52,12 @@ final class Generation {
     /// A pool has other endpoints now.
     func update(pool index: Int, _ list: [PoolEndpoint]) { pools[index].list = list }
 
-    /// Destroys the instances, the last one made first, and frees the tables. No worker may know it any more.
-    func destroy() {
+    /// Destroys the instances, the last one made first, and frees the tables. No worker may know it any more; what
+    /// plugins still had of its exchanges `workers` give back.
+    func destroy(telling workers: [Worker] = []) {
         for discovery in discoveries { discovery.stop() }
         for instance in instances.reversed() { instance.destroy() }
+        for worker in workers { worker.mailbox.send(.instancesGone, value: number) }
         memory.free()
     }
 }

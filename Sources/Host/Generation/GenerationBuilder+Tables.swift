@@ -83,13 +83,13 @@ extension GenerationBuilder {
     private func make<Table>(
         _ reference: Settings.PluginReference, _ id: StaticString, _ kind: String, _ type: Table.Type, _ worker: Int,
         model: String = "", version: String = "", modelConfig: Node? = nil
-    ) -> (table: UnsafePointer<Table>, instance: UnsafeMutableRawPointer?)? {
+    ) -> (table: UnsafePointer<Table>, instance: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)? {
         guard let found = extensionTable(reference, id, kind, as: type),
             let instance = instantiate(
                 found.plugin, UnsafeRawPointer(found.table), "\(id)", worker: worker, reference: reference.position,
                 model: model, version: version, modelConfig: modelConfig)
         else { return nil }
-        return (found.table, instance)
+        return (found.table, instance.pointer, instance.context.handle)
     }
 
     // MARK: Chains
@@ -193,13 +193,13 @@ extension GenerationBuilder {
             }
             return FilterLink(
                 table: UnsafeRawPointer(made.table).assumingMemoryBound(to: sluice_filter.self),
-                instance: made.instance, plugin: plugin,
+                instance: made.instance, context: made.context, plugin: plugin,
                 needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance),
                 onFailure: made.table.pointee.on_failure, onError: made.table.pointee.on_error)
         }
         guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { return nil }
         return FilterLink(
-            table: made.table, instance: made.instance, plugin: plugin,
+            table: made.table, instance: made.instance, context: made.context, plugin: plugin,
             needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance))
     }
 
@@ -207,7 +207,10 @@ extension GenerationBuilder {
         var links: [RouterLink] = []
         for reference in references {
             guard let made = make(reference, "sluice.router/1", "router", sluice_router.self, worker) else { continue }
-            links.append(RouterLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name)))
+            links.append(
+                RouterLink(
+                    table: made.table, instance: made.instance, context: made.context,
+                    plugin: metricsID(reference.name)))
         }
         return RouterChain(links: memory.place(links), count: links.count)
     }
@@ -278,7 +281,8 @@ extension GenerationBuilder {
                 reference, "sluice.backend/1", "backend", sluice_backend.self, worker, model: model.name,
                 version: version.version, modelConfig: version.backendConfig)
         else { return nil }
-        return BackendLink(table: made.table, instance: made.instance, plugin: metricsID(reference.name))
+        return BackendLink(
+            table: made.table, instance: made.instance, context: made.context, plugin: metricsID(reference.name))
     }
 
     private func balancer(

@@ -99,6 +99,8 @@ struct AdapterLink {
 struct FilterLink {
     var table: UnsafePointer<sluice_filter>
     var instance: UnsafeMutableRawPointer?
+    /// What the instance names itself by when it resumes.
+    var context: UnsafeMutableRawPointer?
     var plugin: Int32
     var needs: UInt32
     /// What "sluice.filter/2" has beyond the first.
@@ -126,6 +128,8 @@ struct FilterChain {
 struct RouterLink {
     var table: UnsafePointer<sluice_router>
     var instance: UnsafeMutableRawPointer?
+    /// What the instance names itself by when it resumes.
+    var context: UnsafeMutableRawPointer?
     var plugin: Int32
 }
 
@@ -156,6 +160,8 @@ struct BatcherLink {
 struct BackendLink {
     var table: UnsafePointer<sluice_backend>
     var instance: UnsafeMutableRawPointer?
+    /// What the instance names itself by when it resumes.
+    var context: UnsafeMutableRawPointer?
     var plugin: Int32
 }
 

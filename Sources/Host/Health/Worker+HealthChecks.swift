@@ -78,7 +78,7 @@ extension Worker {
         guard !probes.isEmpty else { return }
         for probe in probes { timers.stop(probe.timer) }
         let ending = Set(probes)
-        for exchange in exchanges.elements {
+        for exchange in exchangesUnderWay {
             guard let probe = exchange.pointee.probe, ending.contains(probe) else { continue }
             exchange.pointee.probe = nil
             perform(exchange, exchange.pointee.machine.handle(.clientGone))

@@ -73,6 +73,7 @@ enum MetricLayout {
     static let callLongest = 2
     static let callErrors = 3
     static let adapterRequests = 4
+    static let held = 5
     static let pluginCells = 8
 
     // One declared metric: the value or the sum, then the buckets of a histogram.

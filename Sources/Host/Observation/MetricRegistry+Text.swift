@@ -173,6 +173,9 @@ extension MetricRegistry {
         }
         text.begin("sluice_call_errors_total", .counter, "Calls into a plugin that returned an error.")
         eachPlugin(names) { text.sample($0, sum($1 + MetricLayout.callErrors)) }
+        text.begin(
+            "sluice_exchanges_held", .gauge, "Exchanges that ended before the plugin that had suspended them resumed.")
+        eachPlugin(names) { text.sample($0, Self.gauge(sum($1 + MetricLayout.held))) }
         text.begin("sluice_adapter_requests_total", .counter, "Exchanges that an adapter decoded.")
         eachPlugin(names) { labels, row in
             let count = sum(row + MetricLayout.adapterRequests)

@@ -231,6 +231,14 @@ struct MetricShard: Sendable {
         cells.add(1, at: offset(plugin) + MetricLayout.callErrors)
     }
 
+    /// An exchange ended that the plugin had suspended and has not resumed. `exchangeLetGo` ends that.
+    func exchangeHeld(plugin: PluginMetricsID) { cells.add(1, at: offset(plugin) + MetricLayout.held) }
+    func exchangeLetGo(plugin: PluginMetricsID) { cells.add(.max, at: offset(plugin) + MetricLayout.held) }
+
+    /// How many there are.
+    @inline(__always)
+    func held(plugin: PluginMetricsID) -> UInt64 { cells[offset(plugin) + MetricLayout.held] }
+
     // MARK: Places
 
     @inline(__always)

@@ -94,10 +94,16 @@ struct Exchange: SlabElement {
     /// Where the request's body lies in the client's input, and its size, as long as it can be sent again.
     var replayStart = 0
     var replaySize: UInt64 = 0
-    /// Buffers of the host that plugins gave to the exchange; in the arena.
+    /// Buffers of the host that plugins gave to the exchange; in the arena while there is room.
     var adopted: UnsafeMutablePointer<AdoptedBuffer>?
-    /// The plugin whose call answered PENDING last.
-    var suspendedBy: Int32 = -1
+    /// The instance whose call answered PENDING and has not been resumed, by its context at the host; nil: none.
+    var suspendedBy: UnsafeMutableRawPointer?
+    /// The plugin of that instance, which is not told when the exchange ends: whatever it was given stays where it is
+    /// until it resumes. Negative: it is told by `on_cancel`.
+    var borrower: Int32 = -1
+    /// The exchange has ended, and its memory stays for `borrower`: the number of the generation it was of; 0: it has
+    /// not ended.
+    var heldIn: UInt64 = 0
     /// Filters were told that no complete answer will come.
     var filtersCancelled = false
     /// Counted in `Endpoint.inFlight`.
@@ -160,8 +166,8 @@ struct Exchange: SlabElement {
     var batchRows: UInt32 = 0
     /// It waits for the answer to a batch that it is a member of.
     var isBatchMember = false
-    /// The memory of that answer.
-    var replyBlock: UnsafeMutableRawPointer?
+    /// The memory of that answer; of a batch that has ended, what its request still has of its first member.
+    var payloadBlock: UnsafeMutableRawPointer?
     /// Where it waits in the queue of its pool; and since when, its earlier waits included, nanoseconds.
     var place: UnsafeMutablePointer<QueuePlace>?
     var waitsSince: UInt64 = 0
@@ -269,6 +275,8 @@ struct FieldEdits {
 
 /// A counted buffer that lives as long as the exchange, and the one adopted before it.
 struct AdoptedBuffer {
+    /// This entry is not in the arena.
+    var isApart = false
     var buffer: UnsafeMutablePointer<sluice_buffer>
     var previous: UnsafeMutablePointer<AdoptedBuffer>?
 }

@@ -98,7 +98,7 @@ extension Worker {
                 // It will ask again, if it still wants to.
                 exchange.pointee.gathersAnswer = false
                 exchange.pointee.answerLink = Int16(truncatingIfNeeded: position)
-                return suspend(exchange, filter.pointee.plugin, suspending)
+                return suspend(exchange, filter, suspending)
             default:
                 answersErrors(exchange)
                 // What stood there is the status of the answer whose place the error takes.

@@ -15,8 +15,8 @@ extension Worker {
             release(client.asStream)
             return
         }
-        dispose(exchange)
-        if let client { release(client, keepAlive: keepAlive, requestEnded: ended) }
+        let isIntact = dispose(exchange)
+        if let client { release(client, keepAlive: keepAlive && isIntact, requestEnded: ended) }
     }
 
     /// The client left: whatever was under way for it stops.
@@ -214,8 +214,10 @@ extension Worker {
         return sluice_bytes(text, address.write(to: text))
     }
 
-    /// Gives back all that an exchange holds.
-    func dispose(_ exchange: ExchangePointer) {
+    /// Gives back all that an exchange holds, but for what a plugin may still look at. False when the client's
+    /// connection has lost bytes of its next request by that.
+    @discardableResult
+    func dispose(_ exchange: ExchangePointer) -> Bool {
         if exchange.pointee.isTunnel { metrics.tunnelClosed() }
         timers.stop(exchange.timer)
         if exchange.pointee.rival != nil { settleHedge(exchange) }
@@ -226,6 +228,17 @@ extension Worker {
         if let probe = exchange.pointee.probe { probeEnded(exchange, probe) }
         if let pair = exchange.pointee.shadow { shadowEnded(exchange, pair) }
         if let pair = exchange.pointee.shadowed { originalEnded(exchange, pair) }
+        let tables = exchange.pointee.generation.unsafelyUnwrapped
+        var isIntact = true
+        if exchange.pointee.borrower < 0 { releaseMemory(exchange) } else { isIntact = hold(exchange) }
+        tables.pointee.exchanges &-= 1
+        if tables.pointee.retired, tables.pointee.exchanges == 0 { retire(tables) }
+        return isIntact
+    }
+
+    /// Its memory, and its place in the table. Its generation may be gone by then.
+    @inline(__always)
+    func releaseMemory(_ exchange: ExchangePointer) {
         buffers.give(exchange.pointee.toEndpoint.staged)
         buffers.give(exchange.pointee.toClient.staged)
         buffers.give(exchange.pointee.toEndpoint.trailers)
@@ -234,10 +247,8 @@ extension Worker {
         exchange.pointee.ownedBuffers.release(to: &buffers)
         releaseRecovered(exchange)
         releaseCounted(exchange)
+        if let block = exchange.pointee.payloadBlock { block.deallocate() }
         exchange.pointee.arena.release(to: &buffers)
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
         exchanges.give(exchange)
-        tables.pointee.exchanges &-= 1
-        if tables.pointee.retired, tables.pointee.exchanges == 0 { retire(tables) }
     }
 }

@@ -292,7 +292,7 @@ extension Worker {
             case SLUICE_ANSWER:
                 exchange.pointee.answeredBy = filter.pointee.plugin
                 return answerUnified(exchange)
-            case SLUICE_PENDING: return suspend(exchange, filter.pointee.plugin, .suspended)
+            case SLUICE_PENDING: return suspend(exchange, filter, .suspended)
             default:
                 metrics.rejected(.filter)
                 return failPlugin(exchange, status, filter.pointee.plugin, http: answer.pointee.http_status)
@@ -343,26 +343,6 @@ extension Worker {
         if start != 0 {
             metrics.pluginCall(plugin: PluginMetricsID(index: plugin), nanoseconds: clinux_monotonic_ns() &- start)
         }
-    }
-
-    /// A call answered PENDING.
-    func suspend(
-        _ exchange: ExchangePointer, _ plugin: Int32, _ event: ExchangeMachine.Event
-    ) -> ExchangeMachine.Action {
-        exchange.pointee.suspendedBy = plugin
-        return exchange.pointee.machine.handle(event)
-    }
-
-    /// A suspension has ended: the plugin that asked for it is called again. What another one resumes, which has had
-    /// its own suspension before and resumes it a second time, is not meant.
-    func resume(token: UInt64, by plugin: Int32) {
-        let index = UInt32(truncatingIfNeeded: token & 0xFF_FFFF)
-        let generation = UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask
-        guard let exchange = exchanges.find(index: index, generation: generation) else { return }
-        // Resumed before the call that suspends has returned cannot be: the mailbox is read between events.
-        guard exchange.pointee.machine.phase == .suspended, exchange.pointee.suspendedBy == plugin else { return }
-        exchange.pointee.isResumed = true
-        perform(exchange, exchange.pointee.machine.handle(.resumed))
     }
 
     // MARK: Arena

@@ -21,6 +21,7 @@ extension Worker {
         }
         while Int(exchange.pointee.link) < chain.count {
             let router = chain.links + Int(exchange.pointee.link)
+            guard exchange.pointee.isResumed || mayBorrow(router.pointee.plugin) else { return failHeld(exchange) }
             var decision = exchange.pointee.decision
             let start = beginCall(exchange)
             let status = router.pointee.table.pointee.route.unsafelyUnwrapped(
@@ -36,7 +37,8 @@ extension Worker {
             case SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_NEED_BODY where !exchange.pointee.machine.hasPayload:
                 return exchange.pointee.machine.handle(.payloadNeeded)
-            case SLUICE_PENDING: return suspend(exchange, router.pointee.plugin, .suspended)
+            case SLUICE_PENDING:
+                return suspend(exchange, router.pointee.context, borrower: router.pointee.plugin, .suspended)
             default: return failPlugin(exchange, status, router.pointee.plugin)
             }
         }

@@ -125,11 +125,10 @@ enum HostServices {
             return exchange.pointee.worker?._withUnsafeGuaranteedRef { $0.token(of: exchange) } ?? 0
         },
         resume: { context, token in
-            guard let context = InstanceContext.from(context) else { return }
+            guard let instance = InstanceContext.from(context) else { return }
             let worker = Int(token >> 52)
-            guard worker < context.environment.workers.count else { return }
-            context.environment.workers[worker].mailbox.send(
-                .resume, value: token, pointer: UnsafeMutableRawPointer(bitPattern: UInt(context.pluginID) + 1))
+            guard worker < instance.environment.workers.count else { return }
+            instance.environment.workers[worker].mailbox.send(.resume, value: token, pointer: context)
         },
         resumed: { _, handle in handle.map { ExchangePointer($0).pointee.isResumed } ?? false },
         peer: { _, handle in

@@ -71,6 +71,9 @@ final class InstanceContext: @unchecked Sendable {
         source.deallocate()
     }
 
+    /// As the instance passes it to services.
+    var handle: UnsafeMutableRawPointer? { host.pointee.context }
+
     static func from(_ context: UnsafeMutableRawPointer?) -> InstanceContext? {
         context.map { Unmanaged<InstanceContext>.fromOpaque($0).takeUnretainedValue() }
     }

@@ -11,13 +11,14 @@ extension Worker {
         if let data = kept.data { failure.update(from: data, count: kept.size) }
     }
 
-    /// Keeps a counted buffer for as long as the exchange lives.
+    /// Keeps a counted buffer for as long as the exchange lives. Where the arena has come to its bound, too: the plugin
+    /// is not told, and what it sends points into the buffer. The entry is a few bytes beside the buffer, and all
+    /// buffers together have a bound.
     func adopt(_ exchange: ExchangePointer, _ buffer: UnsafeMutablePointer<sluice_buffer>) {
-        guard let entry = allocate(exchange, AdoptedBuffer.self, 1) else {
-            CountedBuffers.release(buffer)
-            return
-        }
-        entry.initialize(to: AdoptedBuffer(buffer: buffer, previous: exchange.pointee.adopted))
+        let place = allocate(exchange, AdoptedBuffer.self, 1)
+        let entry = place ?? .allocate(capacity: 1)
+        entry.initialize(
+            to: AdoptedBuffer(isApart: place == nil, buffer: buffer, previous: exchange.pointee.adopted))
         exchange.pointee.adopted = entry
     }
 
@@ -26,6 +27,7 @@ extension Worker {
         while let entry = next {
             next = entry.pointee.previous
             CountedBuffers.release(entry.pointee.buffer)
+            if entry.pointee.isApart { entry.deallocate() }
         }
     }
 

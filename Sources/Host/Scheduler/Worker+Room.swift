@@ -75,7 +75,7 @@ extension Worker {
     func letGoOfStrays(_ pool: UnsafeMutablePointer<WorkerPool>) {
         guard exchanges.inUse > 0 else { return }
         let present = endpointSet(pool)
-        for exchange in exchanges.elements { letGoOfStrays(exchange, pool.pointee.shared, present) }
+        for exchange in exchangesUnderWay { letGoOfStrays(exchange, pool.pointee.shared, present) }
     }
 
     /// The same for all pools of a new generation.
@@ -90,7 +90,7 @@ extension Worker {
             }
             present[pool.pointee.shared] = endpointSet(pool)
         }
-        for exchange in exchanges.elements {
+        for exchange in exchangesUnderWay {
             guard let shared = exchange.pointee.pool?.pointee.shared, let endpoints = present[shared] else { continue }
             letGoOfStrays(exchange, shared, endpoints)
         }

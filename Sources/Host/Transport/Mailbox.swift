@@ -7,8 +7,8 @@ struct Message {
     enum Kind: UInt8 {
         /// `pointer`: the `WorkerGeneration` to take over.
         case generation
-        /// `value`: the token of an exchange whose suspension ends; `pointer`: 1 more than the number of the plugin
-        /// that says so.
+        /// `value`: the token of an exchange whose suspension ends; `pointer`: the context of the instance that says
+        /// so, which may be gone by now.
         case resume
         /// `pointer`: a `BatchMember` for its home worker.
         case batchMember
@@ -33,6 +33,8 @@ struct Message {
         case abort
         /// `value`: the number of an old generation whose exchanges have had their time.
         case expire
+        /// `value`: the number of an old generation whose instances are destroyed: nobody looks at its exchanges.
+        case instancesGone
         /// `pointer`: an `EndpointUpdate` for a pool of the present generation.
         case endpoints
         /// `pointer`: the `WorkerGeneration` that every worker has left; instances that were shared have timers still.

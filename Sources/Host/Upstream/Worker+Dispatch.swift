@@ -52,6 +52,7 @@ extension Worker {
             return fail(
                 exchange, SLUICE_UNIMPLEMENTED, 501, "the model is served in the gateway, which has no such operation")
         }
+        guard exchange.pointee.isResumed || mayBorrow(backend.plugin) else { return failHeld(exchange) }
         let start = beginCall(exchange)
         let status = backend.table.pointee.infer.unsafelyUnwrapped(
             backend.instance, exchange.handle, request, response)
@@ -61,7 +62,7 @@ extension Worker {
         exchange.pointee.answeredBy = backend.plugin
         switch status {
         case SLUICE_OK: return answerUnified(exchange)
-        case SLUICE_PENDING: return suspend(exchange, backend.plugin, .suspended)
+        case SLUICE_PENDING: return suspend(exchange, backend.context, borrower: backend.plugin, .suspended)
         default: return failPlugin(exchange, status, backend.plugin, http: response.pointee.http_status)
         }
     }

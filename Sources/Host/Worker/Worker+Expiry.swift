@@ -6,7 +6,7 @@ extension Worker {
     func expire(generation number: UInt64) {
         // Copies that were asked for in this turn begin first: who waits to begin is still in a list.
         if firstShadow != nil { startShadows() }
-        for exchange in exchanges.elements where exchange.pointee.generation?.pointee.number == number {
+        for exchange in exchangesUnderWay where exchange.pointee.generation?.pointee.number == number {
             answersErrors(exchange)
             if exchange.pointee.isTunnel {
                 exchange.pointee.status = SLUICE_UNAVAILABLE

@@ -40,6 +40,12 @@ final class Worker: @unchecked Sendable {
     /// Copies of requests that were asked for in this turn; and all that have not ended.
     var firstShadow: UnsafeMutablePointer<ShadowPair>?
     var shadows = 0
+    /// Exchanges that have ended but for their memory.
+    var held = 0
+    /// How many of those one plugin may have. One that is held keeps its place in the table of exchanges, which has two
+    /// for each connection: a quarter of them, so that a plugin that never resumes does not take the places of requests
+    /// that are for others.
+    let heldAtMost: UInt64
     /// A connection to an endpoint was given back or closed since the queues were last looked at.
     var connectionsFreed = false
     private var retiring: [UnsafeMutablePointer<WorkerGeneration>] = []
@@ -124,6 +130,7 @@ final class Worker: @unchecked Sendable {
         // A batch is an exchange beside those of its members.
         exchangePlace = .allocate(capacity: 1)
         exchangePlace.initialize(to: Slab(bound: settings.maxConnections * 2))
+        heldAtMost = UInt64(max(settings.maxConnections / 2, 1))
         endpoints = .allocate(capacity: EndpointRegistry.bound)
         endpoints.initialize(repeating: nil, count: EndpointRegistry.bound)
         failure = .allocate(capacity: Self.failureBound)
@@ -276,7 +283,7 @@ final class Worker: @unchecked Sendable {
         switch message.kind {
         case .generation:
             if let pointer = message.pointer { take(pointer.assumingMemoryBound(to: WorkerGeneration.self)) }
-        case .resume: resume(token: message.value, by: Int32(truncatingIfNeeded: Int(bitPattern: message.pointer)) - 1)
+        case .resume: resume(token: message.value, by: message.pointer)
         case .batchMember: if let pointer = message.pointer { receiveMember(pointer) }
         case .batchReply: if let pointer = message.pointer { receiveReply(pointer) }
         case .batchCancel:
@@ -291,6 +298,7 @@ final class Worker: @unchecked Sendable {
         case .drain: drain()
         case .abort: abortAll()
         case .expire: expire(generation: message.value)
+        case .instancesGone: letGo(generation: message.value)
         case .closeListener: close(listener: UInt32(truncatingIfNeeded: message.value))
         case .openListener:
             if let pointer = message.pointer?.assumingMemoryBound(to: WorkerListener.self) {
@@ -373,26 +381,11 @@ final class Worker: @unchecked Sendable {
     }
 
     private func leaveIfDrained() {
-        guard draining, !stopped, clients.inUse == 0, exchanges.inUse == 0 else { return }
+        guard draining, !stopped, clients.inUse == 0, exchanges.inUse == held else { return }
         // A client of another worker may have a request in a batch that is gathered here. Who sees the last one off
         // wakes the others.
         guard settings.connections.isEmpty else { return }
         stopped = true
         for peer in peers where peer !== self { peer.mailbox.send(.drain) }
-    }
-
-    private func snapshot() -> WorkerSnapshot {
-        WorkerSnapshot(
-            worker: index, clients: clients.inUse, upstreams: upstreams.inUse, exchanges: exchanges.inUse,
-            bufferBytes: buffers.bytesInUse, generation: generation.pointee.number,
-            byGeneration: exchangesByGeneration())
-    }
-
-    private func exchangesByGeneration() -> [UInt64: Int] {
-        var counts: [UInt64: Int] = [:]
-        for exchange in exchanges.elements {
-            if let number = exchange.pointee.generation?.pointee.number { counts[number, default: 0] += 1 }
-        }
-        return counts
     }
 }

@@ -83,7 +83,7 @@ public struct Target {
     @inlinable public var model: Bytes { Bytes(pointer.pointee.model) }
     /// Likewise; empty: none.
     @inlinable public var version: Bytes { Bytes(pointer.pointee.version) }
-    /// Of the endpoint, as configured.
+    /// Of the pool's first endpoint: which one gets the request is not known yet. The gateway writes Host of that one.
     @inlinable public var authority: Bytes { Bytes(pointer.pointee.authority) }
     /// The client's message is of this adapter too, and may be passed on as it is.
     @inlinable public var sameProtocol: Bool { pointer.pointee.same_protocol != 0 }

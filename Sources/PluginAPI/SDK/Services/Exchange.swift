@@ -201,7 +201,8 @@ public struct Exchange {
     }
 
     /// What ends a suspension: take it, return `pending`, and call `resume` when the answer is there. The host then
-    /// repeats the call.
+    /// repeats the call. What the call was given stays valid until then, or until a filter's `onCancel`: whoever
+    /// suspends resumes in any case, since the memory of a request that is over waits for it.
     @inlinable public var suspension: Suspension {
         Suspension(
             token: services.pointee.exchange.pointee.token.unsafelyUnwrapped(services.pointee.context, handle),
@@ -222,7 +223,7 @@ public struct Suspension: @unchecked Sendable {
         self.services = services
     }
 
-    /// Ends the suspension; without effect when the exchange is gone. Any thread, while the instance lives.
+    /// Ends the suspension, once; without effect when the exchange is over. Any thread, while the instance lives.
     @inlinable
     public func resume() {
         services.pointee.exchange.pointee.resume.unsafelyUnwrapped(services.pointee.context, token)

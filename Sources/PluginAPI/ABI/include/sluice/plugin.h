@@ -85,8 +85,9 @@ typedef int32_t sluice_status;
 #define SLUICE_DATA_LOSS (-15)
 #define SLUICE_UNAUTHENTICATED (-16)
 
-/* An exchange: one request and its response. Valid during the call that passes it, and until `resume` after a call
- * that returned SLUICE_PENDING. */
+/* An exchange: one request and its response. Valid during the call that passes it, with all that the call is given;
+ * after one that returned SLUICE_PENDING until `resume`, a filter's `on_cancel` where it has one, or the end of
+ * `destroy`, also when the client has left or got an error before. Its memory waits: whoever suspends, resumes. */
 typedef struct sluice_exchange sluice_exchange;
 
 /* --------------------------------------------------------------------------------------------------- messages */
@@ -351,7 +352,8 @@ typedef struct sluice_memory_1 {
   sluice_buffer *(*buffer_new)(void *context, size_t capacity);
   void (*buffer_retain)(void *context, sluice_buffer *buffer);  /* [any] */
   void (*buffer_release)(void *context, sluice_buffer *buffer); /* [any] */
-  /* Gives one reference to the exchange, which releases it when it ends: bodies may then point into it. [worker] */
+  /* Gives one reference to the exchange, which releases it when it ends: bodies may then point into it. It cannot fail.
+   * [worker] */
   void (*buffer_adopt)(void *context, sluice_exchange *exchange, sluice_buffer *buffer);
 } sluice_memory;
 #define SLUICE_MEMORY "sluice.memory/1"
@@ -433,9 +435,10 @@ typedef struct sluice_exchange_service_1 {
   /* A token of the exchange for `resume`: never zero, of no other exchange under way, and not given to another one
    * before 2^27 more have ended in its place. [worker] */
   uint64_t (*token)(void *context, sluice_exchange *exchange);
-  /* Ends the suspension of a call that returned SLUICE_PENDING: the host calls the same function of the same instance
-   * again, on the exchange's worker, with `resumed` in the exchange set. A token whose exchange is gone, or which
-   * another plugin has suspended meanwhile, is dropped without harm. [any] */
+  /* Ends the suspension by a call into this instance that returned SLUICE_PENDING: the host makes the same call again,
+   * on the exchange's worker, with `resumed` in the exchange set. Once for each: a second one may end this instance's
+   * next suspension of the exchange. A token whose exchange is over, or which another instance has suspended meanwhile,
+   * of the same plugin or not, is dropped without harm. [any] */
   void (*resume)(void *context, uint64_t token);
   /* True when the present call repeats one that returned SLUICE_PENDING. [worker] */
   bool (*resumed)(void *context, sluice_exchange *exchange);
@@ -675,7 +678,7 @@ typedef struct sluice_match_1 {
 typedef struct sluice_target_1 {
   sluice_bytes model;   /* name toward the backend */
   sluice_bytes version; /* likewise; empty: none */
-  sluice_bytes authority; /* of the endpoint, as configured */
+  sluice_bytes authority; /* of the pool's first endpoint; the Host of a message made here is of the one picked */
   uint32_t same_protocol; /* 1: the client's message is of this adapter too, and may be passed on as it is */
   uint32_t renamed;       /* 1: model or version differ from those that the client asked for */
 } sluice_target;
@@ -805,8 +808,7 @@ typedef struct sluice_outcome_1 {
 /* "sluice.balancer/1": one instance for each pool (and each worker, unless shared). */
 typedef struct sluice_balancer_1 {
   sluice_instance base;
-  /* An index below `pick->count` that is eligible; any other value falls back to the first eligible one and is
-   * counted. [worker] */
+  /* An index below `pick->count` that is eligible; any other one is counted, and the first eligible taken. [worker] */
   uint32_t (*pick)(void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_pick *pick);
   /* Optional. [worker] */
   void (*on_result)(void *instance, const sluice_outcome *outcome);
@@ -901,8 +903,7 @@ typedef struct sluice_filter_1 {
   /* Optional: pieces of a streamed body, `side` SLUICE_SIDE_*. An error is answered or cuts a begun answer. [worker] */
   sluice_status (*on_chunk)(void *instance, sluice_exchange *exchange, uint32_t side, sluice_bytes chunk);
   /* Optional, at most once an exchange: it ended before its response was complete, or an error is answered in place of
-   * a call that had suspended it; `resume` no longer has an effect. Also to filters that have not seen the request.
-   * [worker] */
+   * a call that had suspended it; `resume` has no effect then. Also of requests that it has not seen. [worker] */
   void (*on_cancel)(void *instance, sluice_exchange *exchange);
 } sluice_filter;
 #define SLUICE_FILTER "sluice.filter/1"
@@ -938,8 +939,7 @@ typedef struct sluice_filter_2 {
 /* "sluice.backend/1": serves one version of a model in this process. */
 typedef struct sluice_backend_1 {
   sluice_instance base;
-  /* `request->payload` holds tensors (or raw bytes). SLUICE_OK with the response filled in, PENDING, or an error.
-   * [worker] */
+  /* `request->payload` holds tensors or raw bytes. SLUICE_OK with `response` filled in, PENDING, an error. [worker] */
   sluice_status (*infer)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                          sluice_response *response);
   /* What the model takes and gives; lives until `destroy`. [main, worker] */
