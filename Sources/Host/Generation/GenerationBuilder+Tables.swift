@@ -328,7 +328,7 @@ extension GenerationBuilder {
             guard
                 let made = make(
                     reference, "sluice.batcher/1", "batcher", sluice_batcher.self, worker, model: model.name,
-                    version: version.version)
+                    version: version.version, modelConfig: bounds.node(reference.position))
             else { return nil }
             instance = made.instance
         }

@@ -143,8 +143,8 @@ struct Exchange: SlabElement {
     var status: sluice_status = 0
     var batch: UnsafeMutablePointer<Batch>?
     var batchRows: UInt32 = 0
-    /// It waits for the answer to a batch that it is a member of.
-    var isBatchMember = false
+    /// What waits for it for the answer to a batch; nil: it does not.
+    var batchMember: UnsafeMutablePointer<BatchMember>?
     /// The memory of that answer.
     var replyBlock: UnsafeMutableRawPointer?
     /// Where it waits in the queue of its pool; and since when, its earlier waits included, nanoseconds.

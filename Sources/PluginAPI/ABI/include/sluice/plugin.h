@@ -24,7 +24,7 @@
  *    canonical code below). A message goes through `sluice_log.fail`, which the host copies. No exception, Swift error
  *    or trap may cross the border.
  *  - A struct that a function is to fill in (a message to be sent, a response, an answer, metadata) comes zeroed, but
- *    for `sluice_request` and `sluice_route_decision`, whose comments say what the host fills in.
+ *    for `sluice_request`, `sluice_route_decision` and `sluice_batch_decision`, whose comments say what stands in them.
  *  - Functions marked "optional" may be NULL. All others must be there.
  *  - Texts are UTF-8 without a NUL at the end.
  */
@@ -860,7 +860,7 @@ typedef struct sluice_batch_decision_1 {
   uint32_t flush;    /* requests to send now as one batch, from the oldest; 0: none. The host cuts it before the one
                       * that would make more than `max_rows` rows, but not below one. */
   uint32_t reserved; /* 0 */
-  uint64_t timer_ns; /* monotonic time to be asked again when nothing happens before; UINT64_MAX: not */
+  uint64_t timer_ns; /* monotonic time to be asked again when nothing happens before; UINT64_MAX, as it comes: not */
 } sluice_batch_decision;
 
 /* "sluice.batcher/1": one instance for each pool, called on the pool's home worker. */
@@ -874,7 +874,7 @@ typedef struct sluice_batcher_1 {
   void (*enqueue)(void *instance, const sluice_batch *batch, sluice_batch_decision *decision);
   /* When the timer came. [worker] */
   void (*on_timer)(void *instance, const sluice_batch *batch, sluice_batch_decision *decision);
-  /* Optional. [worker] */
+  /* Optional. `endpoint` of the outcome is SLUICE_NONE when it has left, or none was asked. [worker] */
   void (*on_batch_done)(void *instance, uint32_t count, uint32_t rows, const sluice_outcome *outcome);
 } sluice_batcher;
 #define SLUICE_BATCHER "sluice.batcher/1"
