@@ -61,7 +61,7 @@ final class GenerationBuilder {
     var instances: [PluginInstance] = []
     var contexts: [[InstanceContext]]
     /// Shared instances, by plugin, extension and pool.
-    var sharedInstances: [String: UnsafeMutableRawPointer?] = [:]
+    private var sharedInstances: [String: PluginInstance] = [:]
     /// What rules may call.
     var functions: [NativeFunction] = []
     private var pools: [PoolDescription] = []
@@ -279,11 +279,11 @@ final class GenerationBuilder {
     func instantiate(
         _ plugin: LoadedPlugin, _ table: UnsafeRawPointer, _ id: String, worker: Int, reference: Position,
         model: String = "", version: String = "", modelConfig: Node? = nil
-    ) -> UnsafeMutableRawPointer?? {
+    ) -> PluginInstance? {
         let base = table.assumingMemoryBound(to: sluice_instance.self)
         let isShared = base.pointee.instancing == UInt32(SLUICE_INSTANCE_SHARED)
         let key = "\(plugin.settings.name)\u{0}\(id)\u{0}\(model)\u{0}\(version)"
-        if isShared, let known = sharedInstances[key] { return .some(known) }
+        if isShared, let known = sharedInstances[key] { return known }
         let context = InstanceContext(
             plugin: plugin.settings.name, workerIndex: isShared ? nil : worker, environment: workshop.environment,
             models: UnsafePointer(modelViews), modelCount: UInt32(settings.models.count), modelNames: modelNames,
@@ -299,14 +299,16 @@ final class GenerationBuilder {
         arguments.config = context.node(plugin.settings.config)
         arguments.model_config = modelConfig.flatMap { context.node($0) }
         var pointer: UnsafeMutableRawPointer?
-        let status = base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
+        let (status, failure) = context.onMain {
+            base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
+        }
         context.created()
         for problem in context.problems {
             error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
         }
         guard status == SLUICE_OK else {
             // One mistake is one error: where it was told at its place, the failure as a whole says no more.
-            if context.problems.isEmpty, let failure = context.failure {
+            if context.problems.isEmpty, let failure {
                 error(plugin.settings.position, "plugin `\(plugin.settings.name)`: \(failure)")
             } else if context.problems.isEmpty {
                 error(
@@ -314,10 +316,11 @@ final class GenerationBuilder {
             }
             return nil
         }
-        instances.append(PluginInstance(context: context, table: base, pointer: pointer))
+        let instance = PluginInstance(context: context, table: base, pointer: pointer)
+        instances.append(instance)
         contexts[isShared ? 0 : worker].append(context)
-        if isShared { sharedInstances[key] = .some(pointer) }
-        return .some(pointer)
+        if isShared { sharedInstances[key] = instance }
+        return instance
     }
 
     func metricsID(_ name: String) -> Int32 { workshop.environment.registry.plugin(name).index }

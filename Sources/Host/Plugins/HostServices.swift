@@ -49,10 +49,10 @@ enum HostServices {
         },
         fail: { context, message in
             guard let context = InstanceContext.from(context) else { return }
-            if context.isCreating {
-                context.failure = message.text
-            } else {
-                CurrentWorker.get()?.setFailure(message)
+            if let worker = CurrentWorker.get() {
+                worker.setFailure(message)
+            } else if context.isCalledOnMain {
+                context.failure = message.cut(atMost: Worker.failureBound).text
             }
         })
 

@@ -30,9 +30,11 @@ final class InstanceContext: @unchecked Sendable {
     var isCreating = true
     /// What `create` reported: a position and a message each.
     var problems: [(position: Position?, message: String)] = []
-    /// What `create` said of its failure as a whole.
+    /// What the present call on the main thread said of its failure as a whole.
     var failure: String?
-    private var metricCount = 0
+    private(set) var isCalledOnMain = false
+    /// The metrics of this instance: what was refused is none, and what was declared twice is one.
+    private var declared: Set<UInt32> = []
     /// The configuration tree that plugins hold pointers into while `create` runs.
     private var tree: [ConfigurationNode] = []
     /// Timers that run or wait for their worker, by id.
@@ -99,6 +101,16 @@ final class InstanceContext: @unchecked Sendable {
     }
 
     func declare(
+    /// A call into the instance on the main thread.
+    /// - Returns: its status, and what it said of its failure.
+    func onMain(_ call: () -> sluice_status) -> (status: sluice_status, failure: String?) {
+        failure = nil
+        isCalledOnMain = true
+        let status = call()
+        isCalledOnMain = false
+        return (status, failure)
+    }
+
         kind: UInt32, name: String, description: String, labels: [(name: String, value: String)]
     ) -> UInt32? {
         guard isCreating, metricCount < Self.metricsAtMost, let kind = MetricKind(rawValue: kind) else { return nil }

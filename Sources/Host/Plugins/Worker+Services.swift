@@ -34,12 +34,7 @@ extension Worker {
     func edit(
         _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool = false
     ) -> sluice_status {
-        guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
-            HeadWriter.mayBeSet(name: name, value: value)
-        else { return SLUICE_INVALID_ARGUMENT }
-        if side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) {
-            guard !adds, HeadWriter.mayBeHost(value) else { return SLUICE_INVALID_ARGUMENT }
-        }
+        guard maySet(side, name, value, adds: adds) else { return SLUICE_INVALID_ARGUMENT }
         if exchange.pointee.edits == nil {
             guard let list = allocate(exchange, FieldEdits.self, 1),
                 let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
@@ -55,6 +50,14 @@ extension Worker {
             to: FieldEdits.Edit(name: nameCopy, value: kept, side: side, adds: adds))
         list.pointee.count += 1
         return SLUICE_OK
+    }
+
+    func maySet(_ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool) -> Bool {
+        guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
+            HeadWriter.mayBeSet(name: name, value: value)
+        else { return false }
+        guard side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) else { return true }
+        return !adds && HeadWriter.mayBeHost(value)
     }
 
     /// Whether a field of that name was set or removed on that side.

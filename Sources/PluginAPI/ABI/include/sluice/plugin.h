@@ -582,7 +582,7 @@ typedef struct sluice_shadow_service_1 {
    *     SLUICE_NEED_BODY first), it is a message of raw TCP, or the gateway stops;
    *   SLUICE_RESOURCE_EXHAUSTED: as many copies are under way on the worker as `limits.shadows` allows, or no memory;
    *   SLUICE_ALREADY_EXISTS: it has a copy;
-   *   SLUICE_INVALID_ARGUMENT: there is no such pool, or no time.
+   *   SLUICE_INVALID_ARGUMENT: there is no such pool, no time, or a field that may not be set.
    * Legal inside `route`. [worker] */
   sluice_status (*send)(void *context, sluice_exchange *exchange, const sluice_shadow_copy *copy);
 } sluice_shadow_service;
