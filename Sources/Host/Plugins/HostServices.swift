@@ -100,14 +100,10 @@ enum HostServices {
         struct_size: size(sluice_timer.self), reserved: 0,
         start: { context, delay, fire, user in
             guard let context = InstanceContext.from(context), let fire else { return 0 }
-            // A shared instance's timers live on the first worker: another cannot touch that one's wheel.
-            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return 0 }
             return context.startTimer(delay: delay, fire: fire, user: user)
         },
         cancel: { context, timer in
-            guard let context = InstanceContext.from(context) else { return }
-            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return }
-            context.cancelTimer(timer)
+            InstanceContext.from(context)?.cancelTimer(timer)
         })
 
     private static let offload = sluice_offload(

@@ -3,6 +3,7 @@ import Glibc
 import Configuration
 import Rules
 import SluiceABI
+import Synchronization
 
 /// The host as one plugin instance sees it: what stands behind its `sluice_host`. Made before `create` and kept until
 /// `destroy` has returned.
@@ -37,9 +38,11 @@ final class InstanceContext: @unchecked Sendable {
     private var declared: Set<UInt32> = []
     /// The configuration tree that plugins hold pointers into while `create` runs.
     private var tree: [ConfigurationNode] = []
-    /// Timers that run or wait for their worker, by id.
+    /// Timers that run or wait for their worker, by id. In `create` the main thread's, then that worker's alone.
     var timers: [UInt64: UnsafeMutablePointer<PluginTimer>] = [:]
-    private var nextTimer: UInt64 = 1
+    /// Those on their way to their worker included: of a shared instance all workers start some.
+    private let timerCount = Atomic<Int>(0)
+    private let lastTimer = Atomic<UInt64>(0)
 
     static let metricsAtMost = 64
     static let timersAtMost = 1_024
@@ -127,27 +130,70 @@ final class InstanceContext: @unchecked Sendable {
         return index < environment.workers.count ? environment.workers[index] : nil
     }
 
+    /// Where the call comes from, as far as timers are concerned.
+    private enum TimerCaller {
+        /// `create`: the worker arms what it finds when it takes the generation over.
+        case creation
+        case timerWorker(Worker)
+        /// Another worker, of a shared instance: it cannot touch the first one's wheel, nor the table of what runs.
+        case other(Worker)
+    }
+
+    private var timerCaller: TimerCaller? {
+        if isCreating { return .creation }
+        guard let own = timerWorker, let caller = CurrentWorker.get() else { return nil }
+        if own === caller { return .timerWorker(own) }
+        return workerIndex == nil ? .other(own) : nil
+    }
+
     func startTimer(
         delay: UInt64, fire: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void, user: UnsafeMutableRawPointer?
     ) -> UInt64 {
-        guard timers.count < Self.timersAtMost else { return 0 }
+        guard let caller = timerCaller else { return 0 }
+        guard timerCount.wrappingAdd(1, ordering: .relaxed).newValue <= Self.timersAtMost else {
+            timerCount.wrappingSubtract(1, ordering: .relaxed)
+            return 0
+        }
         let timer = UnsafeMutablePointer<PluginTimer>.allocate(capacity: 1)
-        let id = nextTimer
-        nextTimer += 1
+        let id = lastTimer.wrappingAdd(1, ordering: .relaxed).newValue
         timer.initialize(to: PluginTimer(context: Unmanaged.passUnretained(self), id: id, fire: fire, user: user))
         timer.pointee.node.kind = TimerKind.plugin
         timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
         timer.pointee.delay = delay
-        timers[id] = timer
-        // Started by `create`: its worker arms it when it takes the generation over.
-        if !isCreating { timerWorker?.arm(timer) }
+        switch caller {
+        case .creation: timers[id] = timer
+        case .timerWorker(let worker):
+            timers[id] = timer
+            worker.arm(timer)
+        case .other(let worker):
+            worker.mailbox.send(.startTimer, pointer: UnsafeMutableRawPointer(timer))
+        }
         return id
     }
 
     func cancelTimer(_ id: UInt64) {
-        guard let timer = timers.removeValue(forKey: id) else { return }
-        timerWorker?.disarm(timer)
+        switch timerCaller {
+        case .creation: forgetTimer(id)?.deallocate()
+        case .timerWorker(let worker): cancelTimer(id, of: worker)
+        case .other(let worker):
+            worker.mailbox.send(
+                .cancelTimer, value: id, pointer: Unmanaged.passUnretained(self).toOpaque())
+        // In `destroy` none is left.
+        case nil: break
+        }
+    }
+
+    func cancelTimer(_ id: UInt64, of worker: Worker) {
+        guard let timer = forgetTimer(id) else { return }
+        worker.disarm(timer)
         timer.deallocate()
+    }
+
+    /// It has fired, or will not.
+    func forgetTimer(_ id: UInt64) -> UnsafeMutablePointer<PluginTimer>? {
+        guard let timer = timers.removeValue(forKey: id) else { return nil }
+        timerCount.wrappingSubtract(1, ordering: .relaxed)
+        return timer
     }
 }
 

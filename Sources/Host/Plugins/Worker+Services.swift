@@ -137,10 +137,23 @@ extension Worker {
 
     func disarm(_ timer: UnsafeMutablePointer<PluginTimer>) { timers.stop(timer.node) }
 
+    /// Another worker has started a timer of an instance that both share, or cancels one. Its generation is there: what
+    /// workers send comes before they say that they have left it, and nobody frees it before that.
+    func receiveTimer(_ pointer: UnsafeMutableRawPointer) {
+        let timer = pointer.assumingMemoryBound(to: PluginTimer.self)
+        let id = timer.pointee.id
+        timer.pointee.context._withUnsafeGuaranteedRef { $0.timers[id] = timer }
+        arm(timer)
+    }
+
+    func receiveCancel(_ pointer: UnsafeMutableRawPointer, timer: UInt64) {
+        Unmanaged<InstanceContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.cancelTimer(timer, of: self) }
+    }
+
     func pluginTimerExpired(_ owner: UnsafeMutableRawPointer) {
         let timer = owner.assumingMemoryBound(to: PluginTimer.self)
         let value = timer.pointee
-        value.context._withUnsafeGuaranteedRef { _ = $0.timers.removeValue(forKey: value.id) }
+        value.context._withUnsafeGuaranteedRef { _ = $0.forgetTimer(value.id) }
         timer.deallocate()
         value.fire(value.user)
     }

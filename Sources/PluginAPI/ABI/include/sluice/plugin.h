@@ -401,7 +401,7 @@ typedef struct sluice_metrics_1 {
 } sluice_metrics;
 #define SLUICE_METRICS "sluice.metrics/1"
 
-/* "sluice.timer/1". For instances of one worker; a shared instance's timers fire on the first worker. */
+/* "sluice.timer/1". A shared instance's timers fire on the first worker, whichever starts them. */
 typedef struct sluice_timer_1 {
   uint32_t struct_size;
   uint32_t reserved;
@@ -409,7 +409,8 @@ typedef struct sluice_timer_1 {
    * id, 0 when the bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed
    * never fires. Legal in `create`, too. [main in create, worker] */
   uint64_t (*start)(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user);
-  /* A timer that has fired is unknown and ignored. Legal in `destroy`, too. [worker, main in destroy] */
+  /* A timer that has fired is unknown and ignored. A shared instance's may still fire after a call on another worker
+   * than the first. Legal in `create` and `destroy`, too. [worker, main in create, destroy] */
   void (*cancel)(void *context, uint64_t timer);
 } sluice_timer;
 #define SLUICE_TIMER "sluice.timer/1"
