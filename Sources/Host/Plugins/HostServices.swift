@@ -219,10 +219,9 @@ enum HostServices {
         kind: { _, handle in
             switch ConfigurationNode.from(handle)?.node {
             case .none: UInt32(SLUICE_CONFIG_NULL)
-            case .scalar(let text, let quoted, _):
+            case .scalar(_, _, _)?:
                 UInt32(
-                    !quoted && (text.isEmpty || text == "null" || text == "~")
-                        ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
+                    ConfigurationNode.from(handle)?.node.isNull == true ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
             case .sequence: UInt32(SLUICE_CONFIG_SEQUENCE)
             case .mapping: UInt32(SLUICE_CONFIG_MAPPING)
             }
@@ -250,19 +249,23 @@ enum HostServices {
             guard let node = scalar(context, handle, "a text") else { return false }
             out?.pointee = sluice_bytes(data: UnsafePointer(node.text.baseAddress), size: node.text.count)
             return true
+            guard node.node.text != nil else {
+                report(context, node, "expected a text, not \(shown(node)); put it in quotes")
+                return false
+            }
         },
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, let value = Int64(text) else {
+            guard let value = node.node.integer else {
                 report(context, node, "expected a whole number, not \(shown(node))")
                 return false
             }
-            out?.pointee = value
+            out?.pointee = Int64(value)
             return true
         },
         number: { context, handle, out in
             guard let node = scalar(context, handle, "a number") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, let value = Double(text), value.isFinite else {
+            guard let value = node.node.number else {
                 report(context, node, "expected a number, not \(shown(node))")
                 return false
             }
@@ -271,11 +274,11 @@ enum HostServices {
         },
         boolean: { context, handle, out in
             guard let node = scalar(context, handle, "true or false") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, text == "true" || text == "false" else {
+            guard let value = node.node.boolean else {
                 report(context, node, "expected true or false, not \(shown(node))")
                 return false
             }
-            out?.pointee = text == "true"
+            out?.pointee = value
             return true
         },
         error: { context, handle, message in

@@ -90,9 +90,7 @@ final class InstanceContext: @unchecked Sendable {
 
     /// A node that plugins may hold until `create` returns; nil for nothing.
     func node(_ node: Node) -> OpaquePointer? {
-        if case .scalar(let text, let quoted, _) = node, !quoted, text.isEmpty || text == "null" || text == "~" {
-            return nil
-        }
+        if node.isNull { return nil }
         let box = ConfigurationNode(node)
         tree.append(box)
         return box.handle
