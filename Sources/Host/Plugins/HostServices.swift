@@ -84,7 +84,9 @@ enum HostServices {
             var pairs: [(name: String, value: String)] = []
             for index in 0..<Int(count) {
                 guard let label = labels?[index] else { break }
-                pairs.append((label.name.text, label.value.text))
+                // Prometheus takes no other text than UTF-8, and mending it would make one label of two.
+                guard let value = String(validating: label.value.array, as: UTF8.self) else { return SLUICE_NONE }
+                pairs.append((label.name.text, value))
             }
             return context.declare(kind: kind, name: name.text, description: description.text, labels: pairs)
                 ?? SLUICE_NONE
@@ -154,7 +156,7 @@ enum HostServices {
         struct_size: size(sluice_state.self), reserved: 0,
         block: { context, name, size in
             guard let context = InstanceContext.from(context), context.isCreating else { return nil }
-            return context.environment.state.block(plugin: context.plugin, name: name.text, size: size)
+            return context.environment.state.block(plugin: context.plugin, name: name.array, size: size)
         })
 
     private static let models = sluice_models(
@@ -247,12 +249,12 @@ enum HostServices {
         },
         text: { context, handle, out in
             guard let node = scalar(context, handle, "a text") else { return false }
-            out?.pointee = sluice_bytes(data: UnsafePointer(node.text.baseAddress), size: node.text.count)
-            return true
             guard node.node.text != nil else {
                 report(context, node, "expected a text, not \(shown(node)); put it in quotes")
                 return false
             }
+            out?.pointee = sluice_bytes(data: UnsafePointer(node.text.baseAddress), size: node.text.count)
+            return true
         },
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }

@@ -101,7 +101,6 @@ final class InstanceContext: @unchecked Sendable {
         tree = []
     }
 
-    func declare(
     /// A call into the instance on the main thread.
     /// - Returns: its status, and what it said of its failure.
     func onMain(_ call: () -> sluice_status) -> (status: sluice_status, failure: String?) {
@@ -112,12 +111,15 @@ final class InstanceContext: @unchecked Sendable {
         return (status, failure)
     }
 
+    func declare(
         kind: UInt32, name: String, description: String, labels: [(name: String, value: String)]
     ) -> UInt32? {
-        guard isCreating, metricCount < Self.metricsAtMost, let kind = MetricKind(rawValue: kind) else { return nil }
-        metricCount += 1
-        return environment.registry.declare(
-            plugin: plugin, kind: kind, name: name, description: description, labels: labels)
+        guard isCreating, declared.count < Self.metricsAtMost, let kind = MetricKind(rawValue: kind),
+            let metric = environment.registry.declare(
+                plugin: plugin, kind: kind, name: name, description: description, labels: labels)
+        else { return nil }
+        declared.insert(metric)
+        return metric
     }
 
     // MARK: Timers
@@ -306,13 +308,14 @@ final class StateRegistry {
 
     private struct Key: Hashable {
         var plugin: String
-        var name: String
+        /// As bytes: a `String` equals others that Unicode calls equivalent, and broken UTF-8 becomes one and the same.
+        var name: [UInt8]
         var size: Int
     }
     private var blocks: [Key: UnsafeMutableRawPointer] = [:]
     private var counts: [String: Int] = [:]
 
-    func block(plugin: String, name: String, size: Int) -> UnsafeMutableRawPointer? {
+    func block(plugin: String, name: [UInt8], size: Int) -> UnsafeMutableRawPointer? {
         guard size > 0, size <= Self.blockBytesAtMost else { return nil }
         let key = Key(plugin: plugin, name: name, size: size)
         if let known = blocks[key] { return known }

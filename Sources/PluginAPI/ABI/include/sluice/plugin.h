@@ -317,7 +317,7 @@ typedef struct sluice_log_1 {
   uint32_t reserved;
   /* Whether a message of `level` would be written: ask before building one. [any] */
   bool (*enabled)(void *context, uint32_t level);
-  /* Copies `message`. Bounded: when the log cannot keep up, messages are dropped and counted. [any] */
+  /* Copies `message`, cut at 8000 bytes or a few more; dropped and counted when the log cannot keep up. [any] */
   void (*write)(void *context, uint32_t level, sluice_bytes message);
   /* The reason of the error that the present call is about to return, for the client or the operator. Copied, cut at
    * 1024 bytes. Legal inside any call of the host into the instance. [main, worker] */
@@ -390,9 +390,9 @@ typedef struct sluice_config_1 {
 typedef struct sluice_metrics_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+, is taken by another kind, or the bound of 64
-   * metrics an instance is reached. Counters `a` and `a_total` are the same. `labels` are fixed `key="value"` pairs.
-   * Legal inside `create` only. [main] */
+  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+ or taken by another kind, or the bound of 64
+   * metrics an instance or 2048 in all is reached. Counters `a` and `a_total` are the same. `labels` are fixed, up to
+   * 16, values of UTF-8 up to 256 bytes, names not `plugin`, `le` or `__...`. Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
   /* Of a shared instance, which all threads count in: [any]. */
@@ -494,8 +494,7 @@ typedef struct sluice_model_1 {
 typedef struct sluice_models_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* All models of the generation; `count` receives their number. Valid until `destroy`. Empty inside `create` of a
-   * plugin whose instance is made before the models are known: adapters and backends. [main, worker] */
+  /* All models of the generation; `count` receives their number. Valid until `destroy`. [main, worker] */
   const sluice_model *(*all)(void *context, uint32_t *count);
   /* A model's id, or SLUICE_NONE. [main, worker] */
   uint32_t (*find)(void *context, sluice_bytes name);
@@ -770,7 +769,7 @@ static inline uint32_t sluice_load_u32(const uint32_t *value) { return *(const v
 static inline uint64_t sluice_load_u64(const uint64_t *value) { return *(const volatile uint64_t *)value; }
 
 typedef struct sluice_endpoint_1 {
-  uint64_t id;           /* the same in every generation for the same address; no two addresses ever have the same */
+  uint64_t id;           /* of its address, until nothing has named that for a minute; no two ever have the same */
   sluice_bytes address;  /* as configured */
   uint32_t weight;
   uint32_t reserved;
