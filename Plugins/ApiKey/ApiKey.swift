@@ -58,10 +58,11 @@ struct ApiKey: Filter, ~Copyable {
                 return keys.add(try context.digest(of: bytes, &hash), tenant: kept(tenant))
             }
         }
-        var tenants: [String: KeptText] = [:]
+        // By their bytes, which is how the rest of the gateway compares them.
+        var tenants: [[UInt8]: KeptText] = [:]
         func kept(_ tenant: String) -> KeptText {
-            let text = tenants[tenant] ?? KeptText(tenant)
-            tenants[tenant] = text
+            let text = tenants[Array(tenant.utf8)] ?? KeptText(tenant)
+            tenants[Array(tenant.utf8)] = text
             return text
         }
         for entry in try config["keys"].elements() {

@@ -1,4 +1,5 @@
 import SluiceABI
+import Synchronization
 
 /// How one pool batches, as one worker sees it. Only the home worker's has queues.
 struct PoolBatching {
@@ -32,8 +33,9 @@ struct BatchTimer {
     var key: UInt64
 }
 
-/// A request on its way to the pool's home worker, and in its queue.
-struct BatchMember {
+/// A request on its way to the pool's home worker, in its queue, in a batch, and on its way back. Its home has it, but
+/// for what is said to be for both; freed by whoever of the home and the exchange lets go of it last.
+struct BatchMember: ~Copyable {
     var pool: UnsafeMutablePointer<WorkerPool>
     var worker: Int
     var token: UInt64
@@ -49,21 +51,34 @@ struct BatchMember {
     var namesVersion: Bool
     /// For the batcher's `group_key`, of one that is on its way to another worker.
     var request: RequestCopy?
+    /// In the batcher, and with its batch in the scheduler. For both.
+    let wait = WaitClock()
+    /// Rows of the batch that it stands in; 0: it does not yet. For both.
+    let batchRows = Atomic<UInt32>(0)
+    /// The home's, which a reply hands on, and the exchange's.
+    let references = Atomic<UInt32>(2)
+}
+
+extension UnsafeMutablePointer where Pointee == BatchMember {
+    func release() {
+        guard pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        deinitialize(count: 1)
+        deallocate()
+    }
 }
 
 /// What a member's worker gets back. Exactly one of `block` and an error.
 struct BatchReply {
-    var token: UInt64
+    /// Whose block is gone.
+    var member: UnsafeMutablePointer<BatchMember>
     var status: sluice_status
+    /// As the answer or the error has it.
     var httpStatus: UInt32
-    var rows: UInt32
     var block: TensorBlock?
     /// What went wrong.
     var message: [UInt8] = []
     /// Seconds after which the client may ask again; 0: not said.
     var retryAfter: UInt32 = 0
-    /// Of the answer's head; empty: it has none.
-    var cacheControl: [UInt8] = []
 }
 
 /// The members of the batch that an exchange of the home worker carries, in the order of their rows.
@@ -73,4 +88,8 @@ struct Batch {
     var rows: UInt32
     /// It or its answer came to more than one request may; alone each of them may do.
     var isTooLarge = false
+
+    /// It waits in the scheduler, and its members with it.
+    func waits(from now: UInt64) { for member in members { member.pointee.wait.begin(at: now) } }
+    func goesOn(at now: UInt64) { for member in members { member.pointee.wait.end(at: now) } }
 }

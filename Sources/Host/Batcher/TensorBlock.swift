@@ -2,16 +2,21 @@ import CLinux
 import Glibc
 import SluiceABI
 
-/// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do.
+/// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do. Of an answer it
+/// holds the fields as well.
 struct TensorBlock {
     let memory: UnsafeMutableRawPointer
     let payload: UnsafeMutablePointer<sluice_payload>
+    let fields: UnsafeBufferPointer<sluice_field>
 
     func deallocate() { memory.deallocate() }
 
     /// Copies `payload`, of its tensors only `rows` from `first` on along the first dimension; all of them when nil.
     /// BYTES tensors are cut element by element. Nil when a tensor has no such rows.
-    init?(_ source: sluice_payload, first: Int = 0, rows: Int? = nil) {
+    init?(
+        _ source: sluice_payload, first: Int = 0, rows: Int? = nil,
+        fields given: UnsafeBufferPointer<sluice_field> = UnsafeBufferPointer(start: nil, count: 0)
+    ) {
         var slices: [Slice] = []
         var size = MemoryLayout<sluice_payload>.stride
         for index in 0..<Int(source.tensor_count) {
@@ -29,6 +34,8 @@ struct TensorBlock {
         }
         size += Self.size(of: source.parameters, source.parameter_count)
         size += Self.aligned(source.raw.size) + Self.aligned(source.content_type.size) + 64
+        size += Self.aligned(given.count * MemoryLayout<sluice_field>.stride)
+        for field in given { size += Self.aligned(field.name.size) + Self.aligned(field.value.size) }
 
         memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         var cursor = Cursor(next: memory)
@@ -62,6 +69,12 @@ struct TensorBlock {
         value.raw = cursor.copy(source.raw)
         value.content_type = cursor.copy(source.content_type)
         payload.initialize(to: value)
+        let copies = cursor.take(sluice_field.self, given.count)
+        for (index, field) in given.enumerated() {
+            (copies + index).initialize(
+                to: sluice_field(name: cursor.copy(field.name), value: cursor.copy(field.value)))
+        }
+        fields = UnsafeBufferPointer(start: copies, count: given.count)
     }
 
     private struct Slice {

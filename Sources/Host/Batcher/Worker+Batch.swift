@@ -65,10 +65,9 @@ extension Worker {
                 deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
                 namesVersion: namesVersion, request: copy))
+        member.pointee.wait.begin(at: now)
         exchange.pointee.machine.joinBatch()
-        exchange.pointee.isBatchMember = true
-        exchange.pointee.queuedAt = now
-        exchange.pointee.batchRows = member.pointee.rows
+        exchange.pointee.batchMember = member
         if batching.pointee.homeWorker == index {
             enqueue(member)
         } else {
@@ -195,6 +194,8 @@ extension Worker {
                 // time that has passed bring it back in the same turn: that turn would not end.
                 if decision.timer_ns != .max {
                     timers.start(timer, at: max(decision.timer_ns / 1_000_000 + 1, nowMs + 1))
+                } else {
+                    timers.stop(timer)
                 }
                 return
             }
@@ -228,6 +229,7 @@ extension Worker {
         }
         guard let first = members.first else { return }
         let rows = members.reduce(0) { $0 + $1.pointee.rows }
+        for member in members { leavesQueue(member) }
         guard let exchange = beginOwnExchange(pool) else {
             for member in members {
                 let reason = [UInt8]("too many batches in flight".utf8)
@@ -240,10 +242,11 @@ extension Worker {
         pool.pointee.batching?.pointee.inFlight &+= 1
         exchange.pointee.batch = batch
         exchange.pointee.batchRows = rows
+        for member in members { member.pointee.batchRows.store(rows, ordering: .relaxed) }
         metrics.batch(
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)
-        let deadline = members.map(\.pointee.deadline).max() ?? now
+        let deadline = members.map { $0.pointee.deadline }.max() ?? now
         timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
         guard merge(exchange, first, members, rows, deadline) else {
             perform(exchange, failWithoutMemory(exchange))
@@ -285,7 +288,7 @@ extension Worker {
                 exchange, SLUICE_OPERATION_INFER, namesVersion: first.pointee.namesVersion, deadline: deadline, payload)
         else { return false }
         // A batch is as urgent as its most urgent member.
-        exchange.pointee.request?.pointee.priority = members.map(\.pointee.priority).min() ?? first.pointee.priority
+        exchange.pointee.request?.pointee.priority = members.map { $0.pointee.priority }.min() ?? first.pointee.priority
         return true
     }
 }

@@ -20,16 +20,14 @@ extension Worker {
                 exchange, SLUICE_INTERNAL, 502,
                 "the model's answer to a batch has not as many rows as the batch: take batching off this model")
         }
-        let cacheControl = cacheControl(exchange)
+        guard let fields = memberFields(exchange, response.pointee) else { return failWithoutMemory(exchange) }
         var first = 0
         for member in batch.pointee.members {
             let count = Int(member.pointee.rows)
-            if let block = TensorBlock(payload, first: first, rows: count) {
+            if let block = TensorBlock(payload, first: first, rows: count, fields: fields) {
                 deliver(
                     BatchReply(
-                        token: member.pointee.token, status: SLUICE_OK, httpStatus: 0, rows: batch.pointee.rows,
-                        block: block, cacheControl: cacheControl), to: member.pointee.worker)
-                discard(member)
+                        member: member, status: SLUICE_OK, httpStatus: response.pointee.http_status, block: block))
             } else {
                 reply(to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8))
             }
@@ -40,20 +38,22 @@ extension Worker {
         return .finish(keepAlive: false)
     }
 
-    /// The endpoint's `Cache-Control`, which is about each member's answer as well.
-    private func cacheControl(_ exchange: ExchangePointer) -> [UInt8] {
-        guard let message = exchange.pointee.responseMessage else { return [] }
-        var words: [UInt8] = []
-        for index in 0..<Int(message.pointee.field_count)
-        where message.pointee.fields[index].name.equalsIgnoringCase(sluice_bytes(Self.cacheControlName)) {
-            let value = message.pointee.fields[index].value
-            if !words.isEmpty { words += Array(", ".utf8) }
-            words += UnsafeBufferPointer(start: value.data, count: value.size)
+    /// The fields of the answer that are each member's, in the batch's memory; nil without any left.
+    private func memberFields(
+        _ exchange: ExchangePointer, _ response: sluice_response
+    ) -> UnsafeBufferPointer<sluice_field>? {
+        let head = exchange.pointee.responseMessage?.pointee
+        var count = 0
+        MemberFields.forEach(of: response, head) { _ in count += 1 }
+        guard count > 0 else { return UnsafeBufferPointer(start: nil, count: 0) }
+        guard let fields = allocate(exchange, sluice_field.self, count) else { return nil }
+        var next = fields
+        MemberFields.forEach(of: response, head) { field in
+            next.initialize(to: field)
+            next += 1
         }
-        return words
+        return UnsafeBufferPointer(start: fields, count: count)
     }
-
-    private static let cacheControlName: StaticString = "cache-control"
 
     /// The merged request failed. When that may be one member's fault, or comes of their number, each is asked for
     /// alone: an error of one stays that member's.
@@ -88,11 +88,14 @@ extension Worker {
         batching.pointee.inFlight &-= 1
         guard let done = batching.pointee.batcher.table.pointee.on_batch_done else { return }
         var outcome = sluice_outcome()
-        outcome.endpoint = exchange.pointee.endpointIndex
+        let wasAsked = exchange.pointee.machine.attempts > 0 && exchange.pointee.endpoint != nil
+        outcome.endpoint = wasAsked ? presentIndex(exchange) ?? SLUICE_NONE : SLUICE_NONE
         outcome.status = status
         outcome.http_status = UInt32(exchange.pointee.httpStatus)
         outcome.attempt = UInt32(exchange.pointee.machine.attempts)
-        outcome.total_ns = now &- exchange.pointee.receivedAt
+        let begun = wasAsked ? exchange.pointee.attemptAt : exchange.pointee.receivedAt
+        if exchange.pointee.firstByteAt != 0 { outcome.first_byte_ns = exchange.pointee.firstByteAt &- begun }
+        outcome.total_ns = now &- begun
         outcome.ended_ns = now
         let rows = exchange.pointee.batchRows
         let count = UInt32(exchange.pointee.batch?.pointee.members.count ?? 0)
@@ -105,36 +108,44 @@ extension Worker {
     ) {
         deliver(
             BatchReply(
-                token: member.pointee.token, status: status, httpStatus: httpStatus, rows: 0, block: nil,
-                message: message, retryAfter: retryAfter), to: member.pointee.worker)
-        discard(member, keepsBlock: keepsBlock)
+                member: member, status: status, httpStatus: httpStatus, block: nil, message: message,
+                retryAfter: retryAfter), keepsBlock: keepsBlock)
     }
 
-    /// `keepsBlock`: its payload is somebody else's from here on.
-    func discard(_ member: UnsafeMutablePointer<BatchMember>, keepsBlock: Bool = false) {
-        if !keepsBlock { member.pointee.block.deallocate() }
-        member.deinitialize(count: 1)
-        member.deallocate()
+    /// The member is neither in the queue nor in a batch any more, and nobody waits for a reply.
+    func discard(_ member: UnsafeMutablePointer<BatchMember>) {
+        leavesQueue(member)
+        member.pointee.block.deallocate()
+        member.release()
     }
 
-    private func deliver(_ reply: BatchReply, to worker: Int) {
+    /// The member has waited for its batch, or for nothing; told once.
+    func leavesQueue(_ member: UnsafeMutablePointer<BatchMember>) {
+        guard let waited = member.pointee.wait.end(at: now) else { return }
+        let shared = member.pointee.pool.pointee.shared
+        metrics.waitedForBatch(pool: PoolMetricsID(index: shared.pointee.metrics), nanoseconds: waited)
+    }
+
+    /// `keepsBlock`: the member's payload is somebody else's from here on.
+    private func deliver(_ reply: BatchReply, keepsBlock: Bool = false) {
+        if !keepsBlock { reply.member.pointee.block.deallocate() }
         let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
         pointer.initialize(to: reply)
         // Through the mailbox even to itself: a member that ends must not do so inside the batch's own steps.
-        peers[worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(pointer))
+        peers[reply.member.pointee.worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(pointer))
     }
 
     func receiveReply(_ pointer: UnsafeMutableRawPointer) {
         let box = pointer.assumingMemoryBound(to: BatchReply.self)
         let reply = box.move()
         box.deallocate()
-        guard let exchange = exchange(of: reply.token), exchange.pointee.isBatchMember else {
+        defer { reply.member.release() }
+        guard let exchange = exchange(of: reply.member.pointee.token), exchange.pointee.batchMember == reply.member
+        else {
             reply.block?.deallocate()
             return
         }
-        exchange.pointee.isBatchMember = false
-        exchange.pointee.queuedFor = now &- exchange.pointee.queuedAt
-        if reply.rows > 0 { exchange.pointee.batchRows = reply.rows }
+        stopsWaiting(exchange, reply.member)
         guard let block = reply.block, let response = freshResponse(exchange) else {
             let message = reply.message.withUnsafeBufferPointer {
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
@@ -147,16 +158,18 @@ extension Worker {
         }
         exchange.pointee.payloadBlock = block.memory
         response.pointee.payload = block.payload.pointee
-        if !reply.cacheControl.isEmpty, let field = allocate(exchange, sluice_field.self, 1),
-            let value = reply.cacheControl.withUnsafeBufferPointer({
-                copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
-            })
-        {
-            field.initialize(to: sluice_field(name: sluice_bytes(Self.cacheControlName), value: value))
-            response.pointee.fields = UnsafePointer(field)
-            response.pointee.field_count = 1
-        }
+        response.pointee.http_status = reply.httpStatus
+        response.pointee.fields = block.fields.baseAddress
+        response.pointee.field_count = UInt32(truncatingIfNeeded: block.fields.count)
         perform(exchange, answerUnified(exchange))
+    }
+
+    /// The exchange waits for its batch no more: how long it has, and in what, is what the batch's home has noted.
+    private func stopsWaiting(_ exchange: ExchangePointer, _ member: UnsafeMutablePointer<BatchMember>) {
+        exchange.pointee.batchMember = nil
+        exchange.pointee.queuedFor &+= member.pointee.wait.sum(at: now)
+        exchange.pointee.batchRows = member.pointee.batchRows.load(ordering: .relaxed)
+        member.release()
     }
 
     /// The exchange ends: a member that still waits is forgotten by its home, a carrier gives back its list.
@@ -171,9 +184,9 @@ extension Worker {
 
     /// The exchange waits for a batch's answer no more.
     func leaveBatchQueue(_ exchange: ExchangePointer) {
-        guard exchange.pointee.isBatchMember, let batching = exchange.pointee.pool?.pointee.batching else { return }
-        exchange.pointee.isBatchMember = false
-        exchange.pointee.queuedFor = now &- exchange.pointee.queuedAt
+        guard let member = exchange.pointee.batchMember else { return }
+        stopsWaiting(exchange, member)
+        guard let batching = exchange.pointee.pool?.pointee.batching else { return }
         cancelMember(token(of: exchange), batching)
     }
 

@@ -67,6 +67,7 @@ public enum Program {
             images: ImageRegistry(), environment: environment, workerCount: 1, programDirectory: directory)
         let (generation, problems) = workshop.build(settings, number: 1)
         generation?.destroy()
+        workshop.stopPlugins()
         return result.diagnostics + problems
     }
 }

@@ -163,8 +163,20 @@ extension Settings.Routing {
 extension Settings.Batching {
     init(_ section: Section) {
         self.init()
+        position = section.position
         section.integer("max_batch_size", into: &maxBatchSize, 1...65_536, "Rows of one batch.")
         section.number("max_delay_ms", into: &maxDelayMs, 0...60_000, "How long the first request of a batch may wait.")
+    }
+
+    /// What is in force, keys that the file leaves out included, as a plugin reads it.
+    /// - Parameter reference: where the batcher is named, for settings that stand in no file.
+    public func node(_ reference: Position) -> Node {
+        let position = position ?? reference
+        func entry(_ key: String, _ value: String) -> Node.Entry {
+            Node.Entry(key: key, keyPosition: position, value: .scalar(value, quoted: false, position))
+        }
+        return .mapping(
+            [entry("max_batch_size", "\(maxBatchSize)"), entry("max_delay_ms", decimal(maxDelayMs))], position)
     }
 }
 

@@ -163,6 +163,8 @@ public struct Settings: Sendable {
     public struct Batching: Sendable, Equatable {
         public var maxBatchSize = 16
         public var maxDelayMs = 10.0
+        /// Where it stands in the file.
+        public var position: Position?
         public init() {}
     }
 

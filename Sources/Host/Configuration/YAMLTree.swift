@@ -188,6 +188,7 @@ struct YAMLTree {
             if plain && key == "<<" {
                 report(event.position, "merge keys (`<<`) are not read; write the keys out, or quote it")
             } else if let line = firstLine[key] {
+                // Also what Unicode calls equivalent: no operator could tell the two apart.
                 report(event.position, "this key stands twice in one mapping, first on line \(line); keep one")
             } else {
                 firstLine[key] = event.position.line

@@ -9,7 +9,7 @@ final class DiscoveryLink {
     let key: ModelVersionKey
     let settings: Settings.Discovery
     let feed: DiscoveryFeed
-    private let instance: UnsafeMutableRawPointer?
+    private let instance: PluginInstance
     private let table: Table
     private var isStarted = false
 
@@ -20,7 +20,7 @@ final class DiscoveryLink {
 
     init(
         pool: Int, key: ModelVersionKey, settings: Settings.Discovery, feed: DiscoveryFeed,
-        instance: UnsafeMutableRawPointer?, table: Table
+        instance: PluginInstance, table: Table
     ) {
         self.pool = pool
         self.key = key
@@ -31,13 +31,17 @@ final class DiscoveryLink {
     }
 
     func start() {
-        let status =
+        let (status, failure) = instance.context.onMain {
             switch table {
-            case .first(let table): table.pointee.start.unsafelyUnwrapped(instance, feed.sink)
-            case .second(let table): table.pointee.start.unsafelyUnwrapped(instance, feed.sink2)
+            case .first(let table): table.pointee.start.unsafelyUnwrapped(instance.pointer, feed.sink)
+            case .second(let table): table.pointee.start.unsafelyUnwrapped(instance.pointer, feed.sink2)
             }
+        }
         isStarted = status == SLUICE_OK
-        if !isStarted { feed.fail("the plugin's start failed with status \(status)") }
+        if !isStarted {
+            let reason = failure.map { ": \($0)" } ?? " with status \(status)"
+            feed.fail("the plugin's start failed\(reason)")
+        }
     }
 
     /// Nothing is told any more. More than one call is harmless.
@@ -46,8 +50,8 @@ final class DiscoveryLink {
         isStarted = false
         feed.close()
         switch table {
-        case .first(let table): table.pointee.stop.unsafelyUnwrapped(instance)
-        case .second(let table): table.pointee.stop.unsafelyUnwrapped(instance)
+        case .first(let table): table.pointee.stop.unsafelyUnwrapped(instance.pointer)
+        case .second(let table): table.pointee.stop.unsafelyUnwrapped(instance.pointer)
         }
     }
 }

@@ -76,7 +76,10 @@ final class Gateway: ControlPlane {
 
     /// Serves until SIGTERM or SIGINT. The exit code.
     func run() -> Int32 {
-        guard begin() else { return 1 }
+        guard begin() else {
+            workshop.stopPlugins()
+            return 1
+        }
         while workersLeft.count < workers.count {
             let ready = admin.turn(waitingFor: [signals, inbox.descriptor], timeoutMs: nextTurnMs())
             if ready.contains(signals) { readSignals() }
@@ -113,10 +116,12 @@ final class Gateway: ControlPlane {
             publish(generation)
             listeners.announce(made, to: workers)
         } catch {
+            // Nothing of it was published: neither the workers nor a discovery know it.
+            generation.destroy()
             StandardStream.error.write(error.message + "\n")
             return false
         }
-        HostLog.start(level: Self.level(initial), format: Self.format(initial))
+        HostLog.start(initial.monitoring)
         greet(generation)
         return true
     }
@@ -260,7 +265,7 @@ final class Gateway: ControlPlane {
             failed.diagnostics.append(error.message)
             return failed
         }
-        HostLog.configure(level: Self.level(settings), format: Self.format(settings))
+        HostLog.configure(settings.monitoring)
         // Whoever waits for the outcome may rely on it: from here on every new request is on the new generation.
         _ = snapshots()
         for note in inbox.take() { handle(note) }
@@ -377,13 +382,5 @@ final class Gateway: ControlPlane {
                 })
         }
         return report
-    }
-
-    private static func level(_ settings: Settings) -> Logger.Level {
-        HostLog.level(named: settings.monitoring.logLevel) ?? .info
-    }
-
-    private static func format(_ settings: Settings) -> LogFormatter.Format {
-        settings.monitoring.logFormat == .json ? .json : .text
     }
 }

@@ -83,13 +83,13 @@ extension GenerationBuilder {
     private func make<Table>(
         _ reference: Settings.PluginReference, _ id: StaticString, _ kind: String, _ type: Table.Type, _ worker: Int,
         model: String = "", version: String = "", modelConfig: Node? = nil
-    ) -> (table: UnsafePointer<Table>, instance: UnsafeMutableRawPointer?, context: UnsafeMutableRawPointer?)? {
+    ) -> (table: UnsafePointer<Table>, instance: UnsafeMutableRawPointer?, context: InstanceContext)? {
         guard let found = extensionTable(reference, id, kind, as: type),
-            let instance = instantiate(
+            let made = instantiate(
                 found.plugin, UnsafeRawPointer(found.table), "\(id)", worker: worker, reference: reference.position,
                 model: model, version: version, modelConfig: modelConfig)
         else { return nil }
-        return (found.table, instance.pointer, instance.context.handle)
+        return (found.table, made.pointer, made.context)
     }
 
     // MARK: Chains
@@ -114,7 +114,7 @@ extension GenerationBuilder {
             guard let made = make(reference, "sluice.adapter/1", "adapter", sluice_adapter.self, worker) else {
                 continue
             }
-            let compiled = compileRoutes(reference, made.table, made.instance)
+            let compiled = compileRoutes(reference, made.table, made.instance, made.context)
             let (routes, calls) = (compiled.http, compiled.grpc)
             (links + position).initialize(
                 to: AdapterLink(
@@ -133,12 +133,14 @@ extension GenerationBuilder {
 
     private func compileRoutes(
         _ reference: Settings.PluginReference, _ table: UnsafePointer<sluice_adapter>,
-        _ instance: UnsafeMutableRawPointer?
+        _ instance: UnsafeMutableRawPointer?, _ context: InstanceContext
     ) -> (http: [CompiledRoute], grpc: [CompiledRoute], raw: UInt32?, captureCounts: [Int]) {
         var list: UnsafePointer<sluice_route>?
         var count: UInt32 = 0
-        guard table.pointee.routes.unsafelyUnwrapped(instance, &list, &count) == SLUICE_OK else {
-            error(reference.position, "adapter `\(reference.name)` could not tell its routes")
+        let (status, failure) = context.onMain { table.pointee.routes.unsafelyUnwrapped(instance, &list, &count) }
+        guard status == SLUICE_OK else {
+            let reason = failure.map { ": \($0)" } ?? " (status \(status))"
+            error(reference.position, "adapter `\(reference.name)` could not tell its routes\(reason)")
             return ([], [], nil, [])
         }
         guard count <= UInt32(Self.routesAtMost) else {
@@ -193,13 +195,13 @@ extension GenerationBuilder {
             }
             return FilterLink(
                 table: UnsafeRawPointer(made.table).assumingMemoryBound(to: sluice_filter.self),
-                instance: made.instance, context: made.context, plugin: plugin,
+                instance: made.instance, context: made.context.handle, plugin: plugin,
                 needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance),
                 onFailure: made.table.pointee.on_failure, onError: made.table.pointee.on_error)
         }
         guard let made = make(reference, "sluice.filter/1", "filter", sluice_filter.self, worker) else { return nil }
         return FilterLink(
-            table: made.table, instance: made.instance, context: made.context, plugin: plugin,
+            table: made.table, instance: made.instance, context: made.context.handle, plugin: plugin,
             needs: made.table.pointee.needs.unsafelyUnwrapped(made.instance))
     }
 
@@ -209,7 +211,7 @@ extension GenerationBuilder {
             guard let made = make(reference, "sluice.router/1", "router", sluice_router.self, worker) else { continue }
             links.append(
                 RouterLink(
-                    table: made.table, instance: made.instance, context: made.context,
+                    table: made.table, instance: made.instance, context: made.context.handle,
                     plugin: metricsID(reference.name)))
         }
         return RouterChain(links: memory.place(links), count: links.count)
@@ -282,7 +284,7 @@ extension GenerationBuilder {
                 version: version.version, modelConfig: version.backendConfig)
         else { return nil }
         return BackendLink(
-            table: made.table, instance: made.instance, context: made.context, plugin: metricsID(reference.name))
+            table: made.table, instance: made.instance, context: made.context.handle, plugin: metricsID(reference.name))
     }
 
     private func balancer(
@@ -332,7 +334,7 @@ extension GenerationBuilder {
             guard
                 let made = make(
                     reference, "sluice.batcher/1", "batcher", sluice_batcher.self, worker, model: model.name,
-                    version: version.version)
+                    version: version.version, modelConfig: bounds.node(reference.position))
             else { return nil }
             instance = made.instance
         }

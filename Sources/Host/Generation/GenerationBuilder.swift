@@ -62,7 +62,7 @@ final class GenerationBuilder {
     var instances: [PluginInstance] = []
     var contexts: [[InstanceContext]]
     /// Shared instances, by plugin, extension and pool.
-    var sharedInstances: [String: PluginInstance] = [:]
+    private var sharedInstances: [String: PluginInstance] = [:]
     /// What rules may call.
     var functions: [NativeFunction] = []
     private var pools: [PoolDescription] = []
@@ -314,14 +314,16 @@ final class GenerationBuilder {
         arguments.config = context.node(plugin.settings.config)
         arguments.model_config = modelConfig.flatMap { context.node($0) }
         var pointer: UnsafeMutableRawPointer?
-        let status = base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
+        let (status, failure) = context.onMain {
+            base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
+        }
         context.created()
         for problem in context.problems {
             error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
         }
         guard status == SLUICE_OK else {
             // One mistake is one error: where it was told at its place, the failure as a whole says no more.
-            if context.problems.isEmpty, let failure = context.failure {
+            if context.problems.isEmpty, let failure {
                 error(plugin.settings.position, "plugin `\(plugin.settings.name)`: \(failure)")
             } else if context.problems.isEmpty {
                 error(

@@ -20,8 +20,8 @@ enum HostLog {
     static let logger = Logger(label: "sluice", factory: { HostLogHandler(label: $0, writer: writer) })
 
     /// Makes the log that of swift-log, too, and starts to write. Once. [main]
-    static func start(level: Logger.Level, format: LogFormatter.Format) {
-        writer.configure(level: level, format: format)
+    static func start(_ settings: Settings.Monitoring) {
+        configure(settings)
         LoggingSystem.bootstrap { HostLogHandler(label: $0, writer: writer) }
         let error = writer.start()
         if error != 0 {
@@ -31,8 +31,9 @@ enum HostLog {
     }
 
     /// Level and format of a new generation. [any]
-    static func configure(level: Logger.Level, format: LogFormatter.Format) {
-        writer.configure(level: level, format: format)
+    static func configure(_ settings: Settings.Monitoring) {
+        writer.configure(
+            level: level(named: settings.logLevel) ?? .info, format: settings.logFormat == .json ? .json : .text)
     }
 
     /// Writes what is queued and stops. [main]

@@ -133,18 +133,38 @@ struct LogFormatter {
         output.append(UInt8(ascii: "Z"))
     }
 
-    /// Control bytes are shown escaped: a message can forge neither a line nor a terminal's commands.
+    /// Control characters, those of ISO 6429 in two bytes included, and what is no UTF-8 are shown escaped: a message
+    /// can forge neither a line nor a terminal's commands, and the log stays text.
     private static func appendPlain(_ bytes: Bytes, to output: inout [UInt8]) {
         let hexadecimal = Array("0123456789abcdef".utf8)
-        for byte in bytes {
-            if byte >= 0x20, byte != 0x7F {
-                output.append(byte)
-            } else {
-                output.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "x")])
-                output.append(hexadecimal[Int(byte >> 4)])
-                output.append(hexadecimal[Int(byte & 15)])
-            }
+        func escape(_ byte: UInt8) {
+            output.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "x")])
+            output.append(hexadecimal[Int(byte >> 4)])
+            output.append(hexadecimal[Int(byte & 15)])
         }
+        var place = bytes.startIndex
+        while place < bytes.endIndex {
+            let byte = bytes[place]
+            if byte < 0x80 {
+                if byte >= 0x20, byte != 0x7F { output.append(byte) } else { escape(byte) }
+                place += 1
+                continue
+            }
+            let size = characterSize(bytes[place...])
+            let isControl = size == 2 && byte == 0xC2 && bytes[place + 1] < 0xA0
+            for byte in bytes[place..<place + max(size, 1)] {
+                if size == 0 || isControl { escape(byte) } else { output.append(byte) }
+            }
+            place += max(size, 1)
+        }
+    }
+
+    /// Bytes of the character of UTF-8 beyond ASCII that `bytes` begins with; 0: none.
+    private static func characterSize(_ bytes: Bytes) -> Int {
+        var decoder = UTF8.ForwardParser()
+        var rest = bytes.prefix(4).makeIterator()
+        guard case .valid(let character) = decoder.parseScalar(from: &rest) else { return 0 }
+        return character.count
     }
 
     private static func appendQuoted(_ bytes: Bytes, to output: inout [UInt8]) {

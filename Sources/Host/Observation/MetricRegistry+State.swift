@@ -116,7 +116,8 @@ extension MetricRegistry {
         let row = MetricLayout.declared + index * MetricLayout.declaredCells
         var labels = [("plugin", metric.key.plugin)]
         for place in stride(from: 0, to: metric.key.labels.count, by: 2) {
-            labels.append((metric.key.labels[place], metric.key.labels[place + 1]))
+            func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+            labels.append((text(metric.key.labels[place]), text(metric.key.labels[place + 1])))
         }
         let value = shards.reduce(Double(bitPattern: common[row])) { $0 + Double(bitPattern: $1.cells[row]) }
         if metric.kind == .histogram {

@@ -171,7 +171,7 @@ extension MetricRegistry {
             let longest = shards.map { $0.cells[row + MetricLayout.callLongest] }.max() ?? 0
             text.sample(labels, PrometheusText.seconds(longest))
         }
-        text.begin("sluice_call_errors_total", .counter, "Calls into a plugin that returned an error.")
+        text.begin("sluice_call_errors_total", .counter, "Calls into a plugin that failed without an error code.")
         eachPlugin(names) { text.sample($0, sum($1 + MetricLayout.callErrors)) }
         text.begin(
             "sluice_exchanges_held", .gauge, "Exchanges that ended before the plugin that had suspended them resumed.")

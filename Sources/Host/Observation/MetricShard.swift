@@ -168,6 +168,12 @@ struct MetricShard: Sendable {
         observe(nanoseconds, at: series + MetricLayout.queued)
     }
 
+    /// A request has waited in the pool's batcher for `nanoseconds`. Such requests are not in `queueDepth`.
+    @inline(__always)
+    func waitedForBatch(pool: PoolMetricsID, nanoseconds: UInt64) {
+        observe(nanoseconds, at: offset(pool) + MetricLayout.queued)
+    }
+
     /// A request left the pool's queue without an attempt: dropped, expired or cancelled.
     @inline(__always)
     func removedFromQueue(pool: PoolMetricsID) {

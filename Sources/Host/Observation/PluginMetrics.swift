@@ -4,8 +4,9 @@ struct DeclaredMetric: Sendable {
         var plugin: String
         /// Name of its family in the text format: two that were declared by different names are one metric there.
         var family: String
-        /// Names and values in turn, sorted by name.
-        var labels: [String]
+        /// Names and values in turn, sorted by name. As bytes: a `String` equals others that Unicode calls equivalent,
+        /// which Prometheus tells apart.
+        var labels: [[UInt8]]
     }
     var key: Key
     /// As declared, without what makes it the name of a family.
@@ -109,7 +110,7 @@ extension MetricRegistry {
         var family = "sluice_plugin_\(Self.metricName(of: plugin))_\(name)"
         if kind == .counter, !family.hasSuffix("_total") { family += "_total" }
         let key = DeclaredMetric.Key(
-            plugin: plugin, family: family, labels: sorted.flatMap { [$0.name, $0.value] })
+            plugin: plugin, family: family, labels: sorted.flatMap { [Array($0.name.utf8), Array($0.value.utf8)] })
 
         return names.withLock { names in
             if let known = names.declaredIDs[key] {

@@ -32,8 +32,9 @@ extension sluice_bytes {
         return sluice_bytes(data, bound)
     }
 
-    /// Off the hot path: a copy as text, broken UTF-8 repaired.
+    /// Off the hot path: a copy as text, broken UTF-8 repaired; and one as it is.
     var text: String { String(decoding: UnsafeBufferPointer(start: data, count: size), as: UTF8.self) }
+    var array: [UInt8] { Array(UnsafeBufferPointer(start: data, count: size)) }
 
     @inline(__always)
     static func == (left: sluice_bytes, right: sluice_bytes) -> Bool {

@@ -164,8 +164,8 @@ struct Exchange: SlabElement {
     var errorTold = false
     var batch: UnsafeMutablePointer<Batch>?
     var batchRows: UInt32 = 0
-    /// It waits for the answer to a batch that it is a member of.
-    var isBatchMember = false
+    /// What waits for it for the answer to a batch; nil: it does not.
+    var batchMember: UnsafeMutablePointer<BatchMember>?
     /// The memory of that answer; of a batch that has ended, what its request still has of its first member.
     var payloadBlock: UnsafeMutableRawPointer?
     /// Where it waits in the queue of its pool; and since when, its earlier waits included, nanoseconds.

@@ -49,10 +49,10 @@ enum HostServices {
         },
         fail: { context, message in
             guard let context = InstanceContext.from(context) else { return }
-            if context.isCreating {
-                context.failure = message.text
-            } else {
-                CurrentWorker.get()?.setFailure(message)
+            if let worker = CurrentWorker.get() {
+                worker.setFailure(message)
+            } else if context.isCalledOnMain {
+                context.failure = message.cut(atMost: Worker.failureBound).text
             }
         })
 
@@ -84,7 +84,9 @@ enum HostServices {
             var pairs: [(name: String, value: String)] = []
             for index in 0..<Int(count) {
                 guard let label = labels?[index] else { break }
-                pairs.append((label.name.text, label.value.text))
+                // Prometheus takes no other text than UTF-8, and mending it would make one label of two.
+                guard let value = String(validating: label.value.array, as: UTF8.self) else { return SLUICE_NONE }
+                pairs.append((label.name.text, value))
             }
             return context.declare(kind: kind, name: name.text, description: description.text, labels: pairs)
                 ?? SLUICE_NONE
@@ -100,14 +102,10 @@ enum HostServices {
         struct_size: size(sluice_timer.self), reserved: 0,
         start: { context, delay, fire, user in
             guard let context = InstanceContext.from(context), let fire else { return 0 }
-            // A shared instance's timers live on the first worker: another cannot touch that one's wheel.
-            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return 0 }
             return context.startTimer(delay: delay, fire: fire, user: user)
         },
         cancel: { context, timer in
-            guard let context = InstanceContext.from(context) else { return }
-            guard context.isCreating || context.timerWorker === CurrentWorker.get() else { return }
-            context.cancelTimer(timer)
+            InstanceContext.from(context)?.cancelTimer(timer)
         })
 
     private static let offload = sluice_offload(
@@ -157,7 +155,7 @@ enum HostServices {
         struct_size: size(sluice_state.self), reserved: 0,
         block: { context, name, size in
             guard let context = InstanceContext.from(context), context.isCreating else { return nil }
-            return context.environment.state.block(plugin: context.plugin, name: name.text, size: size)
+            return context.environment.state.block(plugin: context.plugin, name: name.array, size: size)
         })
 
     private static let models = sluice_models(
@@ -222,10 +220,9 @@ enum HostServices {
         kind: { _, handle in
             switch ConfigurationNode.from(handle)?.node {
             case .none: UInt32(SLUICE_CONFIG_NULL)
-            case .scalar(let text, let quoted, _):
+            case .scalar(_, _, _)?:
                 UInt32(
-                    !quoted && (text.isEmpty || text == "null" || text == "~")
-                        ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
+                    ConfigurationNode.from(handle)?.node.isNull == true ? SLUICE_CONFIG_NULL : SLUICE_CONFIG_SCALAR)
             case .sequence: UInt32(SLUICE_CONFIG_SEQUENCE)
             case .mapping: UInt32(SLUICE_CONFIG_MAPPING)
             }
@@ -251,21 +248,25 @@ enum HostServices {
         },
         text: { context, handle, out in
             guard let node = scalar(context, handle, "a text") else { return false }
+            guard node.node.text != nil else {
+                report(context, node, "expected a text, not \(shown(node)); put it in quotes")
+                return false
+            }
             out?.pointee = sluice_bytes(data: UnsafePointer(node.text.baseAddress), size: node.text.count)
             return true
         },
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, let value = Int64(text) else {
+            guard let value = node.node.integer else {
                 report(context, node, "expected a whole number, not \(shown(node))")
                 return false
             }
-            out?.pointee = value
+            out?.pointee = Int64(value)
             return true
         },
         number: { context, handle, out in
             guard let node = scalar(context, handle, "a number") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, let value = Double(text), value.isFinite else {
+            guard let value = node.node.number else {
                 report(context, node, "expected a number, not \(shown(node))")
                 return false
             }
@@ -274,11 +275,11 @@ enum HostServices {
         },
         boolean: { context, handle, out in
             guard let node = scalar(context, handle, "true or false") else { return false }
-            guard case .scalar(let text, quoted: false, _) = node.node, text == "true" || text == "false" else {
+            guard let value = node.node.boolean else {
                 report(context, node, "expected true or false, not \(shown(node))")
                 return false
             }
-            out?.pointee = text == "true"
+            out?.pointee = value
             return true
         },
         error: { context, handle, message in

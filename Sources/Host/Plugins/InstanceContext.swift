@@ -3,6 +3,7 @@ import Glibc
 import Configuration
 import Rules
 import SluiceABI
+import Synchronization
 
 /// The host as one plugin instance sees it: what stands behind its `sluice_host`. Made before `create` and kept until
 /// `destroy` has returned.
@@ -30,14 +31,18 @@ final class InstanceContext: @unchecked Sendable {
     var isCreating = true
     /// What `create` reported: a position and a message each.
     var problems: [(position: Position?, message: String)] = []
-    /// What `create` said of its failure as a whole.
+    /// What the present call on the main thread said of its failure as a whole.
     var failure: String?
-    private var metricCount = 0
+    private(set) var isCalledOnMain = false
+    /// The metrics of this instance: what was refused is none, and what was declared twice is one.
+    private var declared: Set<UInt32> = []
     /// The configuration tree that plugins hold pointers into while `create` runs.
     private var tree: [ConfigurationNode] = []
-    /// Timers that run or wait for their worker, by id.
+    /// Timers that run or wait for their worker, by id. In `create` the main thread's, then that worker's alone.
     var timers: [UInt64: UnsafeMutablePointer<PluginTimer>] = [:]
-    private var nextTimer: UInt64 = 1
+    /// Those on their way to their worker included: of a shared instance all workers start some.
+    private let timerCount = Atomic<Int>(0)
+    private let lastTimer = Atomic<UInt64>(0)
 
     static let metricsAtMost = 64
     static let timersAtMost = 1_024
@@ -88,9 +93,7 @@ final class InstanceContext: @unchecked Sendable {
 
     /// A node that plugins may hold until `create` returns; nil for nothing.
     func node(_ node: Node) -> OpaquePointer? {
-        if case .scalar(let text, let quoted, _) = node, !quoted, text.isEmpty || text == "null" || text == "~" {
-            return nil
-        }
+        if node.isNull { return nil }
         let box = ConfigurationNode(node)
         tree.append(box)
         return box.handle
@@ -101,13 +104,25 @@ final class InstanceContext: @unchecked Sendable {
         tree = []
     }
 
+    /// A call into the instance on the main thread.
+    /// - Returns: its status, and what it said of its failure.
+    func onMain(_ call: () -> sluice_status) -> (status: sluice_status, failure: String?) {
+        failure = nil
+        isCalledOnMain = true
+        let status = call()
+        isCalledOnMain = false
+        return (status, failure)
+    }
+
     func declare(
         kind: UInt32, name: String, description: String, labels: [(name: String, value: String)]
     ) -> UInt32? {
-        guard isCreating, metricCount < Self.metricsAtMost, let kind = MetricKind(rawValue: kind) else { return nil }
-        metricCount += 1
-        return environment.registry.declare(
-            plugin: plugin, kind: kind, name: name, description: description, labels: labels)
+        guard isCreating, declared.count < Self.metricsAtMost, let kind = MetricKind(rawValue: kind),
+            let metric = environment.registry.declare(
+                plugin: plugin, kind: kind, name: name, description: description, labels: labels)
+        else { return nil }
+        declared.insert(metric)
+        return metric
     }
 
     // MARK: Timers
@@ -118,27 +133,70 @@ final class InstanceContext: @unchecked Sendable {
         return index < environment.workers.count ? environment.workers[index] : nil
     }
 
+    /// Where the call comes from, as far as timers are concerned.
+    private enum TimerCaller {
+        /// `create`: the worker arms what it finds when it takes the generation over.
+        case creation
+        case timerWorker(Worker)
+        /// Another worker, of a shared instance: it cannot touch the first one's wheel, nor the table of what runs.
+        case other(Worker)
+    }
+
+    private var timerCaller: TimerCaller? {
+        if isCreating { return .creation }
+        guard let own = timerWorker, let caller = CurrentWorker.get() else { return nil }
+        if own === caller { return .timerWorker(own) }
+        return workerIndex == nil ? .other(own) : nil
+    }
+
     func startTimer(
         delay: UInt64, fire: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void, user: UnsafeMutableRawPointer?
     ) -> UInt64 {
-        guard timers.count < Self.timersAtMost else { return 0 }
+        guard let caller = timerCaller else { return 0 }
+        guard timerCount.wrappingAdd(1, ordering: .relaxed).newValue <= Self.timersAtMost else {
+            timerCount.wrappingSubtract(1, ordering: .relaxed)
+            return 0
+        }
         let timer = UnsafeMutablePointer<PluginTimer>.allocate(capacity: 1)
-        let id = nextTimer
-        nextTimer += 1
+        let id = lastTimer.wrappingAdd(1, ordering: .relaxed).newValue
         timer.initialize(to: PluginTimer(context: Unmanaged.passUnretained(self), id: id, fire: fire, user: user))
         timer.pointee.node.kind = TimerKind.plugin
         timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
         timer.pointee.delay = delay
-        timers[id] = timer
-        // Started by `create`: its worker arms it when it takes the generation over.
-        if !isCreating { timerWorker?.arm(timer) }
+        switch caller {
+        case .creation: timers[id] = timer
+        case .timerWorker(let worker):
+            timers[id] = timer
+            worker.arm(timer)
+        case .other(let worker):
+            worker.mailbox.send(.startTimer, pointer: UnsafeMutableRawPointer(timer))
+        }
         return id
     }
 
     func cancelTimer(_ id: UInt64) {
-        guard let timer = timers.removeValue(forKey: id) else { return }
-        timerWorker?.disarm(timer)
+        switch timerCaller {
+        case .creation: forgetTimer(id)?.deallocate()
+        case .timerWorker(let worker): cancelTimer(id, of: worker)
+        case .other(let worker):
+            worker.mailbox.send(
+                .cancelTimer, value: id, pointer: Unmanaged.passUnretained(self).toOpaque())
+        // In `destroy` none is left.
+        case nil: break
+        }
+    }
+
+    func cancelTimer(_ id: UInt64, of worker: Worker) {
+        guard let timer = forgetTimer(id) else { return }
+        worker.disarm(timer)
         timer.deallocate()
+    }
+
+    /// It has fired, or will not.
+    func forgetTimer(_ id: UInt64) -> UnsafeMutablePointer<PluginTimer>? {
+        guard let timer = timers.removeValue(forKey: id) else { return nil }
+        timerCount.wrappingSubtract(1, ordering: .relaxed)
+        return timer
     }
 }
 
@@ -253,13 +311,14 @@ final class StateRegistry {
 
     private struct Key: Hashable {
         var plugin: String
-        var name: String
+        /// As bytes: a `String` equals others that Unicode calls equivalent, and broken UTF-8 becomes one and the same.
+        var name: [UInt8]
         var size: Int
     }
     private var blocks: [Key: UnsafeMutableRawPointer] = [:]
     private var counts: [String: Int] = [:]
 
-    func block(plugin: String, name: String, size: Int) -> UnsafeMutableRawPointer? {
+    func block(plugin: String, name: [UInt8], size: Int) -> UnsafeMutableRawPointer? {
         guard size > 0, size <= Self.blockBytesAtMost else { return nil }
         let key = Key(plugin: plugin, name: name, size: size)
         if let known = blocks[key] { return known }

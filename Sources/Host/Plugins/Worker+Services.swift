@@ -36,12 +36,7 @@ extension Worker {
     func edit(
         _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool = false
     ) -> sluice_status {
-        guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
-            HeadWriter.mayBeSet(name: name, value: value)
-        else { return SLUICE_INVALID_ARGUMENT }
-        if side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) {
-            guard !adds, HeadWriter.mayBeHost(value) else { return SLUICE_INVALID_ARGUMENT }
-        }
+        guard maySet(side, name, value, adds: adds) else { return SLUICE_INVALID_ARGUMENT }
         if exchange.pointee.edits == nil {
             guard let list = allocate(exchange, FieldEdits.self, 1),
                 let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
@@ -57,6 +52,14 @@ extension Worker {
             to: FieldEdits.Edit(name: nameCopy, value: kept, side: side, adds: adds))
         list.pointee.count += 1
         return SLUICE_OK
+    }
+
+    func maySet(_ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool) -> Bool {
+        guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
+            HeadWriter.mayBeSet(name: name, value: value)
+        else { return false }
+        guard side == UInt32(SLUICE_SIDE_REQUEST), name.equalsIgnoringCase(sluice_bytes("Host")) else { return true }
+        return !adds && HeadWriter.mayBeHost(value)
     }
 
     /// Whether a field of that name was set or removed on that side.
@@ -136,10 +139,23 @@ extension Worker {
 
     func disarm(_ timer: UnsafeMutablePointer<PluginTimer>) { timers.stop(timer.node) }
 
+    /// Another worker has started a timer of an instance that both share, or cancels one. Its generation is there: what
+    /// workers send comes before they say that they have left it, and nobody frees it before that.
+    func receiveTimer(_ pointer: UnsafeMutableRawPointer) {
+        let timer = pointer.assumingMemoryBound(to: PluginTimer.self)
+        let id = timer.pointee.id
+        timer.pointee.context._withUnsafeGuaranteedRef { $0.timers[id] = timer }
+        arm(timer)
+    }
+
+    func receiveCancel(_ pointer: UnsafeMutableRawPointer, timer: UInt64) {
+        Unmanaged<InstanceContext>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.cancelTimer(timer, of: self) }
+    }
+
     func pluginTimerExpired(_ owner: UnsafeMutableRawPointer) {
         let timer = owner.assumingMemoryBound(to: PluginTimer.self)
         let value = timer.pointee
-        value.context._withUnsafeGuaranteedRef { _ = $0.timers.removeValue(forKey: value.id) }
+        value.context._withUnsafeGuaranteedRef { _ = $0.forgetTimer(value.id) }
         timer.deallocate()
         value.fire(value.user)
     }

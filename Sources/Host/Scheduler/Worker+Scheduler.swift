@@ -116,6 +116,7 @@ extension Worker {
         }
         exchange.pointee.place = place
         exchange.pointee.queuedAt = now
+        exchange.pointee.batch?.pointee.waits(from: now)
         metrics.enqueued(pool: PoolMetricsID(index: shared.pointee.metrics))
         let action = exchange.pointee.machine.handle(.queued)
         // A failed attempt may have used up the timer.
@@ -165,6 +166,7 @@ extension Worker {
         exchange.pointee.place = nil
         let waited = now &- exchange.pointee.queuedAt
         exchange.pointee.queuedFor &+= waited
+        exchange.pointee.batch?.pointee.goesOn(at: now)
         metrics.dequeued(pool: PoolMetricsID(index: place.pointee.shared.pointee.metrics), nanoseconds: waited)
     }
 

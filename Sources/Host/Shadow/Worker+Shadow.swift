@@ -13,7 +13,7 @@ extension Worker {
     /// `sluice_shadow_service.send`.
     func sendShadow(_ exchange: ExchangePointer, _ wanted: sluice_shadow_copy) -> sluice_status {
         guard let tables = exchange.pointee.generation, wanted.pool < UInt32(tables.pointee.poolCount),
-            wanted.timeout_ns > 0
+            wanted.timeout_ns > 0, mayMark(wanted)
         else { return SLUICE_INVALID_ARGUMENT }
         guard exchange.pointee.shadowed == nil else { return SLUICE_ALREADY_EXISTS }
         guard exchange.pointee.client != nil, exchange.pointee.machine.phase == .routing, !draining,
@@ -52,6 +52,14 @@ extension Worker {
         pair.pointee.next = firstShadow
         firstShadow = pair
         return SLUICE_OK
+    }
+
+    /// Whether all fields that the plugin marks the copy with may be set.
+    private func mayMark(_ wanted: sluice_shadow_copy) -> Bool {
+        guard let fields = wanted.fields else { return wanted.field_count == 0 }
+        return (0..<Int(wanted.field_count)).allSatisfy { index in
+            maySet(UInt32(SLUICE_SIDE_REQUEST), fields[index].name, fields[index].value, adds: false)
+        }
     }
 
     /// The answer's body is hashed on its way. Without memory it is not, and nothing is said of it.

@@ -37,6 +37,10 @@ struct Message {
         case instancesGone
         /// `pointer`: an `EndpointUpdate` for a pool of the present generation.
         case endpoints
+        /// `pointer`: a `PluginTimer` that another worker has started for an instance that both share.
+        case startTimer
+        /// `pointer`: the `InstanceContext` of such an instance; `value`: the timer that is not to fire.
+        case cancelTimer
         /// `pointer`: the `WorkerGeneration` that every worker has left; instances that were shared have timers still.
         case stopTimers
         /// `pointer`: an `EndpointFarewell` to an endpoint that nothing names any more.

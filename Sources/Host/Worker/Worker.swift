@@ -307,6 +307,8 @@ final class Worker: @unchecked Sendable {
             }
         case .endpoints: if let pointer = message.pointer { takeEndpoints(pointer) }
         case .farewell: if let pointer = message.pointer { bidFarewell(pointer) }
+        case .startTimer: if let pointer = message.pointer { receiveTimer(pointer) }
+        case .cancelTimer: if let pointer = message.pointer { receiveCancel(pointer, timer: message.value) }
         case .stopTimers:
             if let pointer = message.pointer {
                 stopPluginTimers(pointer.assumingMemoryBound(to: WorkerGeneration.self), shared: true)

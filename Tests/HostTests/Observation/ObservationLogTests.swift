@@ -63,6 +63,19 @@ import Testing
         #expect(lines.count == 1)
     }
 
+    @Test func textLineIsTextWhateverTheBytes() async throws {
+        let lines = try await lines { writer in
+            // Broken off, overlong, a surrogate, beyond Unicode; a control of two bytes; and what is fine.
+            let message: [UInt8] =
+                [0xC3, 0x28, 0xC0, 0xAF, 0xED, 0xA0, 0x80, 0xF5, 0xC2, 0x9B] + Array("é€😀".utf8) + [0xE2, 0x82]
+            message.withUnsafeBytes { message in
+                writer.write(rank: 1, source: UnsafeRawBufferPointer(start: nil, count: 0), message: message)
+            }
+        }
+        let line = try #require(lines.first)
+        #expect(line.hasSuffix(#": \xc3(\xc0\xaf\xed\xa0\x80\xf5\xc2\x9bé€😀\xe2\x82"#), "\(line)")
+    }
+
     @Test func jsonLineIsOneObjectWhateverTheBytes() async throws {
         let lines = try await lines(format: .json) { writer in
             let message: [UInt8] = Array("say \"hi\"\\\n".utf8) + [0xFF, 0x01]

@@ -35,7 +35,8 @@ public struct Endpoint: ListElement {
     @inlinable @inline(__always)
     public init(_ pointer: UnsafePointer<sluice_endpoint>) { self.pointer = pointer }
 
-    /// The same in every generation for the same address; no two addresses ever have the same.
+    /// The same in every generation for the same address, until nothing has named that for a minute or longer; no two
+    /// addresses ever have the same.
     @inlinable public var id: UInt64 { pointer.pointee.id }
     /// As configured.
     @inlinable public var address: Bytes { Bytes(pointer.pointee.address) }

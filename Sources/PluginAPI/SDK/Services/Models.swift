@@ -50,8 +50,7 @@ public struct Model: ListElement {
     }
 }
 
-/// The gateway's models. Ids are stable within a generation. Empty inside `init` of adapters and backends, which are
-/// made before the models are known.
+/// The gateway's models. Ids are stable within a generation.
 @frozen
 public struct Models: @unchecked Sendable {
     @usableFromInline let services: UnsafePointer<HostServices>

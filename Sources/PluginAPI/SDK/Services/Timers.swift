@@ -1,6 +1,6 @@
 import SluiceABI
 
-/// The host's timers. For instances of one worker; those of a shared instance fire on the first worker.
+/// The host's timers. Those of a shared instance fire on the first worker, whichever starts them.
 @frozen
 public struct Timers: @unchecked Sendable {
     @usableFromInline let services: UnsafePointer<HostServices>
@@ -29,7 +29,8 @@ public struct Timers: @unchecked Sendable {
         return id == 0 ? nil : Timer(id: id)
     }
 
-    /// Stops a timer; one that has fired is ignored. On the worker.
+    /// Stops a timer; one that has fired is ignored. On the worker. A shared instance's may still fire after a call on
+    /// another worker than the first: its target must stay referenced as long as the instance lives.
     public func cancel(_ timer: Timer) {
         services.pointee.timer.pointee.cancel.unsafelyUnwrapped(services.pointee.context, timer.id)
     }

@@ -24,7 +24,7 @@
  *    canonical code below). A message goes through `sluice_log.fail`, which the host copies. No exception, Swift error
  *    or trap may cross the border.
  *  - A struct that a function is to fill in (a message to be sent, a response, an answer, metadata) comes zeroed, but
- *    for `sluice_request` and `sluice_route_decision`, whose comments say what the host fills in.
+ *    for `sluice_request`, `sluice_route_decision` and `sluice_batch_decision`, whose comments say what stands in them.
  *  - Functions marked "optional" may be NULL. All others must be there.
  *  - Texts are UTF-8 without a NUL at the end.
  */
@@ -318,7 +318,7 @@ typedef struct sluice_log_1 {
   uint32_t reserved;
   /* Whether a message of `level` would be written: ask before building one. [any] */
   bool (*enabled)(void *context, uint32_t level);
-  /* Copies `message`. Bounded: when the log cannot keep up, messages are dropped and counted. [any] */
+  /* Copies `message`, cut at 8000 bytes or a few more; dropped and counted when the log cannot keep up. [any] */
   void (*write)(void *context, uint32_t level, sluice_bytes message);
   /* The reason of the error that the present call is about to return, for the client or the operator. Copied, cut at
    * 1024 bytes. Legal inside any call of the host into the instance. [main, worker] */
@@ -392,9 +392,9 @@ typedef struct sluice_config_1 {
 typedef struct sluice_metrics_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+, is taken by another kind, or the bound of 64
-   * metrics an instance is reached. Counters `a` and `a_total` are the same. `labels` are fixed `key="value"` pairs.
-   * Legal inside `create` only. [main] */
+  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+ or taken by another kind, or the bound of 64
+   * metrics an instance or 2048 in all is reached. Counters `a` and `a_total` are the same. `labels` are fixed, up to
+   * 16, values of UTF-8 up to 256 bytes, names not `plugin`, `le` or `__...`. Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
   /* Of a shared instance, which all threads count in: [any]. */
@@ -403,7 +403,7 @@ typedef struct sluice_metrics_1 {
 } sluice_metrics;
 #define SLUICE_METRICS "sluice.metrics/1"
 
-/* "sluice.timer/1". For instances of one worker; a shared instance's timers fire on the first worker. */
+/* "sluice.timer/1". A shared instance's timers fire on the first worker, whichever starts them. */
 typedef struct sluice_timer_1 {
   uint32_t struct_size;
   uint32_t reserved;
@@ -411,7 +411,8 @@ typedef struct sluice_timer_1 {
    * id, 0 when the bound of 1024 timers an instance is reached. A timer that is left when the instance is destroyed
    * never fires. Legal in `create`, too. [main in create, worker] */
   uint64_t (*start)(void *context, uint64_t delay_ns, void (*fire)(void *user), void *user);
-  /* A timer that has fired is unknown and ignored. Legal in `destroy`, too. [worker, main in destroy] */
+  /* A timer that has fired is unknown and ignored. A shared instance's may still fire after a call on another worker
+   * than the first. Legal in `create` and `destroy`, too. [worker, main in create, destroy] */
   void (*cancel)(void *context, uint64_t timer);
 } sluice_timer;
 #define SLUICE_TIMER "sluice.timer/1"
@@ -496,8 +497,7 @@ typedef struct sluice_model_1 {
 typedef struct sluice_models_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* All models of the generation; `count` receives their number. Valid until `destroy`. Empty inside `create` of a
-   * plugin whose instance is made before the models are known: adapters and backends. [main, worker] */
+  /* All models of the generation; `count` receives their number. Valid until `destroy`. [main, worker] */
   const sluice_model *(*all)(void *context, uint32_t *count);
   /* A model's id, or SLUICE_NONE. [main, worker] */
   uint32_t (*find)(void *context, sluice_bytes name);
@@ -585,7 +585,7 @@ typedef struct sluice_shadow_service_1 {
    *     SLUICE_NEED_BODY first), it is a message of raw TCP, or the gateway stops;
    *   SLUICE_RESOURCE_EXHAUSTED: as many copies are under way on the worker as `limits.shadows` allows, or no memory;
    *   SLUICE_ALREADY_EXISTS: it has a copy;
-   *   SLUICE_INVALID_ARGUMENT: there is no such pool, or no time.
+   *   SLUICE_INVALID_ARGUMENT: there is no such pool, no time, or a field that may not be set.
    * Legal inside `route`. [worker] */
   sluice_status (*send)(void *context, sluice_exchange *exchange, const sluice_shadow_copy *copy);
 } sluice_shadow_service;
@@ -772,7 +772,7 @@ static inline uint32_t sluice_load_u32(const uint32_t *value) { return *(const v
 static inline uint64_t sluice_load_u64(const uint64_t *value) { return *(const volatile uint64_t *)value; }
 
 typedef struct sluice_endpoint_1 {
-  uint64_t id;           /* the same in every generation for the same address; no two addresses ever have the same */
+  uint64_t id;           /* of its address, until nothing has named that for a minute; no two ever have the same */
   sluice_bytes address;  /* as configured */
   uint32_t weight;
   uint32_t reserved;
@@ -862,7 +862,7 @@ typedef struct sluice_batch_decision_1 {
   uint32_t flush;    /* requests to send now as one batch, from the oldest; 0: none. The host cuts it before the one
                       * that would make more than `max_rows` rows, but not below one. */
   uint32_t reserved; /* 0 */
-  uint64_t timer_ns; /* monotonic time to be asked again when nothing happens before; UINT64_MAX: not */
+  uint64_t timer_ns; /* monotonic time to be asked again when nothing happens before; UINT64_MAX, as it comes: not */
 } sluice_batch_decision;
 
 /* "sluice.batcher/1": one instance for each pool, called on the pool's home worker. */
@@ -876,7 +876,7 @@ typedef struct sluice_batcher_1 {
   void (*enqueue)(void *instance, const sluice_batch *batch, sluice_batch_decision *decision);
   /* When the timer came. [worker] */
   void (*on_timer)(void *instance, const sluice_batch *batch, sluice_batch_decision *decision);
-  /* Optional. [worker] */
+  /* Optional. `endpoint` of the outcome is SLUICE_NONE when it has left, or none was asked. [worker] */
   void (*on_batch_done)(void *instance, uint32_t count, uint32_t rows, const sluice_outcome *outcome);
 } sluice_batcher;
 #define SLUICE_BATCHER "sluice.batcher/1"
