@@ -37,7 +37,7 @@ struct LinearModel: Backend {
         let payload = request.payload
         guard payload.kind == .tensors else { throw PluginError(.invalidArgument, "the model takes tensors") }
         let rows = try table(of: payload.tensors, exchange)
-        let wanted = try Outputs(payload.outputs)
+        let wanted = try Outputs(payload.outputs, exchange)
         let labels = try wanted.label ? output("label", .int64, rows.rows, nil, Int64.self, response, exchange) : nil
         let probabilities =
             try wanted.probabilities

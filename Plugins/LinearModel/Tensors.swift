@@ -65,7 +65,7 @@ struct Outputs {
     private(set) var label = false
     private(set) var probabilities = false
 
-    init(_ requested: List<RequestedOutput>) throws(PluginError) {
+    init(_ requested: List<RequestedOutput>, _ exchange: Exchange) throws(PluginError) {
         if requested.isEmpty {
             label = true
             probabilities = true
@@ -74,7 +74,12 @@ struct Outputs {
             switch output.name {
             case "label": label = true
             case "probabilities": probabilities = true
-            default: throw PluginError(.invalidArgument, "the model has no output of that name")
+            default:
+                throw exchange.error(.invalidArgument) { text in
+                    text.append("the model has no output of that name '")
+                    text.append(output.name.textPrefix(128))
+                    text.append("'")
+                }
             }
         }
     }

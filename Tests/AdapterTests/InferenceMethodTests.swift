@@ -169,7 +169,7 @@ private let repository: [InferenceMethod] = [.repositoryModelLoad, .repositoryMo
         let refused = failure { () throws(CodecFailure) in
             _ = try send(config, over: SLUICE_TRANSPORT_HTTP, same: true, in: test)
         }
-        #expect(refused == "the operation has no form in the Open Inference Protocol")
+        #expect(refused == "the operation is only passed on to a backend of the client's own protocol and transport")
 
         // HTTP client, gRPC backend.
         let json = #"{"id":"id","inputs":[{"name":"x","datatype":"UINT8","shape":[2],"data":[1,2]}]}"#
@@ -304,6 +304,14 @@ private let repository: [InferenceMethod] = [.repositoryModelLoad, .repositoryMo
         #expect(metadata.name.text == "m" && metadata.version_count == 2 && metadata.versions[1].text == "2")
         #expect(metadata.platform.text == "p" && metadata.input_count == 1 && metadata.output_count == 0)
         #expect(metadata.inputs[0].rank == 2 && metadata.inputs[0].shape[0] == -1 && metadata.inputs[0].shape[1] == 4)
+        // A client gets it under the name that it knows, also where its backend has another one.
+        var renamed = described
+        renamed.model = test.bytes("ours")
+        var request = sluice_request()
+        request.message = test.call("", [])
+        var written = sluice_message()
+        try codec.encode(renamed, to: request, into: &written, arena: test.arena)
+        #expect(written.joinedBody.starts(with: Wire.text(1, "ours") + Wire.text(2, "1")))
         let answer = try read(
             SLUICE_OPERATION_INFER, Infer.response([Infer.tensor("y", "INT16", [1])], raw: [[5, 0]]))
         #expect(answer.model.text == "m" && answer.version.text == "3" && answer.id.text == "id")

@@ -138,6 +138,15 @@ import Testing
         let read = try #require(answer.metadata).pointee
         #expect(read.version_count == 2)
         #expect(read.inputs[0].shape[0] == -1)
+        // Of a backend that has another name for it.
+        metadata.name = test.bytes("theirs")
+        response.metadata = test.array([metadata])
+        #expect(try body(response) == text)
+        response.model = test.bytes("ours")
+        #expect(try body(response).hasPrefix(#"{"name":"ours","versions""#))
+        response.operation = UInt32(SLUICE_OPERATION_MODEL_LIST)
+        metadata.name = test.bytes("m")
+        response.metadata = test.array([metadata])
         response.operation = UInt32(SLUICE_OPERATION_SERVER_METADATA)
         #expect(try body(response) == #"{"name":"m","version":"","extensions":["binary_tensor_data","1","2"]}"#)
         response.operation = UInt32(SLUICE_OPERATION_MODEL_LIST)

@@ -68,6 +68,43 @@ import Testing
         }
     }
 
+    /// Where a backend cannot be asked to write to shared memory its answer would come in the message, and the client
+    /// would read what lay in the region before.
+    @Test func anOutputInSharedMemoryNeedsABackendThatWritesThere() throws {
+        let forms: [(any MessageCodec, Int32, takes: Bool)] = [
+            (OpenInferenceProtocol(isBinary: false), SLUICE_TRANSPORT_HTTP, true),
+            (OpenInferenceProtocol(isBinary: false), SLUICE_TRANSPORT_GRPC, true),
+            (RestPredictProtocol(PredictOptions()), SLUICE_TRANSPORT_HTTP, false),
+            (TFServingProtocol(), SLUICE_TRANSPORT_GRPC, false),
+            (ModelServiceProtocol(), SLUICE_TRANSPORT_GRPC, false),
+            (LengthPrefixedProtocol(), SLUICE_TRANSPORT_TCP, false),
+        ]
+        for (codec, transport, takes) in forms {
+            let test = TestArena()
+            var output = sluice_output()
+            output.name = test.bytes("y")
+            output.parameters = test.array([test.parameter("a", "b"), test.parameter("shared_memory_region", "r")])
+            var request = sluice_request()
+            request.operation = UInt32(SLUICE_OPERATION_INFER)
+            request.payload = test.payload([test.tensor("x", .int8, [1], [1])])
+            request.payload.output_count = 1
+            for (count, isShared) in [(UInt32(1), false), (2, true)] {
+                output.parameter_count = count
+                request.payload.outputs = test.array([output])
+                var message = sluice_message()
+                message.transport = UInt32(transport)
+                do throws(CodecFailure) {
+                    _ = try codec.encodeRequest(request, for: sluice_target(), into: &message, arena: test.arena)
+                    #expect(takes || !isShared, "\(codec)")
+                } catch {
+                    #expect(isShared && !takes, "\(codec): \(error.text)")
+                    #expect(error.status == SLUICE_UNIMPLEMENTED)
+                    #expect(error.text == "an output in shared memory has no form in the backend's protocol 'y'")
+                }
+            }
+        }
+    }
+
     /// The REST predict protocol cannot be asked for outputs, and does not name a lone one.
     @Test func aLoneTensorIsTheOneOutputThatWasAskedFor() throws {
         for (outputs, body, names) in [

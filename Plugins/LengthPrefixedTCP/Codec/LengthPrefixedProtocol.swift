@@ -152,6 +152,7 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
                     "the request has no tensors and no form in the length-prefixed protocol",
                     status: SLUICE_UNIMPLEMENTED)
             }
+            try request.payload.requireAnswerInMessage()
             var writer = try MessageWriter(
                 arena: arena, capacity: header.writtenSize + TensorList.writtenSize(request.payload),
                 tensors: Int(request.payload.tensor_count))

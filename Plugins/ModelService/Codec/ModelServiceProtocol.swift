@@ -176,6 +176,7 @@ public struct ModelServiceProtocol: GRPCCodec {
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
             guard request.payload.kind != UInt32(SLUICE_PAYLOAD_STREAM) else { return SLUICE_NEED_BODY }
+            try request.payload.requireAnswerInMessage()
             message.setCall(Method.predict.path, authority: target.authority)
             var unified = UnifiedMessage()
             unified.model = target.model

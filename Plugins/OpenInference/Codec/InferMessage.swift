@@ -17,6 +17,22 @@ public enum InferDirection {
     case response
 }
 
+/// What a `parameters` belongs to.
+enum ParameterScope {
+    case message, tensor, output
+
+    /// Whether a parameter says how tensors are laid out in a message over HTTP (Triton, extension_binary_data.md).
+    /// That is true of one message alone, so it never goes on as a parameter: whoever writes one over HTTP says it
+    /// anew, and over gRPC it says nothing. KServe's SDK sets `binary_data_size` there nonetheless, client and server.
+    func isLayout(_ name: sluice_bytes) -> Bool {
+        switch self {
+        case .message: name.equals("binary_data_output")
+        case .tensor: name.equals("binary_data_size")
+        case .output: name.equals("binary_data")
+        }
+    }
+}
+
 /// What an infer message says.
 public struct InferMessage {
     public var id = sluice_bytes()

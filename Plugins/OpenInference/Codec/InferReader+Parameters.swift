@@ -4,10 +4,6 @@ import SluiceJSON
 extension InferReader {
     // MARK: - Parameters
 
-    enum ParameterScope {
-        case message, tensor, output
-    }
-
     /// What a `parameters` object says: those that the adapter understands apart from the others.
     struct Parameters {
         var start: UnsafePointer<sluice_parameter>?

@@ -137,7 +137,7 @@ public struct InferWriter {
         if tensor.parameter_count > 0 || isBinary || hasRegion {
             try json.raw(",\"parameters\":{")
             var isFirst = true
-            try write(tensor.parameters, tensor.parameter_count, &isFirst, &json)
+            try write(tensor.parameters, tensor.parameter_count, .tensor, &isFirst, &json)
             if hasRegion {
                 try key("shared_memory_region", &isFirst, &json)
                 try json.string(tensor.region)
@@ -165,7 +165,7 @@ public struct InferWriter {
         if output.parameter_count > 0 || isBinary {
             try json.raw(",\"parameters\":{")
             var isFirst = true
-            try write(output.parameters, output.parameter_count, &isFirst, &json)
+            try write(output.parameters, output.parameter_count, .output, &isFirst, &json)
             if isBinary {
                 try key("binary_data", &isFirst, &json)
                 try json.boolean(true)
@@ -218,7 +218,7 @@ public struct InferWriter {
         guard payload.parameter_count > 0 || isBinaryOutput else { return }
         try json.raw("\"parameters\":{")
         var isFirst = true
-        try write(payload.parameters, payload.parameter_count, &isFirst, &json)
+        try write(payload.parameters, payload.parameter_count, .message, &isFirst, &json)
         if isBinaryOutput {
             try key("binary_data_output", &isFirst, &json)
             try json.boolean(true)
@@ -237,12 +237,14 @@ public struct InferWriter {
     }
 
     private func write(
-        _ parameters: UnsafePointer<sluice_parameter>?, _ count: UInt32, _ isFirst: inout Bool,
-        _ json: inout JSONWriter
+        _ parameters: UnsafePointer<sluice_parameter>?, _ count: UInt32, _ scope: ParameterScope,
+        _ isFirst: inout Bool, _ json: inout JSONWriter
     ) throws(CodecFailure) {
         guard let parameters else { return }
         for index in 0..<Int(count) {
             let parameter = parameters[index]
+            // From another protocol: it would stand beside what this message says itself, or belie it.
+            guard !scope.isLayout(parameter.name) else { continue }
             if !isFirst {
                 try json.raw(",")
             }

@@ -7,8 +7,10 @@ enum MetadataText {
     /// Versions of a model. Servers list those that they have loaded.
     static let maximumVersions = 1024
 
+    /// - Parameter model: the name that the client knows; the backend's own may be another.
     static func write(
-        _ metadata: sluice_metadata, operation: UInt32, into message: inout sluice_message, arena: ExchangeArena
+        _ metadata: sluice_metadata, operation: UInt32, model: sluice_bytes, into message: inout sluice_message,
+        arena: ExchangeArena
     ) throws(CodecFailure) {
         var json = JSONWriter(arena: arena)
         switch Int32(bitPattern: operation) {
@@ -30,7 +32,7 @@ enum MetadataText {
             try write(metadata, &json)
         default:
             try json.raw("{\"name\":")
-            try json.string(metadata.name)
+            try json.string(model)
             if metadata.version_count > 0 {
                 try json.raw(",\"versions\":")
                 try write(metadata, &json)

@@ -40,12 +40,21 @@ extension OpenInferenceProtocol {
             message.method = .literal("GET")
             message.body_state = UInt32(SLUICE_BODY_NONE)
         default:
-            throw CodecFailure(
-                "the operation has no form in the Open Inference Protocol", status: SLUICE_UNIMPLEMENTED)
+            throw Self.notCarried(request)
         }
         try writeTarget(request, target, into: &message, arena: arena)
         message.authority = target.authority
         return SLUICE_OK
+    }
+
+    /// Why an operation that the adapter knows nothing of cannot be asked of a backend: the gateway would have to say
+    /// in gRPC what came over HTTP, or the other way round, or to translate it from another protocol.
+    static func notCarried(_ request: sluice_request) -> CodecFailure {
+        CodecFailure(
+            request.operation == UInt32(SLUICE_OPERATION_OTHER)
+                ? "the operation is only passed on to a backend of the client's own protocol and transport"
+                : "the operation has no form in the Open Inference Protocol",
+            status: SLUICE_UNIMPLEMENTED)
     }
 
     /// The path with the names that the backend knows, and the client's query where the path is the client's.

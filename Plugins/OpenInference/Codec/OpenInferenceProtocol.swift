@@ -137,25 +137,24 @@ public struct OpenInferenceProtocol: MessageCodec {
         }
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         message.status = response.http_status == 0 ? 200 : response.http_status
+        let model = response.model.isEmpty ? request.model : response.model
         switch Int32(bitPattern: response.operation) {
         case SLUICE_OPERATION_INFER where response.payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS):
             try InferWriter(arena: arena).response(
-                response.payload, to: request.payload,
-                model: response.model.isEmpty ? request.model : response.model, version: response.version,
+                response.payload, to: request.payload, model: model, version: response.version,
                 id: response.id.isEmpty ? request.id : response.id, into: &message)
         case SLUICE_OPERATION_SERVER_LIVE:
             try encodeState("live", response, sluice_bytes(), into: &message, arena: arena)
         case SLUICE_OPERATION_SERVER_READY:
             try encodeState("ready", response, sluice_bytes(), into: &message, arena: arena)
         case SLUICE_OPERATION_MODEL_READY:
-            try encodeState(
-                "ready", response, response.model.isEmpty ? request.model : response.model, into: &message,
-                arena: arena)
+            try encodeState("ready", response, model, into: &message, arena: arena)
         case SLUICE_OPERATION_SERVER_METADATA, SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_LIST:
             guard let metadata = response.metadata?.pointee else {
                 throw CodecFailure("the answer has no metadata", status: SLUICE_INTERNAL)
             }
-            try MetadataText.write(metadata, operation: response.operation, into: &message, arena: arena)
+            try MetadataText.write(
+                metadata, operation: response.operation, model: model, into: &message, arena: arena)
         default:
             try encodeRaw(response.payload, into: &message, arena: arena)
         }

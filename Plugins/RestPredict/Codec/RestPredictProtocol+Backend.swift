@@ -31,6 +31,7 @@ extension RestPredictProtocol {
                 throw CodecFailure(
                     "the request has no tensors and no form in this protocol", status: SLUICE_UNIMPLEMENTED)
             }
+            try request.payload.requireAnswerInMessage()
             message.method = .literal("POST")
             let tensors = UnsafeBufferPointer(
                 start: request.payload.tensors, count: Int(request.payload.tensor_count))

@@ -184,6 +184,7 @@ public struct TFServingProtocol: GRPCCodec {
                     "the request has no tensors and no form in TensorFlow Serving's protocol",
                     status: SLUICE_UNIMPLEMENTED)
             }
+            try request.payload.requireAnswerInMessage()
             message.setCall(Method.predict.path, authority: target.authority)
             spec.signature = PredictMessage.signature(request.payload)
             try PredictMessage(spec: spec, payload: request.payload).writeRequest(&out)

@@ -17,8 +17,8 @@ extension Worker {
             generation: UInt32(truncatingIfNeeded: token >> 24) & SlabSlot.generationMask)
     }
 
-    /// Tensors in memory, each with the same first dimension, and no more rows than a batch may have: a larger request
-    /// gains nothing by waiting for company.
+    /// Tensors in the message, each with the same first dimension, and no more rows than a batch may have: a larger
+    /// request gains nothing by waiting for company.
     func isBatchable(_ exchange: ExchangePointer, maxRows: UInt32) -> Bool {
         let payload = exchange.pointee.request.unsafelyUnwrapped.pointee.payload
         guard payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS), payload.tensor_count > 0 else { return false }
@@ -28,7 +28,8 @@ extension Worker {
             let tensor = payload.tensors[index]
             guard tensor.rank > 0, tensor.shape[0] == rows, tensor.region.isEmpty else { return false }
         }
-        return true
+        // A region is one request's: what its backend writes there is not to have the rows of others.
+        return !payload.wantsSharedMemory
     }
 
     /// Sends the exchange's request to the queue of its pool.

@@ -28,6 +28,7 @@ public struct ConfigurationReader {
         }
         let reading = Reading(file: name, directory: ConfigurationFile.absolute(directory), tree: tree)
         var settings = Settings()
+        settings.secrets = tree.secrets
         if reading.check(root, .section(SectionShape()), "a configuration") {
             Section.read(withShippedChain(root, &settings), reading) { settings.readRoot($0) }
         }

@@ -41,7 +41,7 @@ extension Settings {
         notePositions(section, named: "server")
         let port = section.take(
             "port", .integer(0...65_535), initially: "8080, when there are no `listeners` either",
-            "A listener on 0.0.0.0 for HTTP/1.1; 0 asks the kernel for a free port.")
+            "A listener on 0.0.0.0 for HTTP/1.1 and HTTP/2 without TLS; 0 asks the kernel for a free port.")
         if let port, let number = port.integer {
             listeners.append(
                 ListenerSettings(
@@ -145,7 +145,8 @@ extension Settings.Limits {
 extension Settings.Routing {
     mutating func read(_ section: Section) {
         section.integer(
-            "default_timeout_ms", into: &defaultTimeoutMs, 1...86_400_000, "From a request's head to its answer's.")
+            "default_timeout_ms", into: &defaultTimeoutMs, 1...86_400_000,
+            "From a request's last byte to the head of its answer.")
         section.integer("connect_timeout_ms", into: &connectTimeoutMs, 1...86_400_000, "To connect to an endpoint.")
         section.integer(
             "http2_ping_interval_ms", into: &http2PingIntervalMs, 1_000...86_400_000,

@@ -21,7 +21,7 @@ extension Settings.ModelSettings {
         readLabels(section)
         section.integer(
             "timeout_ms", into: &timeoutMs, 1...86_400_000, initially: "`routing.default_timeout_ms`",
-            "From a request's head to its answer's.")
+            "From a request's last byte to the head of its answer.")
         let inherited = "the pipeline's"
         filters = section.links(
             "filters", initially: "none",

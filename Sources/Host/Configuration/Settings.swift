@@ -31,6 +31,9 @@ public struct Settings: Sendable {
     /// The file named neither `plugins` nor `pipeline`, so both come from ``ShippedChain``.
     public var usesShippedChain = false
 
+    /// Scalars whose text came from the environment: no message may show it.
+    public var secrets: Set<Position> = []
+
     /// Where those keys of `gateway` stand that a reload cannot change.
     var keyPositions: [String: Position] = [:]
 

@@ -84,6 +84,12 @@ final class GenerationBuilder {
 
     func error(_ position: Position, _ message: String) { diagnostics.append(Diagnostic(.error, position, message)) }
 
+    /// Says what an instance warns of, once: those of all workers warn of the same.
+    private func warn(_ plugin: Settings.PluginSettings, _ message: String) {
+        let warning = Diagnostic(.warning, plugin.position, "plugin `\(plugin.name)`: \(message)")
+        if !diagnostics.contains(where: { $0.description == warning.description }) { diagnostics.append(warning) }
+    }
+
     func build() -> Generation? {
         loadPlugins()
         loadFunctions()
@@ -311,13 +317,14 @@ final class GenerationBuilder {
         arguments.name = name
         arguments.model = memory.bytes(model)
         arguments.version = memory.bytes(version)
-        arguments.config = context.node(plugin.settings.config)
-        arguments.model_config = modelConfig.flatMap { context.node($0) }
+        arguments.config = context.node(plugin.settings.config, secrets: settings.secrets)
+        arguments.model_config = modelConfig.flatMap { context.node($0, secrets: settings.secrets) }
         var pointer: UnsafeMutableRawPointer?
         let (status, failure) = context.onMain {
             base.pointee.create.unsafelyUnwrapped(context.host, &arguments, &pointer)
         }
         context.created()
+        for warning in context.warnings { warn(plugin.settings, warning) }
         for problem in context.problems {
             error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
         }

@@ -42,9 +42,8 @@ extension InstanceContext {
 
     /// Compiles a rule that lives as long as this context. Errors are reported at the node. [main]
     func compile(_ node: ConfigurationNode?, _ text: sluice_bytes) -> Result<Rule, RefusedRule> {
-        let position = node?.node.position
         guard rules.count < Self.rulesAtMost else {
-            problems.append((position, "more than \(Self.rulesAtMost) rules; make several plugins of it"))
+            report(node, "more than \(Self.rulesAtMost) rules; make several plugins of it")
             return .failure(RefusedRule(status: SLUICE_RESOURCE_EXHAUSTED))
         }
         let source: String
@@ -53,7 +52,7 @@ extension InstanceContext {
         } else if case .scalar(let value, _, _)? = node?.node {
             source = value
         } else {
-            problems.append((position, "expected a rule, such as: method == \"POST\" and body_size > 1000000"))
+            report(node, "expected a rule, such as: method == \"POST\" and body_size > 1000000")
             return .failure(RefusedRule(status: SLUICE_INVALID_ARGUMENT))
         }
         do throws(RuleError) {
@@ -61,7 +60,7 @@ extension InstanceContext {
             rules.append(rule)
             return .success(rule)
         } catch {
-            problems.append((position, "column \(error.column) of the rule: \(error.message)"))
+            report(node, "column \(error.column) of the rule: \(error.message)")
             return .failure(RefusedRule(status: SLUICE_INVALID_ARGUMENT))
         }
     }

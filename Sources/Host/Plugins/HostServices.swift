@@ -42,17 +42,22 @@ enum HostServices {
         struct_size: size(sluice_log.self), reserved: 0,
         enabled: { _, level in HostLog.enabled(level) },
         write: { context, level, message in
-            guard let context = InstanceContext.from(context) else { return }
+            guard let context = InstanceContext.from(context), !context.warn(level, message), HostLog.enabled(level)
+            else { return }
+            let source = UnsafeRawBufferPointer(context.source)
+            guard context.redaction.isEmpty else {
+                var cleaned = context.redaction.clean(message.text)
+                return cleaned.withUTF8 { HostLog.write(level, source: source, message: UnsafeRawBufferPointer($0)) }
+            }
             HostLog.write(
-                level, source: UnsafeRawBufferPointer(context.source),
-                message: UnsafeRawBufferPointer(start: message.data, count: message.size))
+                level, source: source, message: UnsafeRawBufferPointer(start: message.data, count: message.size))
         },
         fail: { context, message in
             guard let context = InstanceContext.from(context) else { return }
             if let worker = CurrentWorker.get() {
                 worker.setFailure(message)
             } else if context.isCalledOnMain {
-                context.failure = message.cut(atMost: Worker.failureBound).text
+                context.failure = context.redaction.clean(message.cut(atMost: Worker.failureBound).text)
             }
         })
 
@@ -283,8 +288,7 @@ enum HostServices {
             return true
         },
         error: { context, handle, message in
-            InstanceContext.from(context)?.problems.append(
-                (ConfigurationNode.from(handle)?.node.position, message.text))
+            InstanceContext.from(context)?.report(ConfigurationNode.from(handle), message.text)
         })
 
     private static func scalar(
@@ -296,14 +300,16 @@ enum HostServices {
         return nil
     }
 
-    /// A value of another type than the plugin wants, as the message names it.
+    /// A value of another type than the plugin wants, as the message names it: by its kind, for under `config` there
+    /// may be keys and passwords.
     private static func shown(_ node: ConfigurationNode) -> String {
-        guard case .scalar(let text, let quoted, _) = node.node else { return "a list or mapping" }
-        return quoted ? "a text; leave its quotes out" : text.isEmpty ? "nothing" : "`\(oneLine(text, limit: 40))`"
+        guard case .scalar(_, let quoted, _) = node.node else { return "a list or mapping" }
+        if node.isSecret { return Redaction.replacement }
+        return quoted ? "a text; leave its quotes out" : node.node.kind.rawValue
     }
 
     private static func report(_ context: UnsafeMutableRawPointer?, _ node: ConfigurationNode, _ message: String) {
-        InstanceContext.from(context)?.problems.append((node.node.position, message))
+        InstanceContext.from(context)?.report(node, message)
     }
 }
 

@@ -27,6 +27,8 @@ final class InstanceContext: @unchecked Sendable {
     /// Compiled for this instance.
     var rules: [Rule] = []
 
+    /// The main thread, on which `create` runs; threads that a plugin starts there may log already.
+    private let maker = pthread_self()
     /// `create` is under way, on the main thread.
     var isCreating = true
     /// What `create` reported: a position and a message each.
@@ -36,6 +38,10 @@ final class InstanceContext: @unchecked Sendable {
     private(set) var isCalledOnMain = false
     /// The metrics of this instance: what was refused is none, and what was declared twice is one.
     private var declared: Set<UInt32> = []
+    /// What `create` warned of.
+    private(set) var warnings: [String] = []
+    /// What the configuration has from the environment. Complete before `create` is called.
+    private(set) var redaction = Redaction()
     /// The configuration tree that plugins hold pointers into while `create` runs.
     private var tree: [ConfigurationNode] = []
     /// Timers that run or wait for their worker, by id. In `create` the main thread's, then that worker's alone.
@@ -46,6 +52,9 @@ final class InstanceContext: @unchecked Sendable {
 
     static let metricsAtMost = 64
     static let timersAtMost = 1_024
+    /// Warnings of `create` that are told as the file's. A plugin may have one for each model; what comes beyond is
+    /// logged.
+    static let warningsAtMost = 64
 
     init(
         plugin: String, workerIndex: Int?, environment: HostEnvironment, models: UnsafePointer<sluice_model>?,
@@ -92,11 +101,34 @@ final class InstanceContext: @unchecked Sendable {
     }
 
     /// A node that plugins may hold until `create` returns; nil for nothing.
-    func node(_ node: Node) -> OpaquePointer? {
+    ///
+    /// - Parameter secrets: where scalars stand that came from the environment.
+    func node(_ node: Node, secrets: Set<Position>) -> OpaquePointer? {
         if node.isNull { return nil }
-        let box = ConfigurationNode(node)
+        let box = ConfigurationNode(node, secrets)
+        box.forEachSecret { redaction.add($0) }
         tree.append(box)
         return box.handle
+    }
+
+    /// Takes what `create` reports of a node, or of the whole.
+    func report(_ node: ConfigurationNode?, _ message: String) {
+        guard let node, node.isSecret, case .scalar(let text, _, _) = node.node else {
+            return problems.append((node?.node.position, redaction.clean(message)))
+        }
+        problems.append((node.node.position, redaction.clean(message, about: text)))
+    }
+
+    /// A message for the log. What a plugin warns of while it is made is about its configuration, so it is told as
+    /// such: once, whatever the number of workers, and by `check` as well.
+    ///
+    /// - Returns: false when it is to be logged.
+    func warn(_ level: UInt32, _ message: sluice_bytes) -> Bool {
+        guard level == UInt32(SLUICE_LOG_WARNING), pthread_self() == maker, isCreating,
+            warnings.count < Self.warningsAtMost
+        else { return false }
+        warnings.append(redaction.clean(message.text))
+        return true
     }
 
     func created() {
@@ -264,23 +296,26 @@ extension UnsafeMutablePointer<PluginTimer> {
 /// A node of a configuration tree at a fixed address, with its texts as bytes.
 final class ConfigurationNode {
     let node: Node
+    /// A scalar whose text came from the environment.
+    let isSecret: Bool
     let children: [ConfigurationNode]
     let keys: [UnsafeMutableBufferPointer<UInt8>]
     let text: UnsafeMutableBufferPointer<UInt8>
 
-    init(_ node: Node) {
+    init(_ node: Node, _ secrets: Set<Position>) {
         self.node = node
+        isSecret = secrets.contains(node.position)
         switch node {
         case .scalar(let value, _, _):
             children = []
             keys = []
             text = Self.bytes(value)
         case .sequence(let nodes, _):
-            children = nodes.map(ConfigurationNode.init)
+            children = nodes.map { ConfigurationNode($0, secrets) }
             keys = []
             text = Self.bytes("")
         case .mapping(let entries, _):
-            children = entries.map { ConfigurationNode($0.value) }
+            children = entries.map { ConfigurationNode($0.value, secrets) }
             keys = entries.map { Self.bytes($0.key) }
             text = Self.bytes("")
         }
@@ -289,6 +324,11 @@ final class ConfigurationNode {
     deinit {
         for key in keys { key.deallocate() }
         text.deallocate()
+    }
+
+    func forEachSecret(_ body: (String) -> Void) {
+        if isSecret, case .scalar(let text, _, _) = node { body(text) }
+        for child in children { child.forEachSecret(body) }
     }
 
     private static func bytes(_ text: String) -> UnsafeMutableBufferPointer<UInt8> {

@@ -52,6 +52,12 @@ extension Worker {
             return fail(
                 exchange, SLUICE_UNIMPLEMENTED, 501, "the model is served in the gateway, which has no such operation")
         }
+        // A backend sees no region: an answer in the message would leave its client to read what lay there before.
+        guard !request.pointee.payload.usesSharedMemory else {
+            return fail(
+                exchange, SLUICE_UNIMPLEMENTED, 501,
+                "the model is served in the gateway, which neither reads nor writes shared memory")
+        }
         guard exchange.pointee.isResumed || mayBorrow(backend.plugin) else { return failHeld(exchange) }
         let start = beginCall(exchange)
         let status = backend.table.pointee.infer.unsafelyUnwrapped(

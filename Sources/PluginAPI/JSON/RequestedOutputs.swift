@@ -21,6 +21,23 @@ extension sluice_payload {
         }
     }
 
+    /// Fails where this request wants an output in shared memory, by a parameter of the output (Triton,
+    /// extension_shared_memory.md), for backends whose protocol cannot ask for that: answered in the message, its
+    /// client would read what lay in the region before.
+    public func requireAnswerInMessage() throws(CodecFailure) {
+        guard let outputs else { return }
+        for index in 0..<Int(output_count) {
+            let output = outputs[index]
+            guard let parameters = output.parameters else { continue }
+            for position in 0..<Int(output.parameter_count)
+            where parameters[position].name.equals("shared_memory_region") {
+                throw CodecFailure(
+                    "an output in shared memory has no form in the backend's protocol", status: SLUICE_UNIMPLEMENTED,
+                    subject: output.name)
+            }
+        }
+    }
+
     private func hasTensor(_ name: sluice_bytes) -> Bool {
         guard let tensors else { return false }
         for index in 0..<Int(tensor_count) where tensors[index].name.equals(name) { return true }

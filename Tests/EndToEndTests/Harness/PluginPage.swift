@@ -15,6 +15,8 @@ struct PluginPage {
     }
 
     static let directory = Clients.root + "/Docs/plugins"
+    /// Where examples write their logs.
+    static let logs = "/var/log/sluice/"
 
     let name: String
     private(set) var examples: [String] = []
@@ -109,6 +111,7 @@ final class PluginPageStage {
             places.append((place, "127.0.0.1:\(endpoint.port)"))
         }
         places.append(("/etc/sluice/", directory.path + "/"))
+        places.append((PluginPage.logs, directory.path + "/"))
         for file in page.files {
             let path = Self.replacing(places, in: file.path)
             try Self.replacing(places, in: file.text).write(toFile: path, atomically: true, encoding: .utf8)
@@ -161,10 +164,11 @@ final class PluginPageStage {
         return lines.joined(separator: "\n")
     }
 
-    /// Runs the command and looks for the lines under it. What metrics say may take a moment to become so.
+    /// Runs the command and looks for the lines under it. What metrics and logs say may take a moment to become so.
     func play(_ step: PluginPage.Step) throws {
         let command = Self.replacing(places, in: step.command)
-        let deadline = Deadline.after(seconds: step.command.contains("localhost:9090") ? 20 : 0)
+        let isLate = step.command.contains("localhost:9090") || step.command.contains(PluginPage.logs)
+        let deadline = Deadline.after(seconds: isLate ? 20 : 0)
         while true {
             let result = try ChildProcess.run("sh", ["-c", command])
             let output = result.output.replacingOccurrences(of: "\r", with: "").split(

@@ -185,6 +185,39 @@ extension EndToEnd {
             }
         }
 
+        /// Answered in the message, a client would read what lay in its region before.
+        @Test(arguments: [nil, "size-or-delay"]) func sharedMemoryIsRefusedByItsName(batcher: String?) throws {
+            var configuration = Self.configuration()
+            configuration.batcher = batcher
+            configuration.gateway = ["  batching: { max_batch_size: 8, max_delay_ms: 1 }"]
+            let gateway = try Gateway(configuration)
+            let region = "\"shared_memory_region\": \"r\", \"shared_memory_byte_size\": 32"
+            for (input, output) in [("\"data\": [5, 3, 1, 0]", region), ("\"parameters\": { \(region) }", "")] {
+                let answer = try gateway.post(
+                    "/v2/models/iris/infer",
+                    """
+                    {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", \(input)}],
+                     "outputs": [{"name": "label", "parameters": {\(output)}}]}
+                    """)
+                #expect(answer.status == 501)
+                #expect(
+                    try JSON(answer.bodyText)["error"].text
+                        == "the model is served in the gateway, which neither reads nor writes shared memory")
+            }
+        }
+
+        @Test func anUnknownOutputIsNamed() throws {
+            let gateway = try Gateway(Self.configuration())
+            let answer = try gateway.post(
+                "/v2/models/iris/infer",
+                """
+                {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [5, 3, 1, 0]}],
+                 "outputs": [{"name": "label"}, {"name": "colour"}]}
+                """)
+            #expect(answer.status == 400)
+            #expect(try JSON(answer.bodyText)["error"].text == "the model has no output of that name 'colour'")
+        }
+
         @Test func weightsOfTheConfiguration() throws {
             var configuration = Self.configuration()
             configuration.models = [

@@ -13,7 +13,8 @@ extension EndToEnd {
             #expect(!examples.isEmpty, "\(page) has no example that begins with `plugins:`")
             for example in examples {
                 let directory = try TemporaryDirectory()
-                try directory.write("plugins.yaml", example)
+                let here = example.replacingOccurrences(of: PluginPage.logs, with: directory.path + "/")
+                try directory.write("plugins.yaml", here)
                 let outcome = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])
                 #expect(outcome.status == 0, "\(page): \(outcome.errors)\n\(example)")
             }

@@ -101,7 +101,7 @@ extension EndToEnd {
                 says: "no model is named 'nobody'; known are m"),
             Mistake(
                 plugin: Mistake.rule("'path == \"/\"'", then: "{ model: m, priority: «high }"),
-                router: "[ rules, by-version ]", says: "plugin `rules`: expected a whole number, not `high`"),
+                router: "[ rules, by-version ]", says: "plugin `rules`: expected a whole number, not text"),
             // A function whose library, symbol or signature is wrong.
             function(
                 "{ name: crc32, library: libz.so.1, symbol: «crc33, signature: \"u64(u64, bytes)\" }",

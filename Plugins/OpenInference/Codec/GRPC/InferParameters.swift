@@ -18,8 +18,8 @@ struct InferParameters {
     var start: UnsafePointer<sluice_parameter>? { list.start.map { UnsafePointer($0) } }
     var count: UInt32 { UInt32(list.count) }
 
-    /// - Parameter isTensor: takes what describes a region in shared memory apart from the others.
-    mutating func read(_ entry: sluice_bytes, isTensor: Bool) throws(CodecFailure) {
+    /// - Parameter scope: of a tensor, what describes a region in shared memory is taken apart from the others.
+    mutating func read(_ entry: sluice_bytes, _ scope: ParameterScope) throws(CodecFailure) {
         var reader = ProtobufReader(entry)
         var name = sluice_bytes()
         var value: ProtobufReader?
@@ -32,7 +32,8 @@ struct InferParameters {
         }
         guard !name.isEmpty else { throw CodecFailure("a parameter has no name") }
         guard var value, let parameter = try read(name, &value) else { return }
-        if isTensor, try takeRegion(parameter) {
+        guard !scope.isLayout(name) else { return }
+        if scope == .tensor, try takeRegion(parameter) {
             return
         }
         for index in 0..<list.count where list[index].name.equals(name) {

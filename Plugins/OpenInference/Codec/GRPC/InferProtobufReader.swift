@@ -54,7 +54,7 @@ struct InferProtobufReader {
             case 1: message.model = try field.string("model_name")
             case 2: message.version = try field.string("model_version")
             case fields.id: message.id = try field.string("id")
-            case fields.parameters: try parameters.read(try field.bytes("parameters"), isTensor: false)
+            case fields.parameters: try parameters.read(try field.bytes("parameters"), .message)
             case fields.tensors: try readTensor(try field.bytes("inputs, outputs"))
             case fields.raw: try raws.append(try field.bytes("raw_input_contents, raw_output_contents"))
             case fields.outputs: try readOutput(try field.bytes("outputs"))
@@ -79,7 +79,7 @@ struct InferProtobufReader {
         while let field = try reader.next() {
             switch field.number {
             case 1: output.name = try field.string("outputs.name")
-            case 2: try parameters.read(try field.bytes("outputs.parameters"), isTensor: false)
+            case 2: try parameters.read(try field.bytes("outputs.parameters"), .output)
             default: break
             }
         }
@@ -106,7 +106,7 @@ struct InferProtobufReader {
                 datatype = Datatype(name: name)
                 guard datatype != nil else { throw CodecFailure("unknown datatype", subject: name) }
             case 3: try shape.append(try field.values(.varint, "tensor.shape"), of: tensor.name)
-            case 4: try parameters.read(try field.bytes("tensor.parameters"), isTensor: true)
+            case 4: try parameters.read(try field.bytes("tensor.parameters"), .tensor)
             default: break
             }
         }

@@ -13,8 +13,11 @@ enum MetadataProtobuf {
         }
     }
 
-    static func writeModel(_ metadata: sluice_metadata, _ out: inout ProtobufWriter) throws(CodecFailure) {
-        try out.text(1, metadata.name)
+    /// - Parameter model: the name that the client knows; the backend's own may be another.
+    static func writeModel(
+        _ metadata: sluice_metadata, model: sluice_bytes, _ out: inout ProtobufWriter
+    ) throws(CodecFailure) {
+        try out.text(1, model)
         for index in 0..<Int(metadata.version_count) {
             guard let versions = metadata.versions else { break }
             try out.bytes(2, versions[index])

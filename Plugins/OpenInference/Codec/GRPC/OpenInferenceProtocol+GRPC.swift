@@ -90,7 +90,7 @@ extension OpenInferenceProtocol {
             if response.operation == UInt32(SLUICE_OPERATION_SERVER_METADATA) {
                 try MetadataProtobuf.writeServer(metadata, &out)
             } else {
-                try MetadataProtobuf.writeModel(metadata, &out)
+                try MetadataProtobuf.writeModel(metadata, model: model, &out)
             }
             try out.finish(into: &message)
         default:
@@ -134,8 +134,7 @@ extension OpenInferenceProtocol {
         case SLUICE_OPERATION_MODEL_METADATA: method = .modelMetadata
         case SLUICE_OPERATION_MODEL_READY: method = .modelReady
         default:
-            throw CodecFailure(
-                "the operation has no form in the Open Inference Protocol", status: SLUICE_UNIMPLEMENTED)
+            throw Self.notCarried(request)
         }
         message.setCall(method.path, authority: target.authority)
         try out.text(1, target.model)
