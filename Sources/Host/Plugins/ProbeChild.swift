@@ -3,9 +3,9 @@ import Glibc
 import SluiceABI
 
 /// The hidden command `__probe`: loads the image at descriptor 3 and, for `__probe plugin`, calls its entry and checks
-/// what that returns; it tells the outcome to the parent over descriptor 4. It ends the process itself, without the destructors of what it loaded, which
-/// never run in the gateway before its own end either. Exit code 0 says that the answer is complete, 2 that nobody
-/// called this the way `probe` does.
+/// what that returns; it tells the outcome to the parent over descriptor 4. It ends the process itself, without the
+/// destructors of what it loaded, which never run in the gateway before its own end either. Exit code 0 says that the
+/// answer is complete, 2 that nobody called this the way `probe` does.
 /// - Parameter trial: the argument after the command.
 public func runProbe(_ trial: String?) -> Never {
     guard let trial = trial.flatMap(ProbeTrial.init(rawValue:)), let token = readToken() else {
