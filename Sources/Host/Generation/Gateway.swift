@@ -61,17 +61,6 @@ final class Gateway: ControlPlane {
         for worker in workers { worker.peers = workers }
     }
 
-    private static func cores(_ affinity: Settings.Affinity, _ workerCount: Int) -> [Int] {
-        switch affinity {
-        case .off: []
-        // More workers than cores would only get in each other's way when pinned.
-        case .auto:
-            workerCount > Int(clinux_core_count())
-                ? [] : (0..<workerCount).map { Int(clinux_core_at(Int32($0))) }.filter { $0 >= 0 }
-        case .cores(let list): list
-        }
-    }
-
     // MARK: Life
 
     /// Serves until SIGTERM or SIGINT. The exit code.
@@ -106,8 +95,7 @@ final class Gateway: ControlPlane {
         guard let generation = built else { return false }
         nextNumber += 1
         do throws(Listeners.Failure) {
-            let made = try listeners.prepare(initial.listeners)
-            try openAdmin(initial)
+            let made = try open(initial)
             for worker in workers { startThread(name: "sluice-\(worker.index)") { worker.run() } }
             generation.link(made)
             publish(generation)
@@ -119,6 +107,18 @@ final class Gateway: ControlPlane {
         HostLog.start(level: Self.level(initial), format: Self.format(initial))
         greet(generation)
         return true
+    }
+
+    /// Opens what `settings` name and is not open: all of it or nothing.
+    private func open(_ settings: Settings) throws(Listeners.Failure) -> [Listeners.Open] {
+        let made = try listeners.prepare(settings.listeners)
+        do throws(Listeners.Failure) {
+            try openAdmin(settings)
+        } catch {
+            listeners.discard(made)
+            throw error
+        }
+        return made
     }
 
     private func openAdmin(_ settings: Settings) throws(Listeners.Failure) {
@@ -206,13 +206,6 @@ final class Gateway: ControlPlane {
         for worker in workers { worker.mailbox.send(.drain) }
     }
 
-    private static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit)
-    }
-
     // MARK: Reload
 
     /// Reads the configuration again; on any failure the running generation stays as it is. Who asked gets the outcome,
@@ -248,13 +241,7 @@ final class Gateway: ControlPlane {
         diagnostics += problems
         guard let generation = built else { return outcome(false) }
         do throws(Listeners.Failure) {
-            let made = try listeners.prepare(settings.listeners)
-            do throws(Listeners.Failure) {
-                try openAdmin(settings)
-            } catch {
-                listeners.discard(made)
-                throw error
-            }
+            let made = try open(settings)
             nextNumber += 1
             if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
             generation.link(listeners.open + made)
@@ -387,13 +374,5 @@ final class Gateway: ControlPlane {
                 })
         }
         return report
-    }
-
-    private static func level(_ settings: Settings) -> Logger.Level {
-        HostLog.level(named: settings.monitoring.logLevel) ?? .info
-    }
-
-    private static func format(_ settings: Settings) -> LogFormatter.Format {
-        settings.monitoring.logFormat == .json ? .json : .text
     }
 }
