@@ -98,6 +98,7 @@ final class Gateway: ControlPlane {
             let made = try open(initial)
             for worker in workers { startThread(name: "sluice-\(worker.index)") { worker.run() } }
             generation.link(made)
+            discovery.begin(generation)
             publish(generation)
             listeners.announce(made, to: workers)
         } catch {
@@ -164,7 +165,6 @@ final class Gateway: ControlPlane {
     }
 
     private func publish(_ generation: Generation) {
-        discovery.begin(generation)
         discovery.published(generation, after: generations)
         if let old = generations.last { WarmUp.begin(generation, after: old, now: clinux_monotonic_ns()) }
         generations.append(generation)
@@ -243,12 +243,15 @@ final class Gateway: ControlPlane {
         do throws(Listeners.Failure) {
             let made = try open(settings)
             nextNumber += 1
-            if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
             generation.link(listeners.open + made)
+            // May wait for the first endpoints: until then the old generation serves, with all its listeners.
+            discovery.begin(generation)
+            let old = generations.last
             // What waits at a listener that goes is accepted before the new generation comes, which knows nothing of
             // it: not whether it speaks TLS, nor whom it lets in.
             listeners.retire(except: settings.listeners, from: workers)
             publish(generation)
+            old?.retiredAt = clinux_monotonic_ns()
             listeners.announce(made, to: workers)
             listeners.update(to: settings.listeners, workers)
         } catch {
