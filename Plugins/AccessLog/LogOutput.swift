@@ -6,31 +6,40 @@ import Synchronization
 /// The file is opened, and made where there is none, with the first line: an instance that is made for a check, or for
 /// a configuration that is refused, leaves nothing behind that would be another user's than the gateway's.
 final class LogOutput: Sendable {
-    /// Of all outputs of this plugin: lines of two workers must not mix where a write may be split, as into a pipe.
-    /// Only pool threads and the control thread take it.
-    private static let order = Mutex(())
+    /// What pipes take whole or not at all: lines of other writers don't get between (PIPE_BUF, pipe(7)). A pipe that
+    /// polls writable takes as much at once.
+    private static let chunk = 4_096
+    /// A reader that takes nothing for so long stands still. The pool's few threads are all plugins', and the control
+    /// thread waits as well when an instance goes.
+    private static let stillness: Int32 = 100
+    /// One call waits no longer in all, however slowly the reader takes. Nanoseconds.
+    private static let patience: UInt64 = 200_000_000
+    /// How often one looks for the turn, ten milliseconds between: as long as its holder waits for a reader, and again.
+    private static let looks = 40
 
+    let door: LogDoor
     private let path: String
-    private let isStream: Bool
-    /// -1: the file is not open yet.
-    private let opened: Atomic<Int32>
+    private let stream: Int32
+    /// -1: not open yet.
+    private let opened = Atomic<Int32>(-1)
+    /// A regular file always has room, or fails.
+    private let isRegular = Atomic<Bool>(false)
 
     /// - Parameter path: of a file, or `stdout` or `stderr`.
     init(_ path: String) {
         self.path = path
-        let stream: Int32 = path == "stdout" ? STDOUT_FILENO : path == "stderr" ? STDERR_FILENO : -1
-        isStream = stream >= 0
-        opened = Atomic(stream)
+        stream = path == "stdout" ? STDOUT_FILENO : path == "stderr" ? STDERR_FILENO : -1
+        door = LogDoor.of(path)
     }
 
     deinit {
         let descriptor = opened.load(ordering: .relaxed)
-        if !isStream, descriptor >= 0 { close(descriptor) }
+        if descriptor >= 0, descriptor != stream { close(descriptor) }
     }
 
     /// Why lines could not be written now, as far as that can be told without opening the file; nil: they could.
     var obstacle: String? {
-        if isStream { return nil }
+        if stream >= 0 { return nil }
         var status = stat()
         if stat(path, &status) == 0 {
             if status.st_mode & S_IFMT == S_IFDIR { return String(cString: strerror(EISDIR)) }
@@ -42,40 +51,152 @@ final class LogOutput: Sendable {
         return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ? nil : String(cString: strerror(errno))
     }
 
-    /// The descriptor to write to, opened when there is none; -1 when that fails. Under `order`.
+    // MARK: Opening
+
+    /// The descriptor to write to, opened when there is none; -1 when that fails. In turn.
     private func descriptor() -> Int32 {
         let known = opened.load(ordering: .relaxed)
         if known >= 0 { return known }
-        // Paths hold tokens and names of models: for the operator's group at most.
-        let descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
-        opened.store(descriptor, ordering: .relaxed)
-        return descriptor
+        // A FIFO that nobody reads is refused (ENXIO) rather than waited for. Paths hold tokens and names of models:
+        // for the operator's group at most.
+        let made =
+            stream >= 0
+            ? ownStream() : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0o640)
+        isRegular.store(made >= 0 && Self.kind(of: made) == S_IFREG, ordering: .relaxed)
+        opened.store(made, ordering: .relaxed)
+        return made
     }
 
-    /// Writes all of `bytes`; false when it fails. Blocks.
-    func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        LogOutput.order.withLock { _ in
-            let descriptor = descriptor()
-            guard descriptor >= 0 else { return false }
-            var rest = bytes
-            while !rest.isEmpty {
-                let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
-                if written > 0 {
-                    rest = UnsafeRawBufferPointer(rebasing: rest[written...])
-                } else if written == 0 || !waitsForRoom(descriptor) {
-                    return false
-                }
-            }
-            return true
+    /// The stream's pipe or terminal, opened once more: others have the process's own description of it, and must not
+    /// find it non-blocking; and what the gateway itself logs may be written to the same pipe between a look for room
+    /// and the write. What cannot be opened so, a socket say, is used as it is.
+    private func ownStream() -> Int32 {
+        let kind = Self.kind(of: stream)
+        guard kind == S_IFIFO || kind == S_IFCHR else { return stream }
+        let made = open("/proc/self/fd/\(stream)", O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        return made >= 0 ? made : stream
+    }
+
+    private static func kind(of descriptor: Int32) -> mode_t {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
+    }
+
+    // MARK: Writing
+
+    /// Writes whole lines of `bytes`, all that the reader takes within the bounds above. [any]
+    /// - Returns: how many bytes are done with; the rest may be tried again. Nil when writing fails.
+    func write(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        for _ in 0..<Self.looks {
+            // Nil within, when writing fails; nil without, when another has the turn.
+            let done: Int?? = door.turn.withLockIfAvailable { turn -> Int? in write(bytes, &turn) }
+            if let done { return done }
+            poll(nil, 0, 10)
         }
+        return 0
     }
 
-    /// After a write that failed: whether to try again. A stream that somebody made non-blocking is waited for.
-    private func waitsForRoom(_ descriptor: Int32) -> Bool {
-        if errno == EINTR { return true }
-        guard errno == EAGAIN else { return false }
-        var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        // 5 s without a byte taken: the reader is gone or stuck, and so would be this thread of the pool.
-        return poll(&wanted, 1, 5_000) > 0
+    private func write(_ bytes: UnsafeRawBufferPointer, _ turn: inout LogDoor.Turn) -> Int? {
+        let descriptor = descriptor()
+        guard descriptor >= 0 else { return nil }
+        if isRegular.load(ordering: .relaxed) { return Self.writeAll(bytes, to: descriptor) ? bytes.count : nil }
+        let deadline = Self.now() + Self.patience
+        // The end of a line that another call began.
+        let end = turn.unfinished
+        let ended = end.withUnsafeBytes { Self.write($0, to: descriptor, until: deadline, &turn) }
+        guard let ended else {
+            turn.unfinished = []
+            return nil
+        }
+        turn.unfinished = Array(end[ended...])
+        guard turn.unfinished.isEmpty else { return 0 }
+        guard let done = Self.write(bytes, to: descriptor, until: deadline, &turn) else { return nil }
+        guard done < bytes.count else {
+            turn.isSlow = false
+            return done
+        }
+        guard done > 0, bytes[done - 1] != 0x0A else { return done }
+        // A line that is begun ends before any other begins, whosever it is.
+        let rest = bytes[done...].prefix { $0 != 0x0A }
+        let next = min(rest.endIndex + 1, bytes.count)
+        turn.unfinished = Array(bytes[done..<next])
+        return next
+    }
+
+    private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
+        var rest = bytes
+        while !rest.isEmpty {
+            let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+            if written > 0 {
+                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+            } else if written == 0 || errno != EINTR {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// As many bytes as go until the deadline, or until the reader stands still; nil when a write fails.
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, until deadline: UInt64, _ turn: inout LogDoor.Turn
+    ) -> Int? {
+        var done = 0
+        while done < bytes.count {
+            let now = now()
+            let left = now < deadline ? Int32((deadline - now) / 1_000_000) : 0
+            var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            if poll(&wanted, 1, turn.isSlow ? 0 : min(stillness, left)) == 0 {
+                // Nobody waits again until all was taken once.
+                turn.isSlow = true
+                return done
+            }
+            let chunk = wholeLines(UnsafeRawBufferPointer(rebasing: bytes[done...].prefix(chunk)))
+            let written = Glibc.write(descriptor, chunk.baseAddress, chunk.count)
+            if written > 0 {
+                done += written
+            } else if written == 0 || errno != EINTR && errno != EAGAIN {
+                return nil
+            }
+        }
+        return done
+    }
+
+    /// Up to the last line's end; all, where none ends.
+    private static func wholeLines(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard let end = bytes.lastIndex(of: 0x0A) else { return bytes }
+        return UnsafeRawBufferPointer(rebasing: bytes[...end])
+    }
+
+    private static func now() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+/// What all outputs of one path share, of every worker and generation: lines of two must not mix where a write may be
+/// split, as into a pipe.
+final class LogDoor: Sendable {
+    struct Turn {
+        /// What is left of a line whose beginning is written; at most `Line.limit` bytes.
+        var unfinished: [UInt8] = []
+        /// The reader did not take all when a writer last waited for it.
+        var isSlow = false
+    }
+    /// Taken by threads of the pool and by the control thread only, who look for it and don't wait.
+    let turn = Mutex(Turn())
+    /// Lines that went with their instance, to be counted by whoever comes after it.
+    let lost = Atomic<Int>(0)
+
+    /// As many as paths were named since the plugin was loaded.
+    private static let doors = Mutex<[String: LogDoor]>([:])
+
+    static func of(_ path: String) -> LogDoor {
+        doors.withLock { doors in
+            if let known = doors[path] { return known }
+            let made = LogDoor()
+            doors[path] = made
+            return made
+        }
     }
 }

@@ -13,8 +13,8 @@ final class AdminServer {
     private struct Listener {
         var descriptor: Int32
         var role: AdminRole
-        /// Of a Unix socket, with the file that we made, to take away only that one.
-        var file: (path: String, device: UInt64, inode: UInt64)?
+        /// Of a Unix socket.
+        var file: SocketFile?
     }
 
     private struct Connection {
@@ -54,10 +54,7 @@ final class AdminServer {
     /// Opens the admin socket with mode 0600.
     func listen(path: String) throws(AdminError) {
         let descriptor = try AdminSocket.listen(path: path)
-        var information = stat()
-        let found = lstat(path, &information) == 0
-        let file = (path, found ? UInt64(information.st_dev) : 0, found ? UInt64(information.st_ino) : 0)
-        listeners.append(Listener(descriptor: descriptor, role: .control, file: file))
+        listeners.append(Listener(descriptor: descriptor, role: .control, file: SocketFile(path: path)))
     }
 
     /// Closes the admin socket at `path` and takes its file away; connections that are open are served to their end.
@@ -66,20 +63,46 @@ final class AdminServer {
         listeners.removeAll { $0.file?.path == path }
     }
 
-    /// Opens the metrics listener, in place of the one before, which stays when it is the same or this one fails. Nil
-    /// closes it.
+    /// Opens the metrics listener, in place of the one before, which stays when it is the same or this one fails: where
+    /// the one is in the other's way, as on the same port of all addresses, it is closed for a moment. Nil closes it.
     /// - Returns: the port, which the kernel chose for 0.
     @discardableResult
     func listenForMetrics(at place: (host: String, port: UInt16)?) throws(AdminError) -> UInt16? {
         if let place, let metrics, metrics.host == place.host, metrics.configured == place.port { return metrics.port }
-        var opened: (descriptor: Int32, port: UInt16)?
-        if let place { opened = try AdminSocket.listen(host: place.host, port: place.port) }
+        guard let place else {
+            closeMetrics()
+            return nil
+        }
+        do throws(AdminError) {
+            let opened = try AdminSocket.listen(host: place.host, port: place.port)
+            closeMetrics()
+            return serveMetrics(place, opened)
+        } catch {
+            guard error.code == EADDRINUSE, let old = metrics, old.port == place.port else { throw error }
+            closeMetrics()
+            do throws(AdminError) {
+                return serveMetrics(place, try AdminSocket.listen(host: place.host, port: place.port))
+            } catch {
+                if let again = try? AdminSocket.listen(host: old.host, port: old.port) {
+                    _ = serveMetrics((old.host, old.configured), again)
+                }
+                throw error
+            }
+        }
+    }
+
+    private func serveMetrics(
+        _ place: (host: String, port: UInt16), _ opened: (descriptor: Int32, port: UInt16)
+    ) -> UInt16 {
+        listeners.append(Listener(descriptor: opened.descriptor, role: .metrics))
+        metrics = (place.host, place.port, opened.port)
+        return opened.port
+    }
+
+    private func closeMetrics() {
         for listener in listeners where listener.role == .metrics { Glibc.close(listener.descriptor) }
         listeners.removeAll { $0.role == .metrics }
-        if let opened { listeners.append(Listener(descriptor: opened.descriptor, role: .metrics)) }
         metrics = nil
-        if let place, let opened { metrics = (place.host, place.port, opened.port) }
-        return opened?.port
     }
 
     /// Closes everything and takes the socket's file away.
@@ -93,13 +116,7 @@ final class AdminServer {
 
     private func remove(_ listener: Listener) {
         Glibc.close(listener.descriptor)
-        guard let file = listener.file else { return }
-        var information = stat()
-        if lstat(file.path, &information) == 0, UInt64(information.st_dev) == file.device,
-            UInt64(information.st_ino) == file.inode
-        {
-            unlink(file.path)
-        }
+        listener.file?.remove()
     }
 
     /// One turn of the control loop: waits until something happens, at most `timeoutMs` (-1: for ever), and serves
@@ -120,8 +137,12 @@ final class AdminServer {
             let events = connection.phase == .writing ? POLLOUT : POLLIN
             polled.append(pollfd(fd: connection.descriptor, events: Int16(events), revents: 0))
         }
-        guard poll(&polled, nfds_t(polled.count), wait(now, timeoutMs)) > 0 else {
-            expire()
+        let count = poll(&polled, nfds_t(polled.count), wait(now, timeoutMs))
+        // What is read may be a reload that takes seconds: who sent something meanwhile is looked at first, in the next
+        // turn.
+        let polledAt = Self.nowMs()
+        guard count > 0 else {
+            expire(at: polledAt)
             return []
         }
         let own = descriptors.count
@@ -132,7 +153,7 @@ final class AdminServer {
         for (index, listener) in polledListeners.enumerated() where polled[own + index].revents != 0 {
             if listeners.contains(where: { $0.descriptor == listener.descriptor }) { accept(listener) }
         }
-        expire()
+        expire(at: polledAt)
         return descriptors.indices.filter { polled[$0].revents != 0 }.map { descriptors[$0] }
     }
 
@@ -161,8 +182,7 @@ final class AdminServer {
         advance(connections.count - 1)
     }
 
-    private func expire() {
-        let now = Self.nowMs()
+    private func expire(at now: UInt64) {
         for index in connections.indices where connections[index].deadlineMs <= now {
             if connections[index].phase == .reading {
                 finish(index, AdminResponse(408, "the request did not come within \(patienceMs) ms"), true)

@@ -92,19 +92,25 @@ enum AdminSocket {
         defer { freeaddrinfo(list) }
         let descriptor = try open(found.pointee.ai_family)
         var on: Int32 = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
+        // As the gateway's other listeners: `::` is all addresses of IPv6, and `0.0.0.0` those of IPv4.
+        if found.pointee.ai_family == AF_INET6 {
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &on, size)
+        }
         guard
             Glibc.bind(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0,
             Glibc.listen(descriptor, backlog) == 0
         else {
-            let error = AdminError("metrics listener \(place): \(reason())")
+            let code = errno
+            let error = AdminError("metrics listener \(place): \(reason())", code: code)
             close(descriptor)
             throw error
         }
         var bound = sockaddr_storage()
-        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let known = withUnsafeMutablePointer(to: &bound) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
         }
         guard known == 0 else {
             let error = AdminError("metrics listener \(place): \(reason())")

@@ -28,6 +28,7 @@ extension Settings.VersionSettings {
             }
             if seen.insert(endpoint.text).inserted {
                 endpoints.append(endpoint)
+                endpointPositions.append(address.position)
             } else {
                 section.reading.error(address.position, "the same endpoint stands twice in this version; keep one")
             }

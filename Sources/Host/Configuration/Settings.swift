@@ -279,6 +279,8 @@ public struct Settings: Sendable {
         public var version: String
         public var position: Position
         public var endpoints: [EndpointSettings] = []
+        /// Where each of them stands in the file.
+        public var endpointPositions: [Position] = []
         /// Who finds the endpoints in their place.
         public var discovery: Discovery?
         /// The adapter spoken toward the endpoints; nil when served in this process.

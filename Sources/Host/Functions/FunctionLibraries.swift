@@ -3,24 +3,30 @@ import ELF
 import Glibc
 
 /// The libraries whose functions rules call. One that was loaded stays until the process ends, whatever configurations
-/// come after. There is one registry in a process, on its control thread. [main]
+/// come after. As with plugins, a library of a path is its bytes: they are copied to sealed memory, tried in a child
+/// process and mapped from there, so that who replaces or overwrites the file changes nothing that runs. There is one
+/// registry in a process, on its control thread. [main]
 final class FunctionLibraries {
-    /// Of one process. An operator declares a handful; each costs what its segments take.
+    /// Of one process. An operator declares a handful; each costs what its segments take, and its copy.
     static let libraryBound = 64
     /// A library of functions is some MiB; what is larger is a runtime, and belongs behind a plugin.
     static let fileBytes = 256 << 20
+    /// Of all copies, as of plugins' images: what a service leaves to spare on a usual machine.
+    static let copiedBytes = 1 << 30
 
-    private struct Loaded {
-        var handle: UnsafeMutableRawPointer
-        /// SHA-256 of the file when it was loaded; nil for one that the system found.
-        var digest: [UInt8]?
-    }
-    private var libraries: [String: Loaded] = [:]
+    /// By name, those that the linker found.
+    private var named: [String: UnsafeMutableRawPointer] = [:]
+    /// By SHA-256, those of a path.
+    private var copies: [[UInt8]: UnsafeMutableRawPointer] = [:]
+    private var bytes = 0
+    private let probeCommand: ProbeCommand
+
+    init(probe: ProbeCommand = ProbeCommand()) { probeCommand = probe }
 
     struct Library {
         var handle: UnsafeMutableRawPointer
-        /// What the operator should hear, though the library can be used.
-        var warning: String?
+        /// For messages: the copy's own name tells nobody anything.
+        var path: String
     }
 
     struct Refusal: Error {
@@ -35,55 +41,62 @@ final class FunctionLibraries {
     }
 
     private func systemLibrary(_ name: String) throws(Refusal) -> Library {
-        if let known = libraries[name] { return Library(handle: known.handle) }
-        let handle = try open(name)
-        libraries[name] = Loaded(handle: handle, digest: nil)
-        return Library(handle: handle)
+        let handle: UnsafeMutableRawPointer
+        if let known = named[name] {
+            handle = known
+        } else {
+            if let fault = countFault { throw Refusal(message: fault) }
+            var words: UnsafePointer<CChar>?
+            guard let opened = clinux_open_library(name, &words) else {
+                let words = words.map { String(cString: $0) } ?? "the linker does not say why"
+                throw Refusal(message: "it cannot be loaded: \(oneLine(words)); install it, or correct its name")
+            }
+            handle = opened
+            named[name] = handle
+        }
+        return Library(handle: handle, path: clinux_library_path(handle).map { String(cString: $0) } ?? name)
     }
 
     private func library(at path: String) throws(Refusal) -> Library {
-        let file: ImageFile
         do throws(ImageFault) {
-            file = try ImageFile.read(path: path, allowGroupWritable: false, limit: Self.fileBytes)
+            let file = try ImageFile.read(path: path, allowGroupWritable: false, limit: Self.fileBytes)
+            if let known = copies[file.digest] { return Library(handle: known, path: file.path) }
+            if case .failure(let fault) = checkELF(file.bytes, requiresEntry: false) { throw ImageFault(fault) }
+            // What the gateway itself is linked to, or a named library: a second libc would be a second allocator.
+            let flags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE
+            if let own = dlopen(file.path, flags | RTLD_NOLOAD) { return Library(handle: own, path: file.path) }
+            if let fault = countFault ?? bytesFault(adding: file.bytes.count) { throw ImageFault(.system, fault) }
+            try probeLibrary(file, with: probeCommand)
+            guard let handle = dlopen("/proc/self/fd/\(file.descriptor)", flags) else { throw loadFault() }
+            file.keepDescriptor()
+            copies[file.digest] = handle
+            bytes += file.bytes.count
+            return Library(handle: handle, path: file.path)
         } catch {
             throw Refusal(message: "\(oneLine(path)): \(error.detail)")
         }
-        if let known = libraries[file.path] {
-            // The linker knows a file by its name and would answer with the old one.
-            let warning =
-                known.digest == file.digest
-                ? nil : "\(oneLine(path)) has changed since it was loaded; the old one serves until a restart"
-            return Library(handle: known.handle, warning: warning)
-        }
-        if case .failure(let fault) = checkELF(file.bytes, requiresEntry: false) {
-            throw Refusal(message: "\(oneLine(path)): \(ImageFault(fault).detail)")
-        }
-        let handle = try open(file.path)
-        libraries[file.path] = Loaded(handle: handle, digest: file.digest)
-        return Library(handle: handle)
     }
 
-    private func open(_ name: String) throws(Refusal) -> UnsafeMutableRawPointer {
-        guard libraries.count < Self.libraryBound else {
-            throw Refusal(
-                message: "\(libraries.count) libraries of functions are loaded, and at most \(Self.libraryBound) are "
-                    + "taken; they stay until the process ends: restart the gateway")
-        }
-        var fault: UnsafePointer<CChar>?
-        guard let handle = clinux_open_library(name, &fault) else {
-            let words = fault.map { String(cString: $0) } ?? "the linker does not say why"
-            throw Refusal(message: "it cannot be loaded: \(oneLine(words)); install it, or correct its name")
-        }
-        return handle
+    private static let remedy = "they stay until the process ends: restart the gateway"
+
+    private var countFault: String? {
+        let count = named.count + copies.count
+        guard count >= Self.libraryBound else { return nil }
+        return "\(count) libraries of functions are loaded, and at most \(Self.libraryBound) are taken; \(Self.remedy)"
+    }
+
+    private func bytesFault(adding size: Int) -> String? {
+        guard size > Self.copiedBytes - bytes else { return nil }
+        return "libraries of functions of \(bytes) bytes are loaded, this one has \(size), and at most "
+            + "\(Self.copiedBytes) are taken; \(Self.remedy)"
     }
 
     /// The address of a function.
     static func symbol(_ name: String, of library: Library) throws(Refusal) -> UnsafeMutableRawPointer {
         var isFunction = false
         guard let address = clinux_library_symbol(library.handle, name, &isFunction) else {
-            let file = clinux_library_path(library.handle).map { String(cString: $0) } ?? "the library"
             throw Refusal(
-                message: "\(oneLine(file)) has no symbol `\(oneLine(name))`; `nm -D` lists those that it has")
+                message: "\(oneLine(library.path)) has no symbol `\(oneLine(name))`; `nm -D` lists those that it has")
         }
         guard isFunction else {
             throw Refusal(message: "`\(oneLine(name))` is data, not a function; name a function")

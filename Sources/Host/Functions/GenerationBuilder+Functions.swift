@@ -38,9 +38,6 @@ extension GenerationBuilder {
             self.error(declared.libraryPosition, "function `\(declared.name)`: \(error.message)")
             return nil
         }
-        if let warning = library.warning {
-            diagnostics.append(Diagnostic(.warning, declared.libraryPosition, warning))
-        }
         do throws(FunctionLibraries.Refusal) {
             return try FunctionLibraries.symbol(declared.symbol, of: library)
         } catch {

@@ -61,17 +61,6 @@ final class Gateway: ControlPlane {
         for worker in workers { worker.peers = workers }
     }
 
-    private static func cores(_ affinity: Settings.Affinity, _ workerCount: Int) -> [Int] {
-        switch affinity {
-        case .off: []
-        // More workers than cores would only get in each other's way when pinned.
-        case .auto:
-            workerCount > Int(clinux_core_count())
-                ? [] : (0..<workerCount).map { Int(clinux_core_at(Int32($0))) }.filter { $0 >= 0 }
-        case .cores(let list): list
-        }
-    }
-
     // MARK: Life
 
     /// Serves until SIGTERM or SIGINT. The exit code.
@@ -109,10 +98,10 @@ final class Gateway: ControlPlane {
         guard let generation = built else { return false }
         nextNumber += 1
         do throws(Listeners.Failure) {
-            let made = try listeners.prepare(initial.listeners)
-            try openAdmin(initial)
+            let made = try open(initial)
             for worker in workers { startThread(name: "sluice-\(worker.index)") { worker.run() } }
             generation.link(made)
+            discovery.begin(generation)
             publish(generation)
             listeners.announce(made, to: workers)
         } catch {
@@ -124,6 +113,18 @@ final class Gateway: ControlPlane {
         HostLog.start(initial.monitoring)
         greet(generation)
         return true
+    }
+
+    /// Opens what `settings` name and is not open: all of it or nothing.
+    private func open(_ settings: Settings) throws(Listeners.Failure) -> [Listeners.Open] {
+        let made = try listeners.prepare(settings.listeners)
+        do throws(Listeners.Failure) {
+            try openAdmin(settings)
+        } catch {
+            listeners.discard(made)
+            throw error
+        }
+        return made
     }
 
     private func openAdmin(_ settings: Settings) throws(Listeners.Failure) {
@@ -155,7 +156,6 @@ final class Gateway: ControlPlane {
     }
 
     private func publish(_ generation: Generation) {
-        discovery.begin(generation)
         discovery.published(generation, after: generations)
         if let old = generations.last { WarmUp.begin(generation, after: old, now: clinux_monotonic_ns()) }
         generations.append(generation)
@@ -197,13 +197,6 @@ final class Gateway: ControlPlane {
         for worker in workers { worker.mailbox.send(.drain) }
     }
 
-    private static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(Int32(RLIMIT_NOFILE.rawValue), &limit)
-    }
-
     // MARK: Reload
 
     /// Reads the configuration again; on any failure the running generation stays as it is. Who asked gets the outcome,
@@ -243,20 +236,17 @@ final class Gateway: ControlPlane {
         diagnostics += problems
         guard let generation = built else { return outcome(false) }
         do throws(Listeners.Failure) {
-            let made = try listeners.prepare(settings.listeners)
-            do throws(Listeners.Failure) {
-                try openAdmin(settings)
-            } catch {
-                listeners.discard(made)
-                throw error
-            }
+            let made = try open(settings)
             nextNumber += 1
-            if let old = generations.last { old.retiredAt = clinux_monotonic_ns() }
             generation.link(listeners.open + made)
+            // May wait for the first endpoints: until then the old generation serves, with all its listeners.
+            discovery.begin(generation)
+            let old = generations.last
             // What waits at a listener that goes is accepted before the new generation comes, which knows nothing of
             // it: not whether it speaks TLS, nor whom it lets in.
             listeners.retire(except: settings.listeners, from: workers)
             publish(generation)
+            old?.retiredAt = clinux_monotonic_ns()
             listeners.announce(made, to: workers)
             listeners.update(to: settings.listeners, workers)
         } catch {

@@ -1,4 +1,5 @@
 import Configuration
+import HTTP1
 import SluiceABI
 
 /// The flat tables of one worker.
@@ -43,6 +44,7 @@ extension GenerationBuilder {
                 modelViews: UnsafePointer(modelViews), pools: pools))
         tables.pointee.number = number
         tables.pointee.limits = limits()
+        tables.pointee.parser = headParser()
         tables.pointee.adapterCount = settings.pipeline.adapters.count
         tables.pointee.adapterLinkCount = adapterIndex.count
         tables.pointee.filters = filters
@@ -56,6 +58,14 @@ extension GenerationBuilder {
         tables.pointee.ownFields = UnsafePointer(memory.place(own))
         tables.pointee.ownFieldCount = own.count
         return tables
+    }
+
+    private func headParser() -> HeadParser {
+        let bytes = settings.limits.headerBytes
+        // Room for a few fields beside the longest target.
+        let target = bytes - min(bytes / 4, 1_024)
+        return HeadParser(
+            limits: HeadLimits(headerBytes: bytes, fieldCount: settings.limits.headerCount, targetBytes: target))
     }
 
     private func limits() -> RequestLimits {

@@ -222,23 +222,32 @@ final class GenerationBuilder {
     }
 
     private func resolvePools() {
+        let answers = HostNames.answers(to: newNames())
         for model in settings.models {
             for version in model.versions {
                 let key = ModelVersionKey(model: model.name, version: version.version)
                 // Those of a discovery begin with its last known set.
                 var members =
                     version.discovery.map { workshop.discoveries.state(of: key).members(of: $0.scheme) } ?? []
-                for endpoint in version.endpoints {
-                    switch workshop.endpoints.endpoint(for: endpoint) {
+                for (endpoint, position) in zip(version.endpoints, version.endpointPositions) {
+                    var address: SocketAddress?
+                    switch name(of: endpoint).flatMap({ answers[$0] }) {
+                    case nil: break
+                    case .success(let found)?: address = found
+                    case .failure(let failure)?:
+                        error(position, Self.words(for: failure, of: endpoint.text))
+                        continue
+                    }
+                    switch workshop.endpoints.endpoint(for: endpoint, address: address) {
                     case .success(let found):
                         members.append(
                             workshop.member(
                                 found, of: key, weight: UInt32(clamping: endpoint.weight), zone: endpoint.zone))
                     case .failure(.unresolvable(let text)):
-                        error(version.position, "the host of `\(text)` is not known; correct it, or give an address")
+                        error(position, Self.words(for: .unknown, of: text))
                     case .failure(.tooMany):
                         error(
-                            version.position,
+                            position,
                             "more than \(EndpointRegistry.bound) endpoints are in use; those that nothing names are "
                                 + "forgotten after a minute"
                         )
@@ -261,6 +270,27 @@ final class GenerationBuilder {
                         list: members, shared: workshop.sharedPools.pool(key), tls: tls,
                         breakers: BreakerView(breaker, memory)))
             }
+        }
+    }
+
+    private func name(of endpoint: Settings.EndpointSettings) -> HostNames.Name? {
+        guard case .tcp(let host, let port) = endpoint.target, SocketAddress.numeric(host: host, port: port) == nil
+        else { return nil }
+        return HostNames.Name(host: host, port: port)
+    }
+
+    /// Of endpoints that have no place yet.
+    private func newNames() -> Set<HostNames.Name> {
+        let all = settings.models.flatMap { $0.versions.flatMap(\.endpoints) }
+        return Set(all.filter { !workshop.endpoints.knows($0.text) }.compactMap { name(of: $0) })
+    }
+
+    private static func words(for failure: SocketAddress.LookUpFailure, of text: String) -> String {
+        switch failure {
+        case .unknown: "the host of `\(text)` is not known; correct it, or give an address"
+        case .noAnswer:
+            "the host of `\(text)` cannot be looked up: the name servers do not answer; try again, or give an address"
+        case .other(let words): "the host of `\(text)` cannot be looked up: \(words); try again, or give an address"
         }
     }
 

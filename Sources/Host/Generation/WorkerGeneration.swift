@@ -1,3 +1,4 @@
+import HTTP1
 import Resilience
 import SluiceABI
 
@@ -11,6 +12,8 @@ struct WorkerGeneration {
     /// A newer one has taken its place.
     var retired = false
     var limits = RequestLimits()
+    /// Of message heads, under these limits.
+    var parser = HeadParser()
 
     var adapters: UnsafeMutablePointer<AdapterLink>
     /// Those of the chain; behind them come those that only endpoints or listeners of raw TCP name.

@@ -69,7 +69,7 @@ struct HTTP2RequestTrailers {
 extension Worker {
     /// One field of a trailer section, from within libnghttp2.
     func trailer(_ stream: UnsafeMutablePointer<HTTP2Stream>, _ name: sluice_bytes, _ value: sluice_bytes) {
-        let limits = generation.pointee.limits
+        let limits = (stream.pointee.client.exchange?.pointee.generation ?? generation).pointee.limits
         var fault = stream.pointee.requestTrailers.add(
             name, value, limits: (limits.headerBytes, limits.headerCount), &buffers)
         if fault == nil, !stream.pointee.requestTrailers.isRefused, isOwnField(name) {

@@ -137,7 +137,7 @@ extension Worker {
     func responseField(
         _ call: UnsafeMutablePointer<HTTP2Call>, _ name: sluice_bytes, _ value: sluice_bytes
     ) -> Bool {
-        let limits = generation.pointee.limits
+        let limits = (call.pointee.upstream.exchange?.pointee.generation ?? generation).pointee.limits
         let isPseudo = name.data?.pointee == UInt8(ascii: ":")
         call.pointee.listSize &+= name.size &+ value.size &+ 32
         if !isPseudo { call.pointee.fieldCount &+= 1 }

@@ -119,7 +119,8 @@ extension Worker {
         if opened.failed {
             connection.pointee.isCondemned = true
         } else if socket.pointee.connecting {
-            timers.start(socket.timer, at: nowMs &+ limits.connectTimeoutMs)
+            let own = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+            timers.start(socket.timer, at: nowMs &+ own.connectTimeoutMs)
         } else {
             markDirty(connection)
             watch(connection)

@@ -10,6 +10,11 @@ final class LogWriter: @unchecked Sendable {
     private let levelRank: Atomic<UInt8>
     private let format: Atomic<UInt8>
     private let stopping = Atomic<Bool>(false)
+    /// From `stop` on, of the monotonic clock: then nobody waits any more for who does not read.
+    private let deadline = Atomic<UInt64>(0)
+    /// Nanoseconds that a stop waits for a reader: longer than a busy one needs for a pipe's 64 KiB, and little beside
+    /// the seconds that supervisors give a process to stop.
+    private static let patience: UInt64 = 1_000_000_000
     /// Both ends of a pipe that wakes the thread; -1 when there is none.
     private var wakeUp: (read: Int32, write: Int32) = (-1, -1)
     private var thread: pthread_t?
@@ -94,10 +99,12 @@ final class LogWriter: @unchecked Sendable {
         return result
     }
 
-    /// Writes what is queued, for at most about a second if nobody reads it, and ends the thread. [main]
+    /// Writes what is queued, for at most about a second, and ends the thread: what nobody has read by then is lost.
+    /// [main]
     func stop() {
         guard let running = thread else { return }
         thread = nil
+        deadline.store(Self.now() + Self.patience, ordering: .relaxed)
         stopping.store(true, ordering: .sequentiallyConsistent)
         wakeThread()
         pthread_join(running, nil)
@@ -120,15 +127,14 @@ final class LogWriter: @unchecked Sendable {
             let format = LogFormatter.Format(rawValue: format.load(ordering: .relaxed)) ?? .text
             while ring.take({ LogFormatter.append($0, as: format, to: &output) }) {
                 // One write for up to 64 KiB of lines: a pipe's whole capacity.
-                if output.count >= 65_536 { flush(&output) }
+                if output.count >= 65_536, !flush(&output) { return }
             }
             let dropped = ring.dropped
             if dropped != reported {
                 reportDrops(dropped - reported, format, &output)
                 reported = dropped
             }
-            flush(&output)
-            if last { return }
+            if !flush(&output) || last { return }
             if ring.prepareToSleep(), !stopping.load(ordering: .sequentiallyConsistent) {
                 var bytes: (UInt64, UInt64) = (0, 0)
                 _ = Glibc.read(wakeUp.read, &bytes, 16)
@@ -155,16 +161,22 @@ final class LogWriter: @unchecked Sendable {
         record.withUnsafeBytes { LogFormatter.append($0, as: format, to: &output) }
     }
 
-    /// Writes all of `output` and empties it. When the thread is to stop, it gives up on a reader that does not read.
-    private func flush(_ output: inout [UInt8]) {
+    private static func now() -> UInt64 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+    }
+
+    /// Writes all of `output` and empties it. False when the thread is to stop and its time is over.
+    private func flush(_ output: inout [UInt8]) -> Bool {
         defer { output.removeAll(keepingCapacity: output.capacity <= 1 << 18) }
         var written = 0
-        var patience = 10
         while written < output.count {
             var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            if Glibc.poll(&poll, 1, 100) == 0 {
-                if stopping.load(ordering: .relaxed) { patience -= 1 }
-                if patience == 0 { return }
+            let isLate =
+                stopping.load(ordering: .sequentiallyConsistent) && Self.now() >= deadline.load(ordering: .relaxed)
+            if Glibc.poll(&poll, 1, isLate ? 0 : 100) == 0 {
+                if isLate { return false }
                 continue
             }
             // A pipe that polls writable takes 4,096 bytes (PIPE_BUF) without blocking, so that the deadline holds.
@@ -174,8 +186,9 @@ final class LogWriter: @unchecked Sendable {
             if count > 0 {
                 written += count
             } else if errno != EINTR, errno != EAGAIN {
-                return
+                return true
             }
         }
+        return true
     }
 }

@@ -9,8 +9,11 @@
 ///     build-id <text>
 ///     extension <instancing> <id>   (1 to 16 times; instancing `-` when the id is unknown)
 ///     end
+///
+/// For a library, which has nothing to describe, `loaded` and `end`.
 enum ProbeAnswer: Equatable {
     case accepted(ImageDescription)
+    case loaded
     case refused(ImageFault)
 
     func encoded(token: String) -> String {
@@ -26,6 +29,7 @@ enum ProbeAnswer: Equatable {
             for offer in description.extensions {
                 lines.append("extension \(offer.instancing.map { String($0) } ?? "-") \(offer.id)")
             }
+        case .loaded: lines.append("loaded")
         case .refused(let fault):
             lines.append("refused")
             lines.append("reason \(fault.reason.rawValue)")
@@ -71,6 +75,9 @@ enum ProbeAnswer: Equatable {
                     extensions: extensions)
             else { return nil }
             self = .accepted(description)
+        case "loaded":
+            guard lines.isEmpty else { return nil }
+            self = .loaded
         case "refused":
             guard let reason = value("reason").flatMap(ImageRefusal.Reason.init(rawValue:)),
                 Self.childsReasons.contains(reason), let detail = value("detail"), lines.isEmpty

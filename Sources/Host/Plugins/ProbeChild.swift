@@ -2,12 +2,13 @@ import CLinux
 import Glibc
 import SluiceABI
 
-/// The hidden command `__probe`: loads the image at descriptor 3, calls its entry, checks what that returns and tells
-/// it to the parent over descriptor 4. It ends the process itself, without the destructors of what it loaded, which
-/// never run in the gateway before its own end either. Exit code 0 says that the answer is complete, 2 that nobody
-/// called this the way `probe` does.
-public func runProbe() -> Never {
-    guard let token = readToken() else {
+/// The hidden command `__probe`: loads the image at descriptor 3 and, for `__probe plugin`, calls its entry and checks
+/// what that returns; it tells the outcome to the parent over descriptor 4. It ends the process itself, without the
+/// destructors of what it loaded, which never run in the gateway before its own end either. Exit code 0 says that the
+/// answer is complete, 2 that nobody called this the way `probe` does.
+/// - Parameter trial: the argument after the command.
+public func runProbe(_ trial: String?) -> Never {
+    guard let trial = trial.flatMap(ProbeTrial.init(rawValue:)), let token = readToken() else {
         let words =
             "sluice: \(ProbeCommand.argument) is run by the gateway itself; use `sluice plugin inspect FILE.so`\n"
         _ = words.withCString { write(2, $0, strlen($0)) }
@@ -16,7 +17,8 @@ public func runProbe() -> Never {
     let answer: ProbeAnswer
     do {
         try renouncePrivileges()
-        answer = .accepted(try describeImage())
+        let handle = try loadImage()
+        answer = trial == .plugin ? .accepted(try ImageDescription(try callEntry(of: handle))) : .loaded
     } catch {
         answer = .refused(error)
     }
@@ -46,11 +48,11 @@ private func renouncePrivileges() throws(ImageFault) {
     _ = clinux_deny_file_changes()
 }
 
-private func describeImage() throws(ImageFault) -> ImageDescription {
+private func loadImage() throws(ImageFault) -> UnsafeMutableRawPointer {
     guard let handle = dlopen("/proc/self/fd/\(ProbeChannel.image)", RTLD_NOW | RTLD_LOCAL) else {
         throw loadFault()
     }
-    return try ImageDescription(try callEntry(of: handle))
+    return handle
 }
 
 /// Calls `sluice_plugin_entry` of an image that the dynamic linker has loaded.
@@ -80,7 +82,7 @@ func loadFault() -> ImageFault {
         return ImageFault(
             .missingLibrary,
             "a library that it needs is missing: \(detail); install that (a run path of $ORIGIN finds nothing here: "
-                + "plugins are loaded from memory)")
+                + "it is loaded from memory)")
     }
     if words.contains("undefined symbol") || words.contains("symbol lookup error") {
         return ImageFault(.undefinedSymbol, "it uses what no library of its own provides: \(detail); link it with that")

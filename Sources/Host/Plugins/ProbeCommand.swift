@@ -20,6 +20,23 @@ public struct ProbeCommand: Equatable, Sendable {
     }
 }
 
+/// What a trial does beyond loading an image. The raw value is an argument of the child.
+public enum ProbeTrial: String, Sendable {
+    /// Calls `sluice_plugin_entry` and checks what that returns.
+    case plugin
+    /// Nothing: a library whose functions rules call has no entry.
+    case library
+
+    /// Whose code runs, for a message.
+    var culprit: String { self == .plugin ? "a constructor or its entry" : "a constructor" }
+    var hangRemedy: String {
+        self == .plugin ? "move that work to `start` or `create`" : "a library of functions must load at once"
+    }
+    var crashRemedy: String {
+        self == .plugin ? "debug it with `sluice plugin inspect`" : "load it in a debugger"
+    }
+}
+
 /// Descriptors and bounds that the two processes agree on.
 enum ProbeChannel {
     /// The sealed image.

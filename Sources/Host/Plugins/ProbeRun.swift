@@ -5,34 +5,50 @@ import Glibc
 /// constructors that crash, hang or exit, an entry that does. Blocks for at most the command's time limit and another
 /// second. Whatever the plugin does there, this process keeps its memory, its signals and its descriptors. [main]
 func probe(_ image: ImageFile, with command: ProbeCommand) throws(ImageFault) -> ImageDescription {
+    switch try trialAnswer(of: image, as: .plugin, with: command) {
+    case .accepted(let description): return description
+    case .refused(let fault): throw fault
+    case .loaded: preconditionFailure("a plugin's trial answers with its description")
+    }
+}
+
+/// The same for a library, which has no entry.
+func probeLibrary(_ image: ImageFile, with command: ProbeCommand) throws(ImageFault) {
+    if case .refused(let fault) = try trialAnswer(of: image, as: .library, with: command) { throw fault }
+}
+
+private func trialAnswer(
+    of image: ImageFile, as trial: ProbeTrial, with command: ProbeCommand
+) throws(ImageFault) -> ProbeAnswer {
     let token = hexadecimal((0..<ProbeChannel.tokenBytes / 2).map { _ in UInt8.random(in: .min ... .max) })
-    let child = try ProbeChild(command, image: image.descriptor, token: token)
+    let child = try ProbeChild(command, trial, image: image.descriptor, token: token)
     let end = child.waitForEnd(timeLimit: command.timeLimit)
     let words = child.lastWords
     switch end {
     case .running:
         throw ImageFault(
             .probeTimedOut,
-            "it did not load within \(command.timeLimit) ms: a constructor or its entry hangs\(words); "
-                + "move that work to `start` or `create`")
+            "it did not load within \(command.timeLimit) ms: \(trial.culprit) hangs\(words); \(trial.hangRemedy)")
     case .signal(let number):
         let name = strsignal(number).map { String(cString: $0) } ?? "signal \(number)"
         throw ImageFault(
-            .probeCrashed, "it crashes while it is loaded (\(name))\(words); debug it with `sluice plugin inspect`")
+            .probeCrashed, "it crashes while it is loaded (\(name))\(words); \(trial.crashRemedy)")
     case .exit(0), .unknown:
         if child.answer.isEmpty {
             throw ImageFault(
-                .probeExited, "a constructor or its entry ends the process with code 0\(words); it must return instead")
+                .probeExited, "\(trial.culprit) ends the process with code 0\(words); it must return instead")
         }
     case .exit(let code):
         if !child.answer.isEmpty { break }
         throw ImageFault(
             .probeExited,
-            "a constructor or its entry ends the process with code \(code)\(words); it must return instead")
+            "\(trial.culprit) ends the process with code \(code)\(words); it must return instead")
     }
+    let isEnded = end == .exit(0) || end == .unknown
     switch ProbeAnswer(child.answer, token: token) {
-    case .accepted(let description) where end == .exit(0) || end == .unknown: return description
-    case .refused(let fault): throw fault
+    case .accepted(let description) where trial == .plugin && isEnded: return .accepted(description)
+    case .loaded where trial == .library && isEnded: return .loaded
+    case .refused(let fault): return .refused(fault)
     default:
         throw ImageFault(
             .probeGarbled,
@@ -59,7 +75,7 @@ private final class ProbeChild {
     private let answerDescriptor: Int32
     private let diagnosticsDescriptor: Int32
 
-    init(_ command: ProbeCommand, image: Int32, token: String) throws(ImageFault) {
+    init(_ command: ProbeCommand, _ trial: ProbeTrial, image: Int32, token: String) throws(ImageFault) {
         // All above the child's own numbers, so that no dup2 of the child's overwrites one that is still needed.
         let lowest: Int32 = 10
         var pair: [Int32] = [-1, -1]
@@ -79,7 +95,7 @@ private final class ProbeChild {
         guard words.withUTF8({ write(pair[0], $0.baseAddress, $0.count) }) == ProbeChannel.tokenBytes else {
             throw systemFault("writing to the probe")
         }
-        process = try Self.start(command, image: sources[0], answer: sources[1], diagnostics: sources[2])
+        process = try Self.start(command, trial, image: sources[0], answer: sources[1], diagnostics: sources[2])
         processDescriptor = clinux_pidfd_open(process)
         // Without pidfds (before Linux 5.3, and in some sandboxes) the end is asked for instead of waited for.
         guard processDescriptor >= 0 || clinux_errno() == ENOSYS else {
@@ -102,7 +118,7 @@ private final class ProbeChild {
     /// Starts the command with three descriptors and nothing else of this process: signals as at the start of a
     /// program, a process group of its own, no descriptor above, an environment of what the dynamic linker reads.
     private static func start(
-        _ command: ProbeCommand, image: Int32, answer: Int32, diagnostics: Int32
+        _ command: ProbeCommand, _ trial: ProbeTrial, image: Int32, answer: Int32, diagnostics: Int32
     ) throws(ImageFault) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
@@ -131,7 +147,7 @@ private final class ProbeChild {
             && posix_spawnattr_setflags(&attributes, Int16(flags)) == 0
         guard isPrepared else { throw systemFault("posix_spawn") }
 
-        var arguments = [strdup("sluice"), strdup(ProbeCommand.argument), nil]
+        var arguments = [strdup("sluice"), strdup(ProbeCommand.argument), strdup(trial.rawValue), nil]
         var environment = linkerEnvironment().map { strdup($0) } + [nil]
         defer { for text in arguments + environment { free(text) } }
         var process: pid_t = 0

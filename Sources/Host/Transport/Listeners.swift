@@ -20,8 +20,8 @@ final class Listeners {
         /// Held as long as the address is ours, against a second gateway; -1 for none.
         let lock: Int32
         let path: String?
-        /// A file stands at `path`, and is ours to remove.
-        var hasFile: Bool
+        /// What stands at `path` and is ours to remove.
+        var file: SocketFile?
         /// The adapter that frames raw TCP, by its name; nil for HTTP. A reload may change it.
         var adapter: String?
     }
@@ -108,8 +108,8 @@ final class Listeners {
     /// there is theirs.
     func removeFiles() {
         for index in open.indices {
-            if open[index].hasFile, let path = open[index].path { unlink(path) }
-            open[index].hasFile = false
+            open[index].file?.remove()
+            open[index].file = nil
         }
     }
 
@@ -120,7 +120,7 @@ final class Listeners {
     }
 
     private func release(_ listener: Open) {
-        if listener.hasFile, let path = listener.path { unlink(path) }
+        listener.file?.remove()
         if listener.lock >= 0 { Glibc.close(listener.lock) }
     }
 
@@ -172,7 +172,7 @@ final class Listeners {
         }
         return Open(
             address: address, id: takeID(), descriptors: descriptors, text: Self.text(actual), lock: lock, path: nil,
-            hasFile: false)
+            file: nil)
     }
 
     private func bound(_ address: SocketAddress, reusePort: Bool) throws(Failure) -> Int32 {
@@ -209,17 +209,7 @@ final class Listeners {
         guard let place = SocketAddress.unix(path) else {
             throw Failure(message: "the socket path `\(path)` is empty or longer than 107 bytes")
         }
-        if access(path, F_OK) == 0 {
-            let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            let answers = place.withPointer { connect(probe, $0, $1) } == 0
-            Glibc.close(probe)
-            guard !answers else { throw Failure(message: "another process listens on unix:\(path); stop it first") }
-            var information = stat()
-            guard lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK else {
-                throw Failure(message: "`\(path)` exists and is no socket; move it away")
-            }
-            unlink(path)
-        }
+        try removeStale(path, place)
         let descriptor = socket(
             AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0, place.withPointer({ bind(descriptor, $0, $1) }) == 0,
@@ -229,6 +219,7 @@ final class Listeners {
             if descriptor >= 0 { Glibc.close(descriptor) }
             throw Failure(message: message)
         }
+        let file = SocketFile(path: path)
         // One for each worker to close, so that none is left with a number that is another's by then.
         var descriptors = [descriptor]
         while descriptors.count < workerCount {
@@ -236,14 +227,38 @@ final class Listeners {
             guard copy >= 0 else {
                 let message = "cannot listen on unix:\(path): \(String(cString: strerror(clinux_errno())))"
                 for copy in descriptors { Glibc.close(copy) }
-                unlink(path)
+                file?.remove()
                 throw Failure(message: message)
             }
             descriptors.append(copy)
         }
         return Open(
             address: address, id: takeID(), descriptors: descriptors, text: "unix:\(path)", lock: -1, path: path,
-            hasFile: true)
+            file: file)
+    }
+
+    /// Takes away what a process that died left at `path`; what may be another's is left, and an error.
+    private func removeStale(_ path: String, _ place: SocketAddress) throws(Failure) {
+        var information = stat()
+        guard lstat(path, &information) == 0 else { return }
+        guard information.st_mode & S_IFMT == S_IFSOCK else {
+            throw Failure(message: "`\(path)` exists and is no socket; move it away")
+        }
+        let found = SocketFile(path: path)
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        let probe = socket(AF_UNIX, kind, 0)
+        let code = place.withPointer { connect(probe, $0, $1) } == 0 ? 0 : clinux_errno()
+        if probe >= 0 { Glibc.close(probe) }
+        switch code {
+        case ECONNREFUSED: found?.remove()
+        case ENOENT: break
+        // A full queue of connections is somebody's, who only does not accept at present.
+        case 0, EAGAIN: throw Failure(message: "another process listens on unix:\(path); stop it first")
+        default:
+            throw Failure(
+                message: "whether unix:\(path) is in use cannot be told (\(String(cString: strerror(code)))); move it "
+                    + "away, or choose another path")
+        }
     }
 
     private func takeID() -> UInt32 {

@@ -33,21 +33,42 @@ struct SocketAddress {
         return address
     }
 
-    /// The first address of a name, by the system's resolver; it may block. [main]
-    static func resolve(host: String, port: UInt16) -> SocketAddress? {
-        if let numeric = numeric(host: host, port: port) { return numeric }
+    /// Why a name has no address.
+    enum LookUpFailure: Error, Equatable {
+        /// There is no such name, or it has no address.
+        case unknown
+        /// The name servers do not answer, or cannot at present (EAI_AGAIN).
+        case noAnswer
+        /// The resolver's own words for what else went wrong.
+        case other(String)
+    }
+
+    /// The first address of a name, by the system's resolver; it may block for half a minute. [any]
+    static func resolve(host: String, port: UInt16) -> SocketAddress? { try? lookUp(host: host, port: port).get() }
+
+    /// The same, with the reason of a failure. [any]
+    static func lookUp(host: String, port: UInt16) -> Result<SocketAddress, LookUpFailure> {
+        if let numeric = numeric(host: host, port: port) { return .success(numeric) }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0, let first = list else { return nil }
+        let code = getaddrinfo(host, String(port), &hints, &list)
+        guard code == 0, let first = list else {
+            switch code {
+            // EAI_NODATA, of glibc: the name is there and has no address.
+            case EAI_NONAME, -5, 0: return .failure(.unknown)
+            case EAI_AGAIN: return .failure(.noAnswer)
+            default: return .failure(.other(gai_strerror(code).map { String(cString: $0) } ?? "error \(code)"))
+            }
+        }
         defer { freeaddrinfo(first) }
         var address = SocketAddress()
-        guard let source = first.pointee.ai_addr else { return nil }
+        guard let source = first.pointee.ai_addr else { return .failure(.unknown) }
         withUnsafeMutableBytes(of: &address.storage) {
             $0.copyMemory(from: UnsafeRawBufferPointer(start: source, count: Int(first.pointee.ai_addrlen)))
         }
         address.length = first.pointee.ai_addrlen
-        return address
+        return .success(address)
     }
 
     /// A path, or an abstract name that begins with NUL; nil when it is too long for the kernel.

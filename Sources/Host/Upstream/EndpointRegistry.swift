@@ -52,6 +52,9 @@ final class EndpointRegistry {
     /// Endpoints that have a place, those that leave included.
     var count: Int { byText.count }
 
+    /// Whether an endpoint of this text has a place, and with it an address.
+    func knows(_ text: String) -> Bool { byText[text] != nil }
+
     /// - Parameter known: the address of a host's name, when it was resolved before.
     func endpoint(
         for settings: Settings.EndpointSettings, address known: SocketAddress? = nil

@@ -260,7 +260,8 @@ extension Worker {
             return connectFailed(exchange)
         }
         guard upstream.pointee.connecting else { return exchange.pointee.machine.handle(.connected(reused: false)) }
-        timers.start(upstream.timer, at: nowMs &+ generation.pointee.limits.connectTimeoutMs)
+        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
+        timers.start(upstream.timer, at: nowMs &+ limits.connectTimeoutMs)
         return exchange.pointee.machine.handle(.connecting)
     }
 

@@ -127,7 +127,7 @@ extension Worker {
         if let pool = exchange.pointee.pool, pool.pointee.isRaw { return readAnswer(exchange, upstream, pool) }
         while true {
             if upstream.pointee.input.count > 0 {
-                let outcome = parser.parseResponse(
+                let outcome = exchange.pointee.generation.unsafelyUnwrapped.pointee.parser.parseResponse(
                     upstream.pointee.input.head, count: upstream.pointee.input.count, fields: fieldScratch,
                     requestWasHead: exchange.pointee.askedHead, allowsUpgrade: exchange.pointee.asksUpgrade,
                     into: &responseScratch.pointee,

@@ -324,12 +324,7 @@ final class Worker: @unchecked Sendable {
     private func take(_ next: UnsafeMutablePointer<WorkerGeneration>) {
         let old = generation
         generation = next
-        let limits = next.pointee.limits
-        parser = HeadParser(
-            limits: HeadLimits(
-                headerBytes: limits.headerBytes, fieldCount: limits.headerCount,
-                // Room for a few fields beside the longest target.
-                targetBytes: limits.headerBytes - min(limits.headerBytes / 4, 1_024)))
+        parser = next.pointee.parser
         startPluginTimers(next)
         takeHomes(next, from: old)
         stopHealth(old)

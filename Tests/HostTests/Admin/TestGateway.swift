@@ -9,6 +9,8 @@ final class TestGateway: ControlPlane, @unchecked Sendable {
     private(set) var metricsPort: UInt16 = 0
     /// What the next reloads answer. Set before anybody asks.
     var outcome = ReloadOutcome(succeeded: true, generation: 9, diagnostics: [])
+    /// What a reload takes its time for. Set before anybody asks.
+    var duringReload: () -> Void = {}
     /// Bytes of the metrics.
     var metrics = Array("# HELP a b\n".utf8)
     let reloads = Atomic<Int>(0)
@@ -51,6 +53,7 @@ final class TestGateway: ControlPlane, @unchecked Sendable {
 
     func reload() -> ReloadOutcome {
         reloads.wrappingAdd(1, ordering: .relaxed)
+        duringReload()
         return outcome
     }
 
