@@ -674,7 +674,7 @@ typedef struct sluice_match_1 {
 /* Where a request goes, for `encode_request`. */
 typedef struct sluice_target_1 {
   sluice_bytes model;   /* name toward the backend */
-  sluice_bytes version; /* likewise; empty: none */
+  sluice_bytes version; /* likewise, no label; empty: the client named none */
   sluice_bytes authority; /* of the endpoint, as configured */
   uint32_t same_protocol; /* 1: the client's message is of this adapter too, and may be passed on as it is */
   uint32_t renamed;       /* 1: model or version differ from those that the client asked for */
