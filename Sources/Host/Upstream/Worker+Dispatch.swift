@@ -12,10 +12,14 @@ extension Worker {
     func dispatchNeedsPayload(_ exchange: ExchangePointer) -> Bool {
         guard !exchange.pointee.machine.hasPayload else { return false }
         let pool = exchange.pointee.pool.unsafelyUnwrapped
-        let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
-        if pool.pointee.backend != nil || pool.pointee.batching != nil { return isInference }
-        let hasBody = exchange.pointee.message.unsafelyUnwrapped.pointee.body_state != UInt32(SLUICE_BODY_NONE)
-        return hasBody && pool.pointee.adapter != exchange.pointee.adapter
+        let operation = exchange.pointee.request.unsafelyUnwrapped.pointee.operation
+        if pool.pointee.backend != nil || pool.pointee.batching != nil {
+            return operation == UInt32(SLUICE_OPERATION_INFER)
+        }
+        // What nobody here understands may be a stream without end, and is hardly ever said in another protocol: that
+        // one's adapter is asked first whether it is to be read.
+        return pool.pointee.adapter != exchange.pointee.adapter && operation != UInt32(SLUICE_OPERATION_OTHER)
+            && exchange.pointee.message.unsafelyUnwrapped.pointee.body_state != UInt32(SLUICE_BODY_NONE)
     }
 
     func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
