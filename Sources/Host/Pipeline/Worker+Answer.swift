@@ -206,7 +206,7 @@ extension Worker {
         return sendDefaultError(exchange, 500, reason, 0)
     }
 
-    private func decimal(_ exchange: ExchangePointer, _ number: UInt32) -> sluice_bytes {
+    func decimal(_ exchange: ExchangePointer, _ number: UInt32) -> sluice_bytes {
         guard let memory = allocate(exchange, UInt8.self, 16) else { return sluice_bytes("1") }
         var writer = ByteWriter(memory, capacity: 16)
         writer.write(decimal: UInt64(number))
