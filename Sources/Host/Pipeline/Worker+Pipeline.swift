@@ -139,8 +139,8 @@ extension Worker {
         case SLUICE_DECLINE: return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
         default: return failPlugin(exchange, status, adapter.pointee.plugin)
         }
-        let filters = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters.needs
-        let needed = status == SLUICE_NEED_BODY || filters & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
+        let filters = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters
+        let needed = status == SLUICE_NEED_BODY || needsPayload(exchange, filters)
         return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
     }
 
