@@ -12,6 +12,8 @@ struct Edits {
         var template: Template
         /// It waits for the answer: its value tells of that, or it comes behind an edit of its field that does.
         var isLate = false
+        /// It is set without the answer, too: for errors, and to be set again when the answer is there.
+        var isEarlyToo = false
     }
 
     private(set) var removed: [KeptText] = []
@@ -58,7 +60,8 @@ struct Edits {
             set.append(
                 Value(
                     name: KeptText(try once(name, entry)), template: template,
-                    isLate: ofResponse && template.needsResponse))
+                    isLate: ofResponse && (template.needsResponse || template.namesID),
+                    isEarlyToo: !template.needsResponse))
         }
         for (name, entry) in try config["append"].members() {
             try Self.check(name, entry)
@@ -68,11 +71,12 @@ struct Edits {
             let isBehind =
                 renamed.contains { $0.new.equalsIgnoringCase(kept) }
                 || set.contains { $0.isLate && $0.name.equalsIgnoringCase(kept) }
-            appended.append(
-                Value(name: kept, template: template, isLate: ofResponse && (template.needsResponse || isBehind)))
+            let isLate = template.needsResponse || template.namesID || isBehind
+            appended.append(Value(name: kept, template: template, isLate: ofResponse && isLate))
         }
         if !ofResponse { try checkHost(config) }
-        let count = removed.count + renamed.count + set.count + appended.count
+        let twice = set.count { $0.isLate && $0.isEarlyToo }
+        let count = removed.count + renamed.count + set.count + twice + appended.count
         if count > Self.atMost { throw config.error("\(count) edits; at most \(Self.atMost) a direction") }
     }
 
@@ -106,7 +110,7 @@ struct Edits {
 
     /// Sets and appends what can be said without knowing the answer: of a request everything.
     func put(_ side: Side, _ request: Request, _ exchange: Exchange) throws(PluginError) {
-        for index in set.indices where !set[index].isLate {
+        for index in set.indices where !set[index].isLate || set[index].isEarlyToo {
             try put(set[index], side, request, nil, exchange, adds: false)
         }
         for index in appended.indices where !appended[index].isLate {

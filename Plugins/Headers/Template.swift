@@ -32,6 +32,13 @@ struct Template {
         }
     }
 
+    /// Whether it says more once the body was read: an id may stand there.
+    var namesID: Bool {
+        parts.contains { part in
+            if case .requestID = part { true } else { false }
+        }
+    }
+
     // MARK: Reading
 
     init(_ config: Configuration, ofResponse: Bool) throws(PluginError) {

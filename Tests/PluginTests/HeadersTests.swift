@@ -81,6 +81,32 @@ import Testing
         #expect(edits.map(\.value) == ["from-client"])
     }
 
+    /// An id may stand in the body, which a filter before it was read does not know yet.
+    @Test func theIdOfABodyIsKnownWithTheAnswer() throws {
+        let filter = try FilterUnderTest(
+            "Headers", host,
+            config: ["response": ["set": ["x-id": "$(request_id)"], "append": ["x-ids": "$(request_id)"]]])
+        let exchange = FakeExchange(fields: [("X-Request-Id", "from-client")])
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        // Errors have what is known so far.
+        let early = Edit(side: Self.toClient, name: "x-id", value: "from-client")
+        #expect(exchange.edits == [early])
+        exchange.request.pointee.id = exchange.texts.bytes("from-body")
+        var response = sluice_response()
+        #expect(filter.onResponse(exchange, &response) == SLUICE_OK)
+        #expect(
+            exchange.edits == [
+                early, Edit(side: Self.toClient, name: "x-id", value: "from-body"),
+                Edit(side: Self.toClient, name: "x-ids", value: "from-body", adds: true),
+            ])
+        // Each of them is two edits of the few that there may be.
+        let seven = (1...7).map { ("x-\($0)", ConfigTree.scalar("$(request_id)")) }
+        #expect(throws: LoadedPlugin.Failure.self) {
+            _ = try FilterUnderTest(
+                "Headers", host, config: ["response": ["set": .mapping(seven)]])
+        }
+    }
+
     /// A model's name may come out of a JSON body, with any byte in it.
     @Test(arguments: ["a\r\nx-admin: 1", "a\0", "a\u{7f}"])
     func aValueThatWouldBreakTheMessageFailsTheRequest(model: String) throws {

@@ -36,6 +36,22 @@ import Testing
         #expect(try SampleRequest(body: Self.text).outcome(rule) == .fails, "\(rule)")
     }
 
+    /// It may be a stream, whose messages answer each other: what has not been read is not waited for.
+    @Test func theBodyOfACallThatIsPassedOnIsAbsent() throws {
+        let rules = ["exists(body)", "body_size >= 0", #"exists(json("a"))"#, "tensor(0).rank >= 0"]
+        let request = SampleRequest()
+        request.stream()
+        for (transport, operation, outcome) in [
+            (SLUICE_TRANSPORT_GRPC, SLUICE_OPERATION_OTHER, RuleOutcome.fails),
+            (SLUICE_TRANSPORT_GRPC, SLUICE_OPERATION_INFER, .needsBody),
+            (SLUICE_TRANSPORT_HTTP, SLUICE_OPERATION_OTHER, .needsBody),
+        ] {
+            request.message.pointee.transport = UInt32(transport)
+            request.request.pointee.operation = UInt32(operation)
+            for rule in rules { #expect(try request.outcome(rule) == outcome, "\(rule)") }
+        }
+    }
+
     /// Any body gives an answer, and nothing beyond it is read (the memory has its exact size).
     @Test func everyCutOfATextIsRead() throws {
         let rules = try [#"exists(json("last"))"#, #"exists(json("a.b[2][1]"))"#, #"exists(json("key"))"#].map {

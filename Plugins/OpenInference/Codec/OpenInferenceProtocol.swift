@@ -95,9 +95,22 @@ public struct OpenInferenceProtocol: MessageCodec {
             let rest = route.hasVersion ? 2 : 1
             if match.capture_count > rest {
                 request.rest = captures[rest]
+                if isOfOtherMethod(captures[rest], isOfVersion: route.hasVersion) { return false }
             }
         }
         return true
+    }
+
+    /// Whether what follows a model in a path is what the routes before know, asked for with a method that they do not
+    /// have. No backend has another one for it.
+    private func isOfOtherMethod(_ rest: sluice_bytes, isOfVersion: Bool) -> Bool {
+        let size = rest.buffer.firstIndex(of: UInt8(ascii: "?")) ?? rest.buffer.count
+        let path = rest.slice(0, size)
+        if path.equals("infer") || path.equals("ready") { return true }
+        let version: StaticString = "versions/"
+        let start = version.utf8CodeUnitCount
+        return !isOfVersion && size > start && path.hasPrefix(.literal(version))
+            && !path.slice(start, size - start).buffer.contains(UInt8(ascii: "/"))
     }
 
     /// Stage BODY: the payload, and what only the body tells.

@@ -69,6 +69,13 @@ public struct PredictRoute: Sendable {
                 verb: ":explain"),
         ]
 
+    /// Whether the last segment of a path ends in one of the verbs.
+    static func hasVerb(_ segment: sluice_bytes) -> Bool {
+        guard let colon = segment.buffer.lastIndex(of: UInt8(ascii: ":")) else { return false }
+        let verb = segment.slice(colon, segment.size - colon)
+        return verb.equals(":predict") || verb.equals(":classify") || verb.equals(":regress") || verb.equals(":explain")
+    }
+
     /// The form of this path, as far as it is one of predictions.
     func fits(_ form: BackendPath) -> Bool {
         switch form {

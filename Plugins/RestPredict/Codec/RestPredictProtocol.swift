@@ -26,6 +26,10 @@ public struct RestPredictProtocol: MessageCodec {
         request.adapter_data = Note(route: match.route, refusal: 0).pointer
         guard route.captures > 0 else { return true }
         guard let captures = match.captures, Int(match.capture_count) >= route.captures else { return false }
+        // Of `GET /v1/models/m:predict` the route of names would take the verb for a part of one.
+        if route.operation == SLUICE_OPERATION_MODEL_READY, PredictRoute.hasVerb(captures[route.captures - 1]) {
+            return false
+        }
         request.model = try PathSegment.decode(captures[0], arena: arena)
         if route.captures > 1 {
             request.version = try PathSegment.decode(captures[1], arena: arena)

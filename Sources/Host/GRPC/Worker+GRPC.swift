@@ -251,7 +251,9 @@ extension Worker {
         let http = UInt16(clamping: message.pointee.status)
         let ended = endpointStatus(exchange)
         // A `grpc-status` counts before the status of HTTP, in an answer of gRPC.
-        if http != 200, ended == nil || !isAnswerOfGRPC(message.pointee) { return failHTTPAnswer(exchange, http) }
+        if http != 200, ended == nil || !isAnswerOfGRPC(message.pointee) {
+            return failHTTPAnswer(exchange, http, message.pointee)
+        }
         guard let ended else {
             return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer has no grpc-status")
         }
@@ -261,7 +263,8 @@ extension Worker {
             if ended.message.size > 0, let room = allocate(exchange, UInt8.self, ended.message.size) {
                 text = GRPCStatus.decode(message: ended.message, into: room)
             }
-            return fail(exchange, ended.status, Self.httpStatus(of: ended.status), text)
+            let mapped = Self.httpStatus(of: ended.status)
+            return fail(exchange, ended.status, mapped, text, retryAfter: retryAfter(mapped, message.pointee))
         }
         let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
         // A call that is made here says of no compression that it is understood.
@@ -273,7 +276,10 @@ extension Worker {
     }
 
     /// The endpoint, or a proxy before it, answered a call with plain HTTP.
-    func failHTTPAnswer(_ exchange: ExchangePointer, _ http: UInt16) -> ExchangeMachine.Action {
+    /// - Parameter answer: its head, for a client that is not of gRPC.
+    func failHTTPAnswer(
+        _ exchange: ExchangePointer, _ http: UInt16, _ answer: sluice_message? = nil
+    ) -> ExchangeMachine.Action {
         // A status such as 404 or 401 is about the call, and is judged as it is where nobody speaks gRPC.
         if (400..<500).contains(http) {
             finishAttempt(exchange, .success, SLUICE_OK)
@@ -286,7 +292,8 @@ extension Worker {
         writer.write("the endpoint answered a call with HTTP status ")
         writer.write(decimal: UInt64(http))
         let status = GRPCStatus.status(ofHTTP: http)
-        return fail(exchange, status, Self.httpStatus(of: status), writer.bytes)
+        let mapped = Self.httpStatus(of: status)
+        return fail(exchange, status, mapped, writer.bytes, retryAfter: retryAfter(mapped, answer))
     }
 
     /// Notes how a call ended that is passed on by its trailers. A client that got none is told what it has to take

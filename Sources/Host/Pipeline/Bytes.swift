@@ -43,6 +43,13 @@ extension sluice_bytes {
         return memcmp(first, second, left.size) == 0
     }
 
+    /// As `==`, of texts of which one is not empty: most that differ do at once, and most versions have one byte.
+    @inline(__always)
+    func isSameName(as other: sluice_bytes) -> Bool {
+        guard size == other.size, let first = data, let second = other.data, first[0] == second[0] else { return false }
+        return size == 1 || memcmp(first, second, size) == 0
+    }
+
     /// Without regard to ASCII case.
     func equalsIgnoringCase(_ other: sluice_bytes) -> Bool {
         guard size == other.size else { return false }

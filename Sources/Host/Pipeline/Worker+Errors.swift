@@ -112,14 +112,21 @@ extension Worker {
         var message = sluice_bytes("the request was refused")
         if failureSize > 0, let kept = copy(exchange, sluice_bytes(failure, failureSize)) {
             message = kept
+        } else if let answer, answer.status >= 300 {
+            message = sentence(exchange, "the endpoint answered ", decimal(exchange, answer.status), "")
         } else if code == SLUICE_INTERNAL {
             message = sluice_bytes("a plugin failed on this request")
         }
         failureSize = 0
         let mapped = http >= 400 && http <= 599 ? http : Self.httpStatus(of: code)
-        let mayWait = mapped == 503 || mapped == 429
-        let retryAfter = mayWait ? RetryAfter.seconds(answer, wall: clinux_wall_ns(), floor: 1) : 0
-        return fail(exchange, code, mapped, message, retryAfter: retryAfter)
+        return fail(exchange, code, mapped, message, retryAfter: retryAfter(mapped, answer))
+    }
+
+    /// Seconds that a client is told to wait with an error that says "not now": as many as the endpoint's answer that
+    /// is behind it, or one. 0 with others.
+    func retryAfter(_ httpStatus: UInt32, _ answer: sluice_message?) -> UInt32 {
+        guard httpStatus == 503 || httpStatus == 429 else { return 0 }
+        return RetryAfter.seconds(answer, wall: clinux_wall_ns(), floor: 1)
     }
 
     /// Canonical codes to HTTP, as google.rpc.Code documents them.

@@ -116,16 +116,11 @@ extension Worker {
                 exchange.pointee.gathersFirst = true
                 return exchange.pointee.machine.handle(.messageNeeded)
             }
-            let needed =
-                status == SLUICE_NEED_BODY
-                || tables.pointee.filters.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
+            let needed = status == SLUICE_NEED_BODY || needsPayload(exchange, tables.pointee.filters)
             if status == SLUICE_OK { resolveModel(exchange) }
             return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
         }
-        if exchange.pointee.isGRPC {
-            return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
-        }
-        return fail(exchange, SLUICE_NOT_FOUND, 404, "no adapter serves this path")
+        return failUnserved(exchange)
     }
 
     /// The adapter's second look at the head of a call, with the first message, which then streams on with the rest.
@@ -147,8 +142,8 @@ extension Worker {
         case SLUICE_DECLINE: return fail(exchange, SLUICE_UNIMPLEMENTED, 404, "no adapter serves this method")
         default: return failPlugin(exchange, status, adapter.pointee.plugin)
         }
-        let filters = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters.needs
-        let needed = status == SLUICE_NEED_BODY || filters & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0
+        let filters = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters
+        let needed = status == SLUICE_NEED_BODY || needsPayload(exchange, filters)
         return exchange.pointee.machine.handle(.decodedHead(payloadNeeded: needed))
     }
 
@@ -262,7 +257,7 @@ extension Worker {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         let chain = tables.pointee.models[Int(pool.pointee.model)].filters
-        if chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0, !exchange.pointee.machine.hasPayload {
+        if needsPayload(exchange, chain), !exchange.pointee.machine.hasPayload {
             return exchange.pointee.machine.handle(.payloadNeeded)
         }
         if exchange.pointee.isUndecoded, chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0,
@@ -272,6 +267,15 @@ extension Worker {
         }
         if let action = runChain(exchange, chain) { return action }
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
+    }
+
+    /// Whether a filter of the chain is to see the payload. A call of gRPC that is passed on may be a stream, whose
+    /// messages answer each other: nobody waits for its end.
+    @inline(__always)
+    private func needsPayload(_ exchange: ExchangePointer, _ chain: FilterChain) -> Bool {
+        guard chain.needs & UInt32(SLUICE_FILTER_REQUEST_BODY) != 0 else { return false }
+        return !exchange.pointee.isGRPC
+            || exchange.pointee.request.unsafelyUnwrapped.pointee.operation != UInt32(SLUICE_OPERATION_OTHER)
     }
 
     /// Nil when all links passed; `link` is where a suspended chain goes on.

@@ -103,11 +103,18 @@ public struct RequestView {
 
     // MARK: The body
 
+    /// What of the body is not there yet. A call of gRPC that is passed on may be a stream, whose messages answer each
+    /// other: a rule does not wait for its end.
+    private var unread: Value {
+        let isCall = message.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+        return isCall && request.pointee.operation == UInt32(SLUICE_OPERATION_OTHER) ? .absent : Value(.needsBody)
+    }
+
     /// Bytes as announced or gathered.
     var bodySize: Value {
         let size = message.pointee.body_size
         if size == .max {
-            return message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) ? Value(.needsBody) : .absent
+            return message.pointee.body_state == UInt32(SLUICE_BODY_STREAMING) ? unread : .absent
         }
         return message.pointee.body_state == UInt32(SLUICE_BODY_NONE) ? .integer(0) : .unsigned(size)
     }
@@ -119,7 +126,7 @@ public struct RequestView {
         case SLUICE_BODY_WHOLE:
             guard message.pointee.body_count > 0, let pieces = message.pointee.body else { return .text(nil, 0) }
             return .text(pieces[0])
-        case SLUICE_BODY_STREAMING: return Value(.needsBody)
+        case SLUICE_BODY_STREAMING: return unread
         default: return .absent
         }
     }
@@ -130,7 +137,7 @@ public struct RequestView {
         missing = .absent
         let payload = request.pointee.payload
         guard payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS), let tensors = payload.tensors else {
-            if payload.kind == UInt32(SLUICE_PAYLOAD_STREAM) { missing = Value(.needsBody) }
+            if payload.kind == UInt32(SLUICE_PAYLOAD_STREAM) { missing = unread }
             return nil
         }
         if name.kind == .integer {

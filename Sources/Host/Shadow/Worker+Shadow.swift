@@ -173,8 +173,6 @@ extension Worker {
             return perform(copy, .finish(keepAlive: false))
         }
         request.pointee.model_id = pool.pointee.model
-        // As where a request degrades: who asked for a version by name is answered by another one.
-        if !request.pointee.version.isEmpty { request.pointee.version = pool.pointee.versionName }
         let needed = status == SLUICE_NEED_BODY || dispatchNeedsPayload(copy)
         perform(copy, copy.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: needed)))
     }

@@ -118,8 +118,6 @@ extension Worker {
         exchange.pointee.status = SLUICE_OK
         exchange.pointee.httpStatus = 0
         request.pointee.model_id = pool.pointee.model
-        // Who asked for a version by name gets an answer of another; who did not is not told one now.
-        if !request.pointee.version.isEmpty { request.pointee.version = pool.pointee.versionName }
     }
 
     private func answer(

@@ -12,10 +12,14 @@ extension Worker {
     func dispatchNeedsPayload(_ exchange: ExchangePointer) -> Bool {
         guard !exchange.pointee.machine.hasPayload || exchange.pointee.isUndecoded else { return false }
         let pool = exchange.pointee.pool.unsafelyUnwrapped
-        let isInference = exchange.pointee.request.unsafelyUnwrapped.pointee.operation == UInt32(SLUICE_OPERATION_INFER)
-        if pool.pointee.backend != nil || pool.pointee.batching != nil { return isInference }
-        let hasBody = exchange.pointee.message.unsafelyUnwrapped.pointee.body_state != UInt32(SLUICE_BODY_NONE)
-        return hasBody && pool.pointee.adapter != exchange.pointee.adapter
+        let operation = exchange.pointee.request.unsafelyUnwrapped.pointee.operation
+        if pool.pointee.backend != nil || pool.pointee.batching != nil {
+            return operation == UInt32(SLUICE_OPERATION_INFER)
+        }
+        // What nobody here understands may be a stream without end, and is hardly ever said in another protocol: that
+        // one's adapter is asked first whether it is to be read.
+        return pool.pointee.adapter != exchange.pointee.adapter && operation != UInt32(SLUICE_OPERATION_OTHER)
+            && exchange.pointee.message.unsafelyUnwrapped.pointee.body_state != UInt32(SLUICE_BODY_NONE)
     }
 
     func dispatch(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
@@ -111,7 +115,17 @@ extension Worker {
         let request = exchange.pointee.request.unsafelyUnwrapped
         var target = sluice_target()
         target.model = pool.pointee.upstreamModelIsSet ? pool.pointee.upstreamModel : pool.pointee.modelName
-        target.version = pool.pointee.upstreamVersionIsSet ? pool.pointee.upstreamVersion : request.pointee.version
+        target.version = request.pointee.version
+        target.renamed = target.model.isSameName(as: request.pointee.model) ? 0 : 1
+        if pool.pointee.upstreamVersionIsSet {
+            target.version = pool.pointee.upstreamVersion
+            if !(target.version == request.pointee.version) { target.renamed = 1 }
+        } else if target.version.size > 0, !target.version.isSameName(as: pool.pointee.versionName) {
+            // A label or `latest`, or a router, a fallback or a shadow has decided otherwise: the endpoint knows its
+            // versions alone. Who asks for none leaves it to the endpoint still.
+            target.version = pool.pointee.versionName
+            target.renamed = 1
+        }
         if pool.pointee.endpointCount > 0 {
             target.authority = pool.pointee.targets[0].pointee.authority
         }
@@ -121,8 +135,6 @@ extension Worker {
         } else if exchange.pointee.shadow != nil, adapter == exchange.pointee.adapter {
             target.same_protocol = pool.pointee.isRaw ? 0 : 1
         }
-        let keepsVersion = !pool.pointee.upstreamVersionIsSet || target.version == request.pointee.version
-        target.renamed = keepsVersion && target.model == request.pointee.model ? 0 : 1
         out.initialize(to: sluice_message())
         let speaksHTTP2 = pool.pointee.speaksHTTP2
         out.pointee.transport = UInt32(speaksHTTP2 ? SLUICE_TRANSPORT_GRPC : SLUICE_TRANSPORT_HTTP)

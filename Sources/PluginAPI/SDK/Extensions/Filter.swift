@@ -5,7 +5,8 @@ public struct FilterNeeds: OptionSet, Sendable {
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// `onRequest` wants the decoded payload.
+    /// `onRequest` wants the decoded payload. A call of gRPC with the operation `other` may be a stream that has no end
+    /// to wait for: its payload stays `stream`.
     public static let requestBody = FilterNeeds(rawValue: 1)
     /// `onResponse` wants the decoded payload.
     public static let responseBody = FilterNeeds(rawValue: 2)

@@ -677,7 +677,7 @@ typedef struct sluice_match_1 {
 /* Where a request goes, for `encode_request`. */
 typedef struct sluice_target_1 {
   sluice_bytes model;   /* name toward the backend */
-  sluice_bytes version; /* likewise; empty: none */
+  sluice_bytes version; /* likewise, no label; empty: the client named none */
   sluice_bytes authority; /* of the pool's first endpoint; the Host of a message made here is of the one picked */
   uint32_t same_protocol; /* 1: the client's message is of this adapter too, and may be passed on as it is */
   uint32_t renamed;       /* 1: model or version differ from those that the client asked for */
@@ -883,7 +883,7 @@ typedef struct sluice_batcher_1 {
 
 /* ---- filter ---- */
 
-#define SLUICE_FILTER_REQUEST_BODY 1u  /* on_request wants the decoded payload */
+#define SLUICE_FILTER_REQUEST_BODY 1u  /* on_request wants the decoded payload (gRPC: not of OTHER) */
 #define SLUICE_FILTER_RESPONSE_BODY 2u /* on_response wants the decoded payload */
 #define SLUICE_FILTER_CHUNKS 4u        /* on_chunk is called for bodies that stream */
 
