@@ -56,6 +56,6 @@ extension GenerationBuilder {
         discoveries.append(
             DiscoveryLink(
                 pool: pool, key: ModelVersionKey(model: model, version: version), settings: settings,
-                feed: workshop.environment.feed(settings), instance: instance.pointer, table: table))
+                feed: workshop.environment.feed(settings), instance: instance, table: table))
     }
 }
