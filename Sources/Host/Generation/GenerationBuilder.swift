@@ -93,6 +93,8 @@ final class GenerationBuilder {
     func build() -> Generation? {
         loadPlugins()
         loadFunctions()
+        // Without them what plugins have to say would only follow from that.
+        let isComplete = !failed
         describeModels()
         resolvePools()
         secureListeners()
@@ -100,7 +102,8 @@ final class GenerationBuilder {
         checkCores()
         var tables: [UnsafeMutablePointer<WorkerGeneration>] = []
         for worker in 0..<workshop.workerCount {
-            // The first one also where something has failed, so that plugins tell their errors with the others.
+            // The first one also where a host or a certificate has failed: plugins tell their errors with those.
+            guard isComplete else { break }
             if let table = buildTables(worker) { tables.append(table) }
             if failed { break }
         }

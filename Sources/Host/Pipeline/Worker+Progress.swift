@@ -10,11 +10,13 @@ extension Worker {
     /// When an exchange whose body waits for a socket is looked at again, in milliseconds; `.max`: it need not be.
     @inline(__always)
     func lookMs(_ exchange: ExchangePointer) -> UInt64 {
-        guard bodyFlows(exchange), waitsForSocket(exchange) else { return .max }
+        // In this order: nearly all sockets are writable, and what flows takes more to tell.
+        guard waitsForSocket(exchange), bodyFlows(exchange) else { return .max }
         let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         return nowMs &+ max(limits.bodyTimeoutMs / Self.looksPerLimit, 1)
     }
 
+    @inline(__always)
     private func waitsForSocket(_ exchange: ExchangePointer) -> Bool {
         if let client = exchange.pointee.client, !client.pointee.writable, !client.pointee.isStream { return true }
         guard let upstream = exchange.pointee.upstream else { return false }

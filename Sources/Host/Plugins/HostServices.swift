@@ -253,7 +253,8 @@ enum HostServices {
         },
         text: { context, handle, out in
             guard let node = scalar(context, handle, "a text") else { return false }
-            guard node.node.text != nil else {
+            // A number is its text here: a plugin has no other way to take either, such as `per: minute` and `per: 60`.
+            guard node.node.text != nil || node.node.number != nil else {
                 report(context, node, "expected a text, not \(shown(node)); put it in quotes")
                 return false
             }

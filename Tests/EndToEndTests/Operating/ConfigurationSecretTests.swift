@@ -81,6 +81,8 @@ extension EndToEnd {
             configuration.workers = 3
             let said = "plugin `labels`: model 'web' has no version 'stable': latest is its default"
             let gateway = try Gateway(configuration)
+            // It was written before `ready`, and is read by another thread than that.
+            try waitUntil("the warning is told") { gateway.log.contains(said) }
             #expect(gateway.log.components(separatedBy: said).count == 2, "\(gateway.log)")
             let checked = try Gateway.command(["check", "--config", gateway.configurationFile])
             #expect(checked.status == 0)

@@ -49,11 +49,12 @@ import Testing
 
     /// As the keys of the host's own: "Types are strict" in Docs/configuration.md.
     @Test func valuesAreTypedAsTheHostsOwn() throws {
-        #expect(try read("5") == Read(integer: 5, number: 5))
-        #expect(try read("-9223372036854775808") == Read(integer: .min, number: -9_223_372_036_854_775_808))
-        #expect(try read("9223372036854775808") == Read(number: 9_223_372_036_854_775_808))
-        #expect(try read("1e3") == Read(number: 1_000))
-        #expect(try read("0.5") == Read(number: 0.5))
+        #expect(try read("5") == Read(text: "5", integer: 5, number: 5))
+        let integer = "-9223372036854775808"
+        #expect(try read(integer) == Read(text: integer, integer: .min, number: -9_223_372_036_854_775_808))
+        #expect(try read("9223372036854775808") == Read(text: "9223372036854775808", number: 9_223_372_036_854_775_808))
+        #expect(try read("1e3") == Read(text: "1e3", number: 1_000))
+        #expect(try read("0.5") == Read(text: "0.5", number: 0.5))
         for text in ["010", "+5", "0x10", "0x1p3", ".5", "5.", "1_000", ".inf", "nan", "yes", "True", "1.2.3"] {
             #expect(try read(text) == Read(text: text), "\(text)")
         }
@@ -69,8 +70,7 @@ import Testing
         _ = try read("1.5")
         #expect(
             context.problems.map(\.message) == [
-                "expected a text, not `1.5`; put it in quotes", "expected a whole number, not `1.5`",
-                "expected true or false, not `1.5`",
+                "expected a whole number, not a number", "expected true or false, not a number",
             ])
         #expect(context.problems.allSatisfy { $0.position == Self.position })
     }

@@ -375,7 +375,7 @@ typedef struct sluice_config_1 {
   const sluice_config_node *(*at)(void *context, const sluice_config_node *node, size_t index, sluice_bytes *key);
   /* The value under `key`, or NULL. */
   const sluice_config_node *(*find)(void *context, const sluice_config_node *node, sluice_bytes key);
-  /* Typed readers: false, with an error reported at the node's position, when it is of another type. */
+  /* Typed readers: false, with an error at the node's position, when it is of another type. A number is text, too. */
   bool (*text)(void *context, const sluice_config_node *node, sluice_bytes *out);
   bool (*integer)(void *context, const sluice_config_node *node, int64_t *out);
   bool (*number)(void *context, const sluice_config_node *node, double *out);
