@@ -266,16 +266,8 @@ final class DiscoveryFeed: @unchecked Sendable {
     func waitForNews(until deadline: UInt64) {
         pthread_mutex_lock(&mutex)
         defer { pthread_mutex_unlock(&mutex) }
-        while news.set == nil, news.failures == 0 {
-            let now = clinux_monotonic_ns()
-            guard now < deadline else { return }
-            // The condition's clock is the wall's: short waits, so that a step of it does no harm.
-            var until = timespec()
-            clock_gettime(CLOCK_REALTIME, &until)
-            let next = UInt64(until.tv_nsec) + min(deadline - now, 50_000_000)
-            until.tv_sec += Int(next / 1_000_000_000)
-            until.tv_nsec = Int(next % 1_000_000_000)
-            pthread_cond_timedwait(&condition, &mutex, &until)
+        while news.set == nil, news.failures == 0, clinux_monotonic_ns() < deadline {
+            waitBriefly(&condition, &mutex, until: deadline)
         }
     }
 

@@ -50,6 +50,18 @@ final class OffloadPool: @unchecked Sendable {
     }
 }
 
+/// Waits on a condition for at most 50 ms, and not beyond `deadline`, in nanoseconds of the monotonic clock. With the
+/// mutex locked. The condition's own clock is the wall's: waits are short, so that a step of it does no harm. [any]
+func waitBriefly(_ condition: inout pthread_cond_t, _ mutex: inout pthread_mutex_t, until deadline: UInt64) {
+    let now = clinux_monotonic_ns()
+    var until = timespec()
+    clock_gettime(CLOCK_REALTIME, &until)
+    let next = UInt64(until.tv_nsec) + min(deadline &- min(deadline, now), 50_000_000)
+    until.tv_sec += Int(next / 1_000_000_000)
+    until.tv_nsec = Int(next % 1_000_000_000)
+    pthread_cond_timedwait(&condition, &mutex, &until)
+}
+
 /// Starts a detached thread that runs `body`. All signals stay with the main thread, which has blocked them before.
 func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
     final class Body {

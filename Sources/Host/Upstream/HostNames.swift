@@ -69,16 +69,8 @@ final class HostNames: @unchecked Sendable {
         locked {
             // Nobody asks for what is left when the caller goes.
             defer { waiting = [] }
-            while answers.count < count {
-                let now = clinux_monotonic_ns()
-                guard now < deadline else { break }
-                // The condition's clock is the wall's: short waits, so that a step of it does no harm.
-                var until = timespec()
-                clock_gettime(CLOCK_REALTIME, &until)
-                let next = UInt64(until.tv_nsec) + min(deadline - now, 50_000_000)
-                until.tv_sec += Int(next / 1_000_000_000)
-                until.tv_nsec = Int(next % 1_000_000_000)
-                pthread_cond_timedwait(&condition, &mutex, &until)
+            while answers.count < count, clinux_monotonic_ns() < deadline {
+                waitBriefly(&condition, &mutex, until: deadline)
             }
             return answers
         }
