@@ -40,14 +40,9 @@ extension sluice_bytes {
     static func == (left: sluice_bytes, right: sluice_bytes) -> Bool {
         guard left.size == right.size else { return false }
         guard left.size > 0, let first = left.data, let second = right.data else { return true }
-        return memcmp(first, second, left.size) == 0
-    }
-
-    /// As `==`, of texts of which one is not empty: most that differ do at once, and most versions have one byte.
-    @inline(__always)
-    func isSameName(as other: sluice_bytes) -> Bool {
-        guard size == other.size, let first = data, let second = other.data, first[0] == second[0] else { return false }
-        return size == 1 || memcmp(first, second, size) == 0
+        // Most that differ do at once, most versions have one byte, and a name is often found by itself.
+        guard first[0] == second[0] else { return false }
+        return left.size == 1 || first == second || memcmp(first, second, left.size) == 0
     }
 
     /// Without regard to ASCII case.

@@ -222,8 +222,8 @@ extension Worker {
         timers.stop(exchange.timer)
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         detachUpstream(exchange)
-        leaveQueue(exchange)
-        leaveBatch(exchange)
+        if exchange.pointee.place != nil { leaveQueue(exchange) }
+        if exchange.pointee.batchMember != nil || exchange.pointee.batch != nil { leaveBatch(exchange) }
         leavePool(exchange)
         if let probe = exchange.pointee.probe { probeEnded(exchange, probe) }
         if let pair = exchange.pointee.shadow { shadowEnded(exchange, pair) }

@@ -11,7 +11,9 @@ import SluiceABI
 extension Worker {
     /// Whether a router or backend may be given an exchange. Asked for each call: whether it will suspend is not known.
     @inline(__always)
-    func mayBorrow(_ plugin: Int32) -> Bool { metrics.held(plugin: PluginMetricsID(index: plugin)) < heldAtMost }
+    func mayBorrow(_ plugin: Int32) -> Bool {
+        held == 0 || metrics.held(plugin: PluginMetricsID(index: plugin)) < heldAtMost
+    }
 
     @inline(never)
     func failHeld(_ exchange: ExchangePointer) -> ExchangeMachine.Action {

@@ -116,11 +116,11 @@ extension Worker {
         var target = sluice_target()
         target.model = pool.pointee.upstreamModelIsSet ? pool.pointee.upstreamModel : pool.pointee.modelName
         target.version = request.pointee.version
-        target.renamed = target.model.isSameName(as: request.pointee.model) ? 0 : 1
+        target.renamed = target.model == request.pointee.model ? 0 : 1
         if pool.pointee.upstreamVersionIsSet {
             target.version = pool.pointee.upstreamVersion
             if !(target.version == request.pointee.version) { target.renamed = 1 }
-        } else if target.version.size > 0, !target.version.isSameName(as: pool.pointee.versionName) {
+        } else if target.version.size > 0, !(target.version == pool.pointee.versionName) {
             // A label or `latest`, or a router, a fallback or a shadow has decided otherwise: the endpoint knows its
             // versions alone. Who asks for none leaves it to the endpoint still.
             target.version = pool.pointee.versionName
