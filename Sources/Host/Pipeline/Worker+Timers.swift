@@ -70,8 +70,14 @@ extension Worker {
 
     /// What is left of the request's deadline, nanoseconds; 0 when that has come.
     func deadlineLeft(_ exchange: ExchangePointer) -> UInt64 {
+        let deadline = deadlineNs(exchange)
+        return deadline == .max ? .max : deadline &- min(deadline, now)
+    }
+
+    /// The request's deadline, nanoseconds of the monotonic clock; `.max`: none.
+    func deadlineNs(_ exchange: ExchangePointer) -> UInt64 {
         let deadline = deadlineMs(exchange).multipliedReportingOverflow(by: 1_000_000)
-        return deadline.overflow ? .max : deadline.partialValue &- min(deadline.partialValue, now)
+        return deadline.overflow ? .max : deadline.partialValue
     }
 
     private func deadlineMs(_ exchange: ExchangePointer) -> UInt64 {

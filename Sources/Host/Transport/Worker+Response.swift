@@ -157,8 +157,9 @@ extension Worker {
             if isCall {
                 writer.appendField("content-type", sluice_bytes("application/grpc"))
                 writer.appendField("te", sluice_bytes("trailers"))
-                // Of a request whose body was slow the deadline counts from its last byte, as it does here.
-                appendTimeout(exchange, limitNs(exchange), &writer)
+                // The request's, not the attempt's: an endpoint that is the first to say that the attempt's time is up
+                // would have its answer passed on, where another attempt is due.
+                appendTimeout(exchange, min(deadlineNs(exchange), exchange.pointee.callDeadline), &writer)
             } else if saysLength {
                 writer.appendFraming(.length(size))
             }

@@ -95,5 +95,34 @@ extension EndToEnd {
             #expect(answer.grpcStatus == "0", "\(answer)")
             #expect(answer.body == Self.message("first") + Self.message("second"))
         }
+
+        /// An endpoint is told the request's time: were it the attempt's, its own word that this is up could come
+        /// before the gateway's, and would be the client's answer.
+        @Test func anAttemptsOwnTimeIsTheGatewaysToKeep() throws {
+            let told = Counter()
+            let backend = try ScriptedBackend.http2 { _, peer in
+                while let stream = try peer.nextRequest(.after(seconds: 60)) {
+                    let timeout = peer.answers[stream]?.field("grpc-timeout") ?? "none"
+                    let ends = [("grpc-status", "0"), ("seen", timeout)]
+                    // Twenty minutes in the finest unit that eight digits hold, less a moment; an attempt has one.
+                    if timeout.hasSuffix("m"), (1_100_000...1_200_000).contains(Int(timeout.dropLast()) ?? 0) {
+                        _ = told.increment()
+                    }
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + Self.fields)),
+                        HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 3, 10, 1, UInt8(ascii: "m")]),
+                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(ends)))
+                }
+            }
+            var configuration = Self.configuration([backend.grpcEndpoint])
+            configuration.gateway = [
+                "  routing:", "    default_timeout_ms: 1200000",
+                "    retry_policy: { max_attempts: 2, per_try_timeout_ms: 60000 }",
+            ]
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.post("/v2/models/m/infer", #"{"inputs":[]}"#).status == 200)
+            #expect(told.value == 1)
+        }
     }
 }
