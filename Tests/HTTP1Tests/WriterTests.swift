@@ -98,6 +98,11 @@ struct WriterTests {
             }
             power = power.multipliedReportingOverflow(by: 10).partialValue
         }
+        // Those of up to four digits are written in another way than larger ones.
+        for number: UInt64 in 0...10_010 {
+            let text = written { $0.appendFraming(.length(number)) }.text
+            #expect(text == "Content-Length: \(number)\r\n\r\n")
+        }
     }
 
     @Test("What a plugin makes can't break a message")

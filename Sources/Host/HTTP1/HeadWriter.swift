@@ -258,7 +258,18 @@ public struct HeadWriter {
     }
 
     private mutating func putDecimal(_ number: UInt64) {
-        // Two at a time, as most numbers here have two to four digits: a status, the length of a small body.
+        // Most numbers here have two to four digits: a status, the length of a small body.
+        if number < 10_000, number >= 10, end - cursor >= 4 {
+            let small = UInt32(truncatingIfNeeded: number)
+            let hundreds = small / 100
+            if hundreds > 0 {
+                if hundreds >= 10 { putDigit(hundreds / 10) }
+                putDigit(hundreds % 10)
+            }
+            putDigit(small % 100 / 10)
+            putDigit(small % 10)
+            return
+        }
         var digits = 1
         var left = number
         while left >= 100 {
@@ -280,6 +291,12 @@ public struct HeadWriter {
             rest = quotient
         }
         cursor += digits
+    }
+
+    @inline(__always)
+    private mutating func putDigit(_ digit: UInt32) {
+        cursor[0] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: digit)
+        cursor += 1
     }
 }
 

@@ -105,9 +105,15 @@ struct CompiledRoute {
         let size = prefix.size
         if path.size < size { return false }
         if size > 0, path.data.unsafelyUnwrapped[size &- 1] != prefix.data.unsafelyUnwrapped[size &- 1] { return false }
-        if self.method.size != 0, !(self.method == method) { return false }
+        if self.method.size != 0, !isMethod(method) { return false }
         if matchesAll { return true }
         return matchParts(path: path, target: target, captures: captures)
+    }
+
+    @inline(__always)
+    private func isMethod(_ method: sluice_bytes) -> Bool {
+        guard let one = self.method.data, let other = method.data else { return false }
+        return self.method.size == method.size && sameBytes(one, other, method.size)
     }
 
     private func matchParts(
@@ -121,7 +127,7 @@ struct CompiledRoute {
             switch parts[index] {
             case .literal(let literal):
                 guard path.size &- position >= literal.size, let bytes = literal.data,
-                    memcmp(data + position, bytes, literal.size) == 0
+                    sameBytes(data + position, bytes, literal.size)
                 else { return false }
                 position &+= literal.size
             case .capture:
@@ -135,7 +141,7 @@ struct CompiledRoute {
                     var inside = 0
                     while inside < literal.size, bytes[inside] != UInt8(ascii: "/") { inside &+= 1 }
                     var place = min(end &- inside, path.size &- literal.size)
-                    while place > position, memcmp(data + place, bytes, literal.size) != 0 { place &-= 1 }
+                    while place > position, !sameBytes(data + place, bytes, literal.size) { place &-= 1 }
                     end = place
                 }
                 guard end > position else { return false }

@@ -168,10 +168,8 @@ extension Worker {
             return adapter.pointee.calls.match(message, captureScratch)
         }
         let prefix = adapter.pointee.prefix
-        if prefix.size > 0 {
-            guard message.pointee.path.size >= prefix.size,
-                memcmp(message.pointee.path.data, prefix.data, prefix.size) == 0
-            else { return nil }
+        if prefix.size > 0, let path = message.pointee.path.data, let bytes = prefix.data {
+            guard message.pointee.path.size >= prefix.size, sameBytes(path, bytes, prefix.size) else { return nil }
         }
         var index = 0
         while index < adapter.pointee.routeCount {

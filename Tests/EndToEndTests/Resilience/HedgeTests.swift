@@ -180,7 +180,7 @@ extension EndToEnd {
             let gateway = try Gateway(Self.configuration([slow.endpoint, fast.endpoint], hedge, retry: retry))
             let sockets = try (0..<2).map { _ in try gateway.connect() }
             for socket in sockets { socket.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n") }
-            try waitUntil("a hedge was refused") { try gateway.metric("sluice_hedges_refused_total") == 1 }
+            try waitUntil("a hedge was refused") { try gateway.metric("sluice_hedges_refused_total") >= 1 }
             gate.open()
             var answers: Set<String> = []
             for socket in sockets { answers.insert(try MessageReader(socket).response()?.bodyText ?? "") }
