@@ -52,7 +52,13 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let decision = exchange.pointee.decision
-        guard decision.model < UInt32(tables.pointee.modelCount) else { return failUnknownModel(exchange) }
+        guard decision.model < UInt32(tables.pointee.modelCount) else {
+            // What the request asks for is the client's affair, and what else a router names is the router's.
+            guard decision.model == request.pointee.model_id || decision.model == SLUICE_NONE else {
+                return fail(exchange, SLUICE_INTERNAL, 500, "the router named a model that does not exist")
+            }
+            return failUnknownModel(exchange)
+        }
         let model = tables.pointee.models + Int(decision.model)
         var index = decision.pool
         if index == SLUICE_NONE {

@@ -4,7 +4,7 @@ extension EndToEnd {
     /// A router that decides for what the configuration does not have.
     @Suite struct AstrayRouters {
         /// Not a 404: the client has asked for what there is.
-        @Test(arguments: ["version", "pool"]) func aRouterNamesWhatIsNotThere(part: String) throws {
+        @Test(arguments: ["model", "version", "pool"]) func aRouterNamesWhatIsNotThere(part: String) throws {
             let directory = try TemporaryDirectory()
             let library = try CompiledPlugin.c(Self.router(part), "astray.so", in: directory)
             var configuration = GatewayConfiguration.web(["http://127.0.0.1:1"])
