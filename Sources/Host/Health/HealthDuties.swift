@@ -40,6 +40,15 @@ struct Probe {
     var isRunning = false
 }
 
+/// What became of one check.
+enum ProbeResult: UInt8 {
+    case failed, succeeded
+    /// The pool's protocol has no such question.
+    case unanswerable
+    /// The gateway had no socket or no memory to ask with: that is no word on the endpoint.
+    case notMade
+}
+
 /// grpc.health.v1 (grpc/doc/health-checking.md), as far as a check needs it. Pure.
 enum HealthMessage {
     /// HealthCheckRequest: field 1 is the service's name; left out when it is empty.

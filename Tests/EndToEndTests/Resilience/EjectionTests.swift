@@ -1,0 +1,46 @@
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// What outlier detection and checks do to a pool together, and what neither may.
+    @Suite struct Ejections {
+        private static func configuration(_ endpoints: [String], _ model: [String]) -> GatewayConfiguration {
+            var configuration = GatewayConfiguration.web(endpoints)
+            configuration.workers = 1
+            configuration.balancer = "round-robin"
+            configuration.models += model.map { "    " + $0 }
+            return configuration
+        }
+
+        private static func unhealthy(_ gateway: Gateway) -> Int {
+            gateway.log.components(separatedBy: "endpoint is unhealthy").count - 1
+        }
+
+        /// The gateway has no descriptor left: that it cannot ask is no word on the endpoint.
+        @Test(arguments: ["http", "tcp"]) func aCheckThatCannotBeMadeIsNoFailure(_ kind: String) throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(
+                Self.configuration(
+                    [backend.endpoint],
+                    ["health_check: { type: \(kind), interval_ms: 20, timeout_ms: 2000, unhealthy_after: 1 }"]))
+            try waitUntil("checks") { try gateway.metric("sluice_health_checks_total") >= 2 }
+            func limit(_ what: String...) throws -> String {
+                let outcome = try ChildProcess.run("prlimit", ["--pid", "\(gateway.process.pid)"] + what)
+                try #require(outcome.status == 0, "\(outcome.errors)")
+                return outcome.output.trimmingCharacters(in: .whitespacesAndNewlines)
+            }
+            let ordinary = try limit("--nofile", "-o", "SOFT", "--noheadings")
+            try waitUntil("some checks find no socket", .after(seconds: 120)) {
+                _ = try limit("--nofile=\(ordinary):")
+                let missed = try gateway.metric("sluice_rejected_total", ["reason=\"memory\""])
+                // What is open stays open.
+                _ = try limit("--nofile=3:")
+                return missed >= 3
+            }
+            _ = try limit("--nofile=\(ordinary):")
+            #expect(try gateway.metric("sluice_health_checks_failed_total") == 0)
+            #expect(Self.unhealthy(gateway) == 0)
+            #expect(try gateway.get("/").status == 200)
+        }
+    }
+}
