@@ -87,6 +87,26 @@ struct OutlierTests {
                 == .ejected(host: 0, .consecutiveFailures, until: pool.now + 60 * second))
     }
 
+    @Test("The last one that checks leave is not ejected, and is back when they leave no other")
+    func lastLiving() {
+        var pool = Pool(3)
+        #expect(pool.detector.setDown { $0 < 2 }.isEmpty)
+        #expect(pool.detector.failedInARow(2, now: pool.now, random: 0) == nil)
+        #expect(pool.detector.setDown { $0 < 1 }.isEmpty)
+        #expect(pool.detector.failedInARow(2, now: pool.now, random: 0) != nil)
+        #expect(pool.detector.failedInARow(1, now: pool.now, random: 0) == nil)
+        #expect(pool.detector.setDown { $0 < 2 } == [.returned(host: 2)])
+        #expect(pool.detector.ejected == 0)
+        // There is none to give back.
+        #expect(pool.detector.setDown { _ in true }.isEmpty)
+        pool = Pool(4) { $0.maximumEjectedShare = 0.5 }
+        for host in [1, 0] {
+            #expect(pool.detector.failedInARow(host, now: pool.now - UInt64(host), random: 0) != nil)
+        }
+        #expect(pool.detector.setDown { $0 > 1 } == [.returned(host: 1)])
+        #expect(pool.detector.setDown { $0 > 1 }.isEmpty)
+    }
+
     @Test("Jitter lengthens an ejection")
     func jitter() {
         var pool = Pool(2) { $0.jitter = 0.5 }

@@ -235,6 +235,7 @@ extension Worker {
             endpoint.pointee.setHealthy(isHealthy)
             availabilityChanged(pool.pointee.shared)
             tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
+            healthChanged(pool)
         }
         guard !draining else { return }
         let next = member.health.pointee.nextCheck(

@@ -42,6 +42,22 @@ extension Worker {
         }
         let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.setHosts(hosts) { apply(change, pool, policy) }
+        tellDown(pool, policy)
+    }
+
+    /// Tells the detector whom checks keep out, for it leaves the last one in.
+    private func tellDown(_ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>) {
+        let changes = pool.pointee.shared.pointee.state.detector.pointee.setDown { index in
+            let member = policy.pointee.members[index].pointee
+            return member.isDown || member.isAwaited
+        }
+        for change in changes { apply(change, pool, policy) }
+    }
+
+    /// Checks see an endpoint of the pool otherwise than before.
+    func healthChanged(_ pool: UnsafeMutablePointer<WorkerPool>) {
+        guard let policy = pool.pointee.policy, policy.pointee.duties?.pointee.outlier != nil else { return }
+        tellDown(pool, policy)
     }
 
     /// An interval is over.
@@ -52,6 +68,7 @@ extension Worker {
         let totals = (0..<pool.pointee.endpointCount).map { index in
             OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
         }
+        tellDown(pool, policy)
         var generator = WorkerRandom(worker: self)
         let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.evaluate(totals, now: now, random: &generator) { apply(change, pool, policy) }
@@ -68,6 +85,7 @@ extension Worker {
             else { continue }
             let detector = pool.pointee.shared.pointee.state.detector
             guard let host = detector.pointee.hosts.firstIndex(where: { $0.id == endpoint }) else { return }
+            tellDown(pool, policy)
             // Who was out long enough but has not been looked at since is in again.
             for change in detector.pointee.giveBack(now: now) { apply(change, pool, policy) }
             if let change = detector.pointee.failedInARow(host, now: now, random: nextRandom()) {

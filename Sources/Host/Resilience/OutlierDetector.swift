@@ -9,7 +9,8 @@ public struct OutlierSettings: Sendable, Equatable {
     public var maximumEjectionTime: UInt64 = 300_000_000_000
     /// Random share of the time that is added to it, 0 to 1, so that those ejected together return one by one.
     public var jitter: Double = 0.1
-    /// Of a pool's endpoints, how many may be out at once, 0 to 1. One may always be, of two and more; never all.
+    /// Of a pool's endpoints, how many may be out at once, 0 to 1. One may always be, of two and more; never all, and
+    /// never the last one that checks leave in the pool.
     public var maximumEjectedShare: Double = 0.3
     /// Endpoints with enough answers below which none is compared with the others.
     public var minimumHosts: Int = 5
@@ -54,8 +55,12 @@ public struct OutlierDetector: Sendable {
         /// Ejections, less one for each interval that went well: what the next one's time is multiplied with.
         public fileprivate(set) var ejections: UInt32 = 0
         fileprivate var totals: OutlierTotals
+        /// Checks keep it out of the pool.
+        public fileprivate(set) var isDown = false
 
         public var isEjected: Bool { ejectedUntil != 0 }
+        /// Requests go to it, as far as checks and the detector know.
+        fileprivate var isIn: Bool { !isDown && !isEjected }
     }
 
     public var settings: OutlierSettings
@@ -93,6 +98,16 @@ public struct OutlierDetector: Sendable {
             changes.append(giveBack(index))
         }
         return changes
+    }
+
+    /// Tells it whom checks keep out. When they leave nobody that is not ejected, the one whose time is over first
+    /// returns now: it may fail, but nobody else can do better.
+    /// - Parameter isDown: whether checks keep the host at that place out.
+    public mutating func setDown(_ isDown: (Int) -> Bool) -> [OutlierChange] {
+        for index in hosts.indices { hosts[index].isDown = isDown(index) }
+        guard ejected > 0, !hosts.contains(where: \.isIn) else { return [] }
+        let living = hosts.indices.filter { !hosts[$0].isDown }
+        return living.min { hosts[$0].ejectedUntil < hosts[$1].ejectedUntil }.map { [giveBack($0)] } ?? []
     }
 
     /// An endpoint failed `settings.consecutiveFailures` times in a row. Nil when it stays: it is out already, or as
@@ -165,7 +180,9 @@ public struct OutlierDetector: Sendable {
     }
 
     private mutating func eject(_ index: Int, _ reason: OutlierReason, now: UInt64, random: UInt64) -> OutlierChange? {
-        guard !hosts[index].isEjected, ejected < cap else { return nil }
+        guard !hosts[index].isEjected, ejected < cap,
+            hosts.indices.contains(where: { $0 != index && hosts[$0].isIn })
+        else { return nil }
         hosts[index].ejections = min(hosts[index].ejections + 1, 1 << 16)
         let most = max(settings.maximumEjectionTime, settings.baseEjectionTime)
         let time = Draw.scaled(settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: most)

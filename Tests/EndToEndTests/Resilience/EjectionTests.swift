@@ -16,6 +16,48 @@ extension EndToEnd {
             gateway.log.components(separatedBy: "endpoint is unhealthy").count - 1
         }
 
+        /// Two of three are dead: what the third answers is better than nothing.
+        @Test func theLastLivingEndpointIsNotEjected() throws {
+            let backend = try ScriptedBackend { connection, request in
+                connection.answer(request.target == "/health" ? 200 : 500, "ill")
+            }
+            let dead = try (0..<2).map { _ in "http://127.0.0.1:\(try Clients.freePort())" }
+            let gateway = try Gateway(
+                Self.configuration(
+                    [backend.endpoint] + dead,
+                    [
+                        "health_check: { path: /health, interval_ms: 20, unhealthy_after: 1 }",
+                        "outlier_detection: { consecutive_errors: 2, base_ejection_ms: 300000 }",
+                    ]))
+            try waitUntil("the dead ones are out") { Self.unhealthy(gateway) == 2 }
+            // Each second failure is told to who ejects.
+            for _ in 0..<20 { #expect(try gateway.get("/").status == 500) }
+            #expect(try gateway.metric("sluice_ejections_total", ["model=\"web\""]) == 0)
+        }
+
+        /// One was ejected while the others were well.
+        @Test func whoWasEjectedIsBackWhenTheOthersDie() throws {
+            let backend = try ScriptedBackend { connection, request in
+                connection.answer(request.target == "/health" ? 200 : 500, "ill")
+            }
+            let other = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(
+                Self.configuration(
+                    [backend.endpoint, other.endpoint],
+                    [
+                        "health_check: { path: /health, interval_ms: 20, unhealthy_after: 1 }",
+                        "outlier_detection: { consecutive_errors: 2, base_ejection_ms: 300000 }",
+                    ]))
+            try waitUntil("the ejection") {
+                _ = try gateway.get("/")
+                return try gateway.metric("sluice_ejections_total", ["model=\"web\""]) == 1
+            }
+            other.stop()
+            try waitUntil("the other is out") { Self.unhealthy(gateway) == 1 }
+            for _ in 0..<20 { #expect(try gateway.get("/").status == 500) }
+            #expect(gateway.log.contains("endpoint is back in its pool"))
+        }
+
         /// The gateway has no descriptor left: that it cannot ask is no word on the endpoint.
         @Test(arguments: ["http", "tcp"]) func aCheckThatCannotBeMadeIsNoFailure(_ kind: String) throws {
             let backend = try ScriptedBackend.ordinary()
