@@ -62,8 +62,13 @@ extension Worker {
             keep(probe, duties)
             probe.pointee.timer.kind = TimerKind.probe
             probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
+            let member = probe.pointee.member
+            // What checks said of it before it left is forgotten: one success brings it in, as any other that comes.
+            if member.pointee.isAwaited { forget(pool, member, probe.pointee.endpoint) }
+            // Who is down serves nobody either: one that comes to a pool that had none is not to wait an interval.
             let first = HealthState.firstCheck(
-                now: now, random: nextRandom(), isAwaited: probe.pointee.member.pointee.isAwaited, plan.settings)
+                now: now, random: nextRandom(), isAwaited: member.pointee.isAwaited || member.pointee.isDown,
+                plan.settings)
             timers.start(probe.timer, at: first / 1_000_000 + 1)
         }
     }
@@ -92,10 +97,20 @@ extension Worker {
     ) {
         guard member.pointee.isDown || member.pointee.isAwaited else { return }
         member.pointee.endAwaiting()
-        member.pointee.isDown = false
-        // Where another pool still checks it, its next check that says something else will be told.
-        endpoint.pointee.setHealthy(true)
+        forget(pool, member, endpoint)
+    }
+
+    /// Nothing is known of the endpoint's health.
+    private func forget(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>,
+        _ endpoint: UnsafeMutablePointer<Endpoint>
+    ) {
         member.pointee.health.pointee = HealthState(HealthSettings())
+        if member.pointee.isDown {
+            member.pointee.isDown = false
+            // Where another pool still checks it, its next check that says something else will be told.
+            endpoint.pointee.setHealthy(true)
+        }
         availabilityChanged(pool.pointee.shared)
     }
 
