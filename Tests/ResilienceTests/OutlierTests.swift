@@ -107,6 +107,23 @@ struct OutlierTests {
         #expect(pool.detector.setDown { $0 > 1 }.isEmpty)
     }
 
+    @Test("An interval goes on when somebody else runs the timers")
+    func resuming() {
+        var pool = Pool(2)
+        let end = pool.now + 10 * second
+        #expect(pool.detector.resume(now: pool.now) == end)
+        for elapsed in [3, 6, 9, 12] as [UInt64] {
+            #expect(pool.detector.resume(now: pool.now + elapsed * second) == end)
+        }
+        #expect(pool.interval().isEmpty)
+        #expect(pool.detector.intervalEnd == pool.now + 10 * second)
+        // A shorter interval begins at once.
+        pool.detector.settings.interval = second
+        #expect(pool.detector.resume(now: pool.now) == pool.now + second)
+        #expect(pool.detector.suspend().isEmpty)
+        #expect(pool.detector.resume(now: pool.now + 50 * second) == pool.now + 51 * second)
+    }
+
     @Test("Jitter lengthens an ejection")
     func jitter() {
         var pool = Pool(2) { $0.jitter = 0.5 }

@@ -15,14 +15,15 @@ extension Worker {
                 policy.pointee.members[index].pointee.ejectedUntil = 0
                 availabilityChanged(pool.pointee.shared)
             }
-            _ = detector.pointee.setHosts([])
+            _ = detector.pointee.suspend()
             return
         }
         detector.pointee.settings = settings
         setHosts(pool, policy)
         duties.pointee.timer.kind = TimerKind.outliers
         duties.pointee.timer.owner = UnsafeMutableRawPointer(duties)
-        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+        // Not a whole interval anew: where generations follow each other faster, none would ever end.
+        timers.start(duties.timer, at: detector.pointee.resume(now: now) / 1_000_000)
     }
 
     /// The pool has other endpoints now.
@@ -64,7 +65,7 @@ extension Worker {
     func compareEndpoints(_ owner: UnsafeMutableRawPointer) {
         let duties = owner.assumingMemoryBound(to: HealthDuties.self)
         let pool = duties.pointee.pool
-        guard let settings = duties.pointee.outlier, let policy = pool.pointee.policy else { return }
+        guard duties.pointee.outlier != nil, let policy = pool.pointee.policy else { return }
         let totals = (0..<pool.pointee.endpointCount).map { index in
             OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
         }
@@ -72,7 +73,7 @@ extension Worker {
         var generator = WorkerRandom(worker: self)
         let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.evaluate(totals, now: now, random: &generator) { apply(change, pool, policy) }
-        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+        timers.start(duties.timer, at: detector.pointee.intervalEnd / 1_000_000)
     }
 
     /// Some worker has counted so many failures in a row of an endpoint as the pool allows.

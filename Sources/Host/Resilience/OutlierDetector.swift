@@ -66,6 +66,9 @@ public struct OutlierDetector: Sendable {
     public var settings: OutlierSettings
     public private(set) var hosts: [Host] = []
     public private(set) var ejected = 0
+    /// When the present interval is over; 0: none has begun. Kept here, for whoever runs the timers may change more
+    /// often than intervals end.
+    public private(set) var intervalEnd: UInt64 = 0
 
     public init(_ settings: OutlierSettings) { self.settings = settings }
 
@@ -74,6 +77,19 @@ public struct OutlierDetector: Sendable {
         // 29 percent of 100 are 28.999…, as doubles have them.
         let share = Int(settings.maximumEjectedShare * Double(hosts.count) + 1e-9)
         return min(max(share, 1), max(hosts.count - 1, 0))
+    }
+
+    /// Somebody runs the timers from now on: an interval that is under way goes on, and ends no later than a new one
+    /// would. When it is over, in nanoseconds.
+    public mutating func resume(now: UInt64) -> UInt64 {
+        intervalEnd = min(intervalEnd == 0 ? .max : intervalEnd, now &+ settings.interval)
+        return intervalEnd
+    }
+
+    /// Nobody compares any more.
+    public mutating func suspend() -> [OutlierChange] {
+        intervalEnd = 0
+        return setHosts([])
     }
 
     /// Those who stay keep their state, found by id; `totals` are what the cells hold now. When more are out than may
@@ -131,6 +147,7 @@ public struct OutlierDetector: Sendable {
         _ totals: [OutlierTotals], now: UInt64, random: inout some RandomNumberGenerator
     ) -> [OutlierChange] {
         precondition(totals.count == hosts.count, "totals of another list of hosts")
+        intervalEnd = now &+ settings.interval
         var changes = giveBack(now: now)
         let wasOut = hosts.map(\.isEjected)
         let interval = hosts.indices.map { totals[$0].since(hosts[$0].totals) }

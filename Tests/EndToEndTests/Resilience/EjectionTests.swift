@@ -58,6 +58,30 @@ extension EndToEnd {
             #expect(gateway.log.contains("endpoint is back in its pool"))
         }
 
+        /// Each reload begins another generation, with timers of its own.
+        @Test func endpointsAreComparedHoweverOftenTheConfigurationIsLoaded() throws {
+            let ill = try ScriptedBackend { connection, _ in connection.answer(500, "ill") }
+            let well = try (0..<4).map { _ in try ScriptedBackend.ordinary() }
+            func configuration(_ timeout: Int) -> GatewayConfiguration {
+                Self.configuration(
+                    [ill.endpoint] + well.map(\.endpoint),
+                    [
+                        "timeout_ms: \(timeout)",
+                        "outlier_detection: { consecutive_errors: 0, interval_ms: 3000, minimum_requests: 2, "
+                            + "base_ejection_ms: 300000 }",
+                    ])
+            }
+            let gateway = try Gateway(configuration(60_000))
+            var reloads = 0
+            try waitUntil("the ejection", .after(seconds: 120)) {
+                reloads += 1
+                try gateway.write(configuration(60_000 + reloads))
+                try #require(try gateway.reload().status == 0)
+                for _ in 0..<15 { _ = try gateway.get("/") }
+                return try gateway.metric("sluice_ejections_total", ["model=\"web\""]) == 1
+            }
+        }
+
         /// The gateway has no descriptor left: that it cannot ask is no word on the endpoint.
         @Test(arguments: ["http", "tcp"]) func aCheckThatCannotBeMadeIsNoFailure(_ kind: String) throws {
             let backend = try ScriptedBackend.ordinary()
