@@ -55,6 +55,10 @@ public struct OutlierDetector: Sendable {
         /// Ejections, less one for each interval that went well: what the next one's time is multiplied with.
         public fileprivate(set) var ejections: UInt32 = 0
         fileprivate var totals: OutlierTotals
+        /// It was in the pool when the present interval began.
+        fileprivate var isInFromBegin = false
+        /// In whole intervals since its last ejection, or since one was forgotten.
+        fileprivate var answers: UInt64 = 0
         /// Checks keep it out of the pool.
         public fileprivate(set) var isDown = false
 
@@ -170,10 +174,23 @@ public struct OutlierDetector: Sendable {
                 if let change = eject(index, .latency, now: now, random: random.next()) { changes.append(change) }
             }
         }
-        for index in hosts.indices where !wasOut[index] && !hosts[index].isEjected && hosts[index].ejections > 0 {
-            hosts[index].ejections -= 1
-        }
+        for index in hosts.indices { forgive(index, answers: interval[index].answers) }
         return changes
+    }
+
+    /// An interval is over, and what the host answered in it is known. What goes well makes its next ejection shorter:
+    /// but neither the rest of an interval in which it came back, nor one in which nobody asked it, shows that it does.
+    private mutating func forgive(_ index: Int, answers: UInt64) {
+        guard !hosts[index].isEjected else {
+            hosts[index].answers = 0
+            return
+        }
+        defer { hosts[index].isInFromBegin = true }
+        guard hosts[index].isInFromBegin, hosts[index].ejections > 0 else { return }
+        hosts[index].answers += answers
+        guard hosts[index].answers >= max(settings.minimumRequests, 1) else { return }
+        hosts[index].answers = 0
+        hosts[index].ejections -= 1
     }
 
     /// Those whose rate is too far below the mean, the worst first.
@@ -200,6 +217,8 @@ public struct OutlierDetector: Sendable {
         guard !hosts[index].isEjected, ejected < cap,
             hosts.indices.contains(where: { $0 != index && hosts[$0].isIn })
         else { return nil }
+        hosts[index].isInFromBegin = false
+        hosts[index].answers = 0
         hosts[index].ejections = min(hosts[index].ejections + 1, 1 << 16)
         let most = max(settings.maximumEjectionTime, settings.baseEjectionTime)
         let time = Draw.scaled(settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: most)
