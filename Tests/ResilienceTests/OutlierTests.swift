@@ -91,6 +91,14 @@ struct OutlierTests {
                 == .ejected(host: 0, .consecutiveFailures, until: pool.now + 60 * second))
     }
 
+    @Test("The first ejection, too, is no longer than the longest")
+    func longestBelowBase() {
+        var pool = Pool(4) { $0.maximumEjectionTime = second }
+        #expect(
+            pool.detector.failedInARow(0, now: pool.now, random: 0)
+                == .ejected(host: 0, .consecutiveFailures, until: pool.now + second))
+    }
+
     @Test("An ejection is forgotten for whole intervals with enough answers, and for nothing else")
     func forgetting() {
         var pool = Pool(4)

@@ -6,6 +6,7 @@ public struct OutlierSettings: Sendable, Equatable {
     public var interval: UInt64 = 10_000_000_000
     /// The first ejection lasts this long, the n-th n times as long.
     public var baseEjectionTime: UInt64 = 30_000_000_000
+    /// The longest one, jitter aside; also the first, where that would be longer.
     public var maximumEjectionTime: UInt64 = 300_000_000_000
     /// Random share of the time that is added to it, 0 to 1, so that those ejected together return one by one.
     public var jitter: Double = 0.1
@@ -17,15 +18,17 @@ public struct OutlierSettings: Sendable, Equatable {
     /// Answers in an interval below which an endpoint says nothing.
     public var minimumRequests: UInt64 = 100
     /// An endpoint whose share of good answers is more than this many standard deviations below the pool's mean is
-    /// ejected; 0 does not compare. Of n endpoints one alone can be at most (n − 1)/√n deviations away: 1.79 of five,
-    /// which is why this is 1.7 and not more.
+    /// ejected; 0 does not compare. Of n endpoints one alone can be at most √(n − 1) deviations away: 2 of five, which
+    /// is why this is less.
     public var successRateDeviations: Double = 1.7
-    /// … and at least this much below the mean, or in a pool where all is well the first error would be an outlier.
+    /// … and at least this much below the mean, or in a pool where all is well the first error would be an outlier:
+    /// whatever the deviations are, 5 of 100 answers are few enough to be chance.
     public var successRateMargin: Double = 0.05
     /// An endpoint whose mean latency is more than this many times the pool's median is ejected; 0 does not compare.
     /// The median, as one slow endpoint of few would move a mean and a deviation so far that it never stands out.
     public var latencyFactor: Double = 3
-    /// … and at least so much above it: nobody is hurt by 300 µs instead of 100.
+    /// … and at least so much above it: nobody is hurt by 300 µs instead of 100, and 50 ms are what a pause of a
+    /// garbage collector or a slow look-up adds to an endpoint that is well.
     public var latencyMargin: UInt64 = 50_000_000
 
     public init() {}
@@ -220,8 +223,8 @@ public struct OutlierDetector: Sendable {
         hosts[index].isInFromBegin = false
         hosts[index].answers = 0
         hosts[index].ejections = min(hosts[index].ejections + 1, 1 << 16)
-        let most = max(settings.maximumEjectionTime, settings.baseEjectionTime)
-        let time = Draw.scaled(settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: most)
+        let time = Draw.scaled(
+            settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: settings.maximumEjectionTime)
         let spread = Draw.scaled(time, by: settings.jitter, cap: time)
         hosts[index].ejectedUntil = max(now &+ time &+ Draw.upTo(spread, random), 1)
         ejected += 1
