@@ -77,7 +77,8 @@ public struct HealthState: Sendable, Equatable {
     }
 
     /// The first check: any time within an interval, so that those of all endpoints do not begin together; of one that
-    /// is awaited within a tenth of a second, which keeps apart those of endpoints that come together.
+    /// serves nobody before it (`isAwaited`) within a tenth of a second, which keeps apart those of endpoints that come
+    /// together.
     public static func firstCheck(
         now: UInt64, random: UInt64, isAwaited: Bool = false, _ settings: HealthSettings
     ) -> UInt64 {
