@@ -59,7 +59,7 @@ extension Simulation {
     /// of `tried`. Nil when there is none.
     func pick(avoiding last: Int, tried: UInt64) -> Int? {
         let usable = endpoints.indices.filter { endpoints[$0].health.isHealthy && !detector.hosts[$0].isEjected }
-        let panics = isPanic(healthy: usable.count, total: endpoints.count, threshold: scenario.panicThreshold)
+        let panics = isPanic(healthy: usable.count, total: endpoints.count, threshold: Double(scenario.panicThreshold))
         if panics { count(.panics) }
         // Some choose by what they knew a moment ago: the breaker itself has the last word.
         let isLate = random.oneIn(8)

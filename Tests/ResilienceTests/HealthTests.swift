@@ -92,6 +92,12 @@ struct HealthTests {
         #expect(!isPanic(healthy: 0, total: 10, threshold: 0))
         #expect(isPanic(healthy: 0, total: 1, threshold: 1))
         #expect(!isPanic(healthy: 0, total: 0, threshold: 50))
+        // Fractions of a percent count, and as many as that are enough.
+        #expect(isPanic(healthy: 1, total: 3, threshold: 33.4))
+        #expect(!isPanic(healthy: 1, total: 3, threshold: 33.3))
+        #expect(isPanic(healthy: 0, total: 1, threshold: 0.4))
+        #expect(!isPanic(healthy: 7, total: 10_000, threshold: 0.07))
+        #expect(isPanic(healthy: 6, total: 10_000, threshold: 0.07))
     }
 }
 

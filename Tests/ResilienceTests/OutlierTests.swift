@@ -81,10 +81,103 @@ struct OutlierTests {
             #expect(pool.detector.giveBack(now: until) == [.returned(host: 0)])
             pool.now = until
         }
-        for _ in 0..<2 { #expect(pool.interval().isEmpty) }
+        // The rest of the interval in which it came back, and two in which it shows enough.
+        for _ in 0..<3 {
+            pool.add(0, successes: 100)
+            #expect(pool.interval().isEmpty)
+        }
         #expect(
             pool.detector.failedInARow(0, now: pool.now, random: 0)
                 == .ejected(host: 0, .consecutiveFailures, until: pool.now + 60 * second))
+    }
+
+    @Test("The first ejection, too, is no longer than the longest")
+    func longestBelowBase() {
+        var pool = Pool(4) { $0.maximumEjectionTime = second }
+        #expect(
+            pool.detector.failedInARow(0, now: pool.now, random: 0)
+                == .ejected(host: 0, .consecutiveFailures, until: pool.now + second))
+    }
+
+    @Test("An ejection is forgotten for whole intervals with enough answers, and for nothing else")
+    func forgetting() {
+        var pool = Pool(4)
+        let ejections = { (pool: Pool) in pool.detector.hosts[0].ejections }
+        for _ in 0..<3 {
+            #expect(pool.detector.failedInARow(0, now: pool.now, random: 0) != nil)
+            pool.now += 100 * second
+            #expect(pool.detector.giveBack(now: pool.now) == [.returned(host: 0)])
+        }
+        #expect(ejections(pool) == 3)
+        pool.add(0, successes: 100)
+        #expect(pool.interval().isEmpty)
+        #expect(ejections(pool) == 3)
+        // Nobody has asked it.
+        for _ in 0..<5 { #expect(pool.interval().isEmpty) }
+        #expect(ejections(pool) == 3)
+        // Where answers are few, it takes longer.
+        for _ in 0..<2 {
+            pool.add(0, successes: 50)
+            #expect(pool.interval().isEmpty)
+        }
+        #expect(ejections(pool) == 2)
+        pool.add(0, successes: 1_000)
+        #expect(pool.interval().isEmpty)
+        #expect(ejections(pool) == 1)
+    }
+
+    @Test("Who fails as soon as it is back is out longer each time, also when it is compared once an interval")
+    func growingTimeByShare() {
+        var pool = Pool(5)
+        var times: [UInt64] = []
+        while times.count < 4 {
+            for host in 0..<5 where !pool.detector.hosts[host].isEjected {
+                pool.add(host, successes: host == 2 ? 0 : 100, failures: host == 2 ? 100 : 0)
+            }
+            for change in pool.interval() {
+                if case .ejected(2, _, let until) = change { times.append((until - pool.now) / second) }
+                // It comes back just before the next comparison, with too few answers to be compared.
+                if case .ejected(_, _, let until) = change { pool.now = until - pool.detector.settings.interval }
+            }
+        }
+        #expect(times == [30, 60, 90, 120])
+    }
+
+    @Test("The last one that checks leave is not ejected, and is back when they leave no other")
+    func lastLiving() {
+        var pool = Pool(3)
+        #expect(pool.detector.setDown { $0 < 2 }.isEmpty)
+        #expect(pool.detector.failedInARow(2, now: pool.now, random: 0) == nil)
+        #expect(pool.detector.setDown { $0 < 1 }.isEmpty)
+        #expect(pool.detector.failedInARow(2, now: pool.now, random: 0) != nil)
+        #expect(pool.detector.failedInARow(1, now: pool.now, random: 0) == nil)
+        #expect(pool.detector.setDown { $0 < 2 } == [.returned(host: 2)])
+        #expect(pool.detector.ejected == 0)
+        // There is none to give back.
+        #expect(pool.detector.setDown { _ in true }.isEmpty)
+        pool = Pool(4) { $0.maximumEjectedShare = 0.5 }
+        for host in [1, 0] {
+            #expect(pool.detector.failedInARow(host, now: pool.now - UInt64(host), random: 0) != nil)
+        }
+        #expect(pool.detector.setDown { $0 > 1 } == [.returned(host: 1)])
+        #expect(pool.detector.setDown { $0 > 1 }.isEmpty)
+    }
+
+    @Test("An interval goes on when somebody else runs the timers")
+    func resuming() {
+        var pool = Pool(2)
+        let end = pool.now + 10 * second
+        #expect(pool.detector.resume(now: pool.now) == end)
+        for elapsed in [3, 6, 9, 12] as [UInt64] {
+            #expect(pool.detector.resume(now: pool.now + elapsed * second) == end)
+        }
+        #expect(pool.interval().isEmpty)
+        #expect(pool.detector.intervalEnd == pool.now + 10 * second)
+        // A shorter interval begins at once.
+        pool.detector.settings.interval = second
+        #expect(pool.detector.resume(now: pool.now) == pool.now + second)
+        #expect(pool.detector.suspend().isEmpty)
+        #expect(pool.detector.resume(now: pool.now + 50 * second) == pool.now + 51 * second)
     }
 
     @Test("Jitter lengthens an ejection")

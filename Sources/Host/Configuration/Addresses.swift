@@ -164,6 +164,29 @@ func isHost(_ host: String) -> Bool {
     }
 }
 
+extension Settings.EndpointSettings.Target {
+    /// As it is compared: the case of a host means nothing (RFC 9110 §4.2.3), and an address of IPv6 may be written in
+    /// many ways (RFC 4291 §2.2).
+    public var canonical: Self {
+        switch self {
+        case .tcp(let host, let port): .tcp(host: canonicalAddress(host) ?? host.lowercased(), port: port)
+        case .unix: self
+        }
+    }
+}
+
+/// The one way to write a numeric address that inet_ntop(3) has; nil: it is none. One of IPv4 that is mapped into IPv6
+/// leads where the former does (RFC 4291 §2.5.5.2).
+private func canonicalAddress(_ host: String) -> String? {
+    guard var bytes = binaryAddress(host) else { return nil }
+    if bytes.count == 16, bytes.prefix(12) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF] { bytes.removeFirst(12) }
+    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+    guard inet_ntop(bytes.count == 4 ? AF_INET : AF_INET6, bytes, &text, socklen_t(text.count)) != nil else {
+        return nil
+    }
+    return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+}
+
 func isNumericAddress(_ text: String) -> Bool { binaryAddress(text) != nil }
 
 /// The 4 or 16 bytes of a numeric address.

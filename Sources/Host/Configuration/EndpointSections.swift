@@ -14,7 +14,7 @@ extension Settings.VersionSettings {
             + "HTTP/2, `https://` and `grpcs://` for the same over TLS, `tcp://host:port` for a protocol of messages "
             + "over raw TCP, which `protocol` frames, or `unix:path` for HTTP over a Unix socket; or a mapping of such "
             + "an `address` with a `weight` and a `zone`."
-        var seen: Set<String> = []
+        var seen: Set<Settings.EndpointSettings.Target> = []
         for item in section.take("endpoints", list, meaning)?.items ?? [] {
             var entry = EndpointEntry()
             if item.text != nil { entry.address = item } else { Section.read(item, section.reading) { entry.read($0) } }
@@ -26,7 +26,7 @@ extension Settings.VersionSettings {
                         + "the first is; make a version of its own")
                 continue
             }
-            if seen.insert(endpoint.text).inserted {
+            if seen.insert(endpoint.target.canonical).inserted {
                 endpoints.append(endpoint)
                 endpointPositions.append(address.position)
             } else {

@@ -87,6 +87,7 @@ extension Settings {
         public var consecutiveErrors = 5
         public var intervalMs = 10_000
         public var baseEjectionMs = 30_000
+        /// Holds for the first ejection, too.
         public var maxEjectionMs = 300_000
         /// Of a pool at once; one endpoint of two or more may always be.
         public var maxEjectedPercent = 10.0

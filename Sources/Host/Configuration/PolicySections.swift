@@ -86,8 +86,10 @@ extension Settings.OutlierDetection {
             "interval_ms", into: &intervalMs, 100...3_600_000, "Between two comparisons of a pool's endpoints.")
         section.integer(
             "base_ejection_ms", into: &baseEjectionMs, 100...86_400_000,
-            "How long an endpoint is out, times how often it was ejected lately.")
-        section.integer("max_ejection_ms", into: &maxEjectionMs, 100...86_400_000, "The longest ejection.")
+            "How long an endpoint is out, times how often it was ejected lately; up to a tenth more by chance.")
+        section.integer(
+            "max_ejection_ms", into: &maxEjectionMs, 100...86_400_000,
+            "The longest ejection, also the first where `base_ejection_ms` says more.")
         section.number(
             "max_ejected_percent", into: &maxEjectedPercent, 0...100,
             "Of a pool at once. One endpoint of two or more may always be out.")
@@ -98,12 +100,29 @@ extension Settings.OutlierDetection {
             "Answers of an endpoint in an interval; fewer say nothing.")
         section.number(
             "success_rate_factor", into: &successRateFactor, 0...100,
-            "Out is whose share of successes is so many standard deviations below the pool's mean; 0 does not compare "
-                + "it.")
+            "Out is whose share of successes is more than so many standard deviations below the pool's mean, and more "
+                + "than 5 percent points; 0 does not compare it. One of n endpoints can be √(n - 1) deviations below "
+                + "it at most.")
         section.number(
             "latency_factor", into: &latencyFactor, 0...1_000,
-            "Out is whose mean time to the first byte is above the pool's median times this; 0 does not compare it.")
+            "Out is whose mean time to the first byte is above the pool's median times this, and by more than 50 ms; 0 "
+                + "does not compare it.")
         section.section("failures", initially: "as below", "What counts as a failure.") { failures.read($0) }
+        warnOfDeviations(section)
+    }
+
+    /// One endpoint of n, with all others alike, is √(n - 1) standard deviations from their mean, and none is more.
+    private func warnOfDeviations(_ section: Section) {
+        let fewest = Int(successRateFactor * successRateFactor + 1) + 1
+        guard !section.isDescribing, successRateFactor > 0, minimumEndpoints < fewest else { return }
+        let position =
+            section.peek("minimum_endpoints")?.position ?? section.peek("success_rate_factor")?.position
+            ?? section.position
+        section.reading.warning(
+            position,
+            "with `success_rate_factor: \(successRateFactor)` no endpoint is ever ejected for its share of failures in "
+                + "a pool that compares fewer than \(fewest), and `minimum_endpoints: \(minimumEndpoints)` lets it "
+                + "compare fewer; a pool of n needs a factor below √(n - 1)")
     }
 }
 

@@ -19,7 +19,14 @@ final class DiscoveryFeed: @unchecked Sendable {
         var lastFailure = ""
         /// Nanoseconds of the monotonic clock when the latest set was told; 0: none was.
         var toldAt: UInt64 = 0
+        /// The last failure was no complaint about a set: the source is away, until it tells one.
+        var isAway = false
     }
+
+    /// What a plugin says so soon after a set, in nanoseconds, belongs to it: a source of which a part fails is not
+    /// away. Both are said in one go; a second is far more than the thread that does so waits for its turn, and less
+    /// than any plugin lets pass until it asks again.
+    static let complaintWithin: UInt64 = 1_000_000_000
 
     typealias Resolver = @Sendable (_ host: String, _ port: UInt16) -> SocketAddress?
 
@@ -121,6 +128,7 @@ final class DiscoveryFeed: @unchecked Sendable {
             told += 1
             news.sets += 1
             news.lastFailure = ""
+            news.isAway = false
             news.toldAt = clinux_monotonic_ns()
             guard names.contains(where: { known[$0.text] == nil }) else {
                 unresolved = nil
@@ -138,9 +146,13 @@ final class DiscoveryFeed: @unchecked Sendable {
         if announces { inbox.send(.discovered) }
     }
 
-    func fail(_ message: String) {
+    /// `now`: nanoseconds of the monotonic clock.
+    func fail(_ message: String, now: UInt64 = clinux_monotonic_ns()) {
         let announces = locked { () -> Bool in
             guard !isClosed else { return false }
+            // After another failure it is no complaint about the set before that.
+            let followsSet = news.toldAt != 0 && news.lastFailure.isEmpty
+            if !followsSet || now > news.toldAt + Self.complaintWithin { news.isAway = true }
             news.failures += 1
             news.lastFailure = message
             pthread_cond_broadcast(&condition)

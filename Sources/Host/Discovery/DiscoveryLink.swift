@@ -73,8 +73,9 @@ final class DiscoveryStore {
         fileprivate(set) var toldAt: UInt64 = 0
         /// What keeps the source from being followed; empty: nothing.
         fileprivate(set) var trouble = ""
-        /// Since when, in nanoseconds of the monotonic clock; means nothing without trouble.
-        fileprivate var troubledSince: UInt64 = 0
+        /// Since when the source is away, in nanoseconds of the monotonic clock; nil: it tells sets, though it may have
+        /// something to complain of. The next generation's feed says nothing of it before its source has spoken.
+        fileprivate var awaySince: UInt64?
         fileprivate var complaints: [String] = []
         /// Of the last set, how many found no room.
         fileprivate var withoutRoom = 0
@@ -100,6 +101,11 @@ extension DiscoveryStore.State {
     func note(_ news: DiscoveryFeed.News, _ whenEmpty: Settings.Discovery.WhenEmpty, _ label: String) -> EndpointSet? {
         sets += news.sets
         failures += news.failures
+        if news.isAway {
+            awaySince = awaySince ?? clinux_monotonic_ns()
+        } else if news.sets > 0 {
+            awaySince = nil
+        }
         // A failure that a set came after is over.
         let isWell = news.lastFailure.isEmpty
         if news.failures > 0, !isWell { isTroubled(by: news.lastFailure, label) }
@@ -123,7 +129,6 @@ extension DiscoveryStore.State {
     }
 
     private func isTroubled(by reason: String, _ label: String) {
-        if trouble.isEmpty { troubledSince = clinux_monotonic_ns() }
         if trouble != reason { HostLog.logger.warning("discovery of \(label) is degraded: \(reason)") }
         trouble = reason
     }
@@ -134,12 +139,10 @@ extension DiscoveryStore.State {
     }
 
     /// When the last set ends to be in force, in nanoseconds of the monotonic clock; nil: it does not. A source that is
-    /// troubled and still tells sets is not away.
+    /// troubled and still tells sets is not away, however rarely it tells them.
     func expiry(_ settings: Settings.Discovery) -> UInt64? {
-        guard let seconds = settings.keepLastSeconds, !trouble.isEmpty, set?.members.isEmpty == false else {
-            return nil
-        }
-        return max(troubledSince, toldAt) + UInt64(seconds) * 1_000_000_000
+        guard let seconds = settings.keepLastSeconds, let awaySince, set?.members.isEmpty == false else { return nil }
+        return max(awaySince, toldAt) + UInt64(seconds) * 1_000_000_000
     }
 
     /// The members of the last set that speak what the pool speaks now. A reload may have changed that: the others are

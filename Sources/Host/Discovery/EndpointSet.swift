@@ -74,13 +74,3 @@ struct EndpointSet: Sendable, Equatable {
         return "`\(oneLine(address, limit: 200))`"
     }
 }
-
-extension Settings.EndpointSettings.Target {
-    /// As it is compared: the case of a host means nothing (RFC 9110 §4.2.3).
-    fileprivate var canonical: Self {
-        switch self {
-        case .tcp(let host, let port): .tcp(host: host.lowercased(), port: port)
-        case .unix: self
-        }
-    }
-}

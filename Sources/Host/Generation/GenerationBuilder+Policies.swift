@@ -39,7 +39,7 @@ extension GenerationBuilder {
         }
         policy.slowStart = selection.slowStart.map(SlowStartSettings.init)
         policy.zonePreference = settings.zone.isEmpty ? nil : selection.zonePreference.map(ZonePreferenceSettings.init)
-        if let check = model.healthCheck { policy.panicPercent = UInt32(check.panicPercent.rounded()) }
+        if let check = model.healthCheck { policy.panicPercent = check.panicPercent }
         pool.policy = memory.place([policy])
         // The duties point back to the pool, whose place is known when all tables are.
         guard worker == description.shared.pointee.homeWorker else { return }

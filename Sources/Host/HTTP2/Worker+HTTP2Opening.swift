@@ -31,10 +31,7 @@ extension Worker {
         }
         guard let connection = link, let call = calls.take() else {
             if let link, link.pointee.isCondemned, link.pointee.callCount == 0 { close(link.pointee.socket) }
-            metrics.rejected(.memory)
-            if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
-            return fail(
-                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+            return failWithoutSocket(exchange)
         }
         let socket = connection.pointee.socket
         call.pointee.connection = connection

@@ -40,6 +40,15 @@ struct Probe {
     var isRunning = false
 }
 
+/// What became of one check.
+enum ProbeResult: UInt8 {
+    case failed, succeeded
+    /// The pool's protocol has no such question.
+    case unanswerable
+    /// The gateway had no socket or no memory to ask with: that is no word on the endpoint.
+    case notMade
+}
+
 /// grpc.health.v1 (grpc/doc/health-checking.md), as far as a check needs it. Pure.
 enum HealthMessage {
     /// HealthCheckRequest: field 1 is the service's name; left out when it is empty.
@@ -55,27 +64,44 @@ enum HealthMessage {
         return [0x0A] + length + [UInt8(size)] + name
     }
 
-    /// HealthCheckResponse: field 1 is the status, of which 1 is SERVING. What cannot be read is none.
+    /// HealthCheckResponse: field 1 is the status, of which 1 is SERVING. What cannot be read is none. Fields that came
+    /// later are skipped (protobuf.dev, "Encoding", "Updating A Message Type"): a server that says more serves no less.
     static func isServing(_ message: sluice_bytes) -> Bool {
         guard let bytes = message.data else { return false }
-        var index = 0
+        var rest = UnsafeBufferPointer(start: bytes, count: message.size)[...]
         var status: UInt64 = 0
-        while index < message.size {
-            let tag = bytes[index]
-            index += 1
-            // The one field there is; of one that came later nobody here knows the meaning.
-            guard tag == 0x08 else { return false }
-            var shift: UInt64 = 0
-            status = 0
-            while true {
-                guard index < message.size, shift < 64 else { return false }
-                let byte = bytes[index]
-                index += 1
-                status |= UInt64(byte & 127) << shift
-                if byte < 128 { break }
-                shift += 7
+        while !rest.isEmpty {
+            // A tag is a varint of 32 bits: a field's number, which is not 0, and its wire type.
+            guard let tag = varint(&rest), tag >> 3 != 0, tag <= UInt64(UInt32.max) else { return false }
+            var size: UInt64 = 0
+            switch tag & 7 {
+            case 0:
+                guard let value = varint(&rest) else { return false }
+                // Of several the last one counts.
+                if tag >> 3 == 1 { status = value }
+            case 1: size = 8
+            case 2:
+                guard let length = varint(&rest) else { return false }
+                size = length
+            case 5: size = 4
+            // Groups, which proto3 does not have, and what is no wire type.
+            default: return false
             }
+            guard size <= UInt64(rest.count) else { return false }
+            rest = rest.dropFirst(Int(size))
         }
         return status == 1
+    }
+
+    /// Takes a varint off the front, of ten bytes at most; nil: there is none.
+    private static func varint(_ bytes: inout Slice<UnsafeBufferPointer<UInt8>>) -> UInt64? {
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        while shift < 64, let byte = bytes.popFirst() {
+            value |= UInt64(byte & 127) << shift
+            if byte < 128 { return value }
+            shift += 7
+        }
+        return nil
     }
 }

@@ -14,7 +14,7 @@ struct PoolPolicy {
     var outlierThreshold: UInt32?
     var outlierFailures = FailureClasses()
     /// With fewer healthy endpoints, in percent, all are tried; 0: never.
-    var panicPercent: UInt32 = 0
+    var panicPercent = 0.0
     /// In the order of the pool's endpoints.
     var members: UnsafePointer<UnsafeMutablePointer<PoolMember>>
     /// Bit `i`: endpoint `i` may be picked. This worker's own, good while `epoch` is the pool's and until `until`.

@@ -103,11 +103,9 @@ struct PoolMember {
     /// It came to a pool that had others, and its first check is awaited: until then it is picked only where there is
     /// nobody else. [any]
     var isAwaited: Bool { standing.pointee.load(ordering: .relaxed) == Standing.awaited }
-    /// Nothing where checks have had their say: who comes back is as it was. [main]
-    func awaitCheck() {
-        _ = standing.pointee.compareExchange(
-            expected: Standing.nothing, desired: Standing.awaited, ordering: .relaxed)
-    }
+    /// It comes. Also where checks had their say before it left: what is behind an address may be another server by
+    /// now, or the same one with nothing loaded yet. [main]
+    func awaitCheck() { standing.pointee.store(Standing.awaited, ordering: .relaxed) }
     /// Checks have had their say, or there are none any more. [home worker]
     func endAwaiting() { standing.pointee.store(Standing.something, ordering: .relaxed) }
     /// Since when it has been in the pool, or well again: a slow start counts from there. [any]

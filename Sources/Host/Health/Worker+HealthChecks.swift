@@ -62,8 +62,13 @@ extension Worker {
             keep(probe, duties)
             probe.pointee.timer.kind = TimerKind.probe
             probe.pointee.timer.owner = UnsafeMutableRawPointer(probe)
+            let member = probe.pointee.member
+            // What checks said of it before it left is forgotten: one success brings it in, as any other that comes.
+            if member.pointee.isAwaited { forget(pool, member, probe.pointee.endpoint) }
+            // Who is down serves nobody either: one that comes to a pool that had none is not to wait an interval.
             let first = HealthState.firstCheck(
-                now: now, random: nextRandom(), isAwaited: probe.pointee.member.pointee.isAwaited, plan.settings)
+                now: now, random: nextRandom(), isAwaited: member.pointee.isAwaited || member.pointee.isDown,
+                plan.settings)
             timers.start(probe.timer, at: first / 1_000_000 + 1)
         }
     }
@@ -92,10 +97,20 @@ extension Worker {
     ) {
         guard member.pointee.isDown || member.pointee.isAwaited else { return }
         member.pointee.endAwaiting()
-        member.pointee.isDown = false
-        // Where another pool still checks it, its next check that says something else will be told.
-        endpoint.pointee.setHealthy(true)
+        forget(pool, member, endpoint)
+    }
+
+    /// Nothing is known of the endpoint's health.
+    private func forget(
+        _ pool: UnsafeMutablePointer<WorkerPool>, _ member: UnsafeMutablePointer<PoolMember>,
+        _ endpoint: UnsafeMutablePointer<Endpoint>
+    ) {
         member.pointee.health.pointee = HealthState(HealthSettings())
+        if member.pointee.isDown {
+            member.pointee.isDown = false
+            // Where another pool still checks it, its next check that says something else will be told.
+            endpoint.pointee.setHealthy(true)
+        }
         availabilityChanged(pool.pointee.shared)
     }
 
@@ -121,13 +136,15 @@ extension Worker {
         guard !probe.pointee.isRunning, !draining, let plan = duties.pointee.check else { return }
         let pool = duties.pointee.pool
         guard let exchange = beginOwnExchange(pool) else {
-            // No room is no word on the endpoint.
-            timers.start(probe.timer, at: nowMs &+ plan.timeoutNs / 1_000_000)
+            askLater(probe, plan)
             return
         }
         probe.pointee.isRunning = true
         exchange.pointee.probe = probe
-        guard describeProbe(exchange, plan) else { return perform(exchange, .finish(keepAlive: false)) }
+        guard describeProbe(exchange, plan) else {
+            exchange.pointee.probeResult = .notMade
+            return perform(exchange, .finish(keepAlive: false))
+        }
         armTimer(exchange)
         // Past the pipeline: there is no client's request that it could do anything with.
         _ = exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: false))
@@ -163,7 +180,7 @@ extension Worker {
         _ probe: UnsafeMutablePointer<Probe>
     ) -> ExchangeMachine.Action {
         if plan.kind == .ready, let action = encodeRequest(exchange, pool) {
-            exchange.pointee.probeSaysNothing = true
+            if exchange.pointee.probeResult != .notMade { exchange.pointee.probeResult = .unanswerable }
             return action
         }
         let (target, index) = (probe.pointee.endpoint, probe.pointee.index)
@@ -178,14 +195,14 @@ extension Worker {
     /// The connection stands. Nil: there is something to ask.
     func probeConnected(_ exchange: ExchangePointer) -> ExchangeMachine.Action? {
         guard let probe = exchange.pointee.probe, probe.pointee.duties.pointee.check?.kind == .tcp else { return nil }
-        exchange.pointee.probeSucceeded = true
+        exchange.pointee.probeResult = .succeeded
         return .finish(keepAlive: false)
     }
 
     /// The head of an answer is there. Nil: what counts comes behind it.
     func probeAnswered(_ exchange: ExchangePointer, status: UInt16) -> ExchangeMachine.Action? {
         guard let probe = exchange.pointee.probe, probe.pointee.duties.pointee.check?.kind == .http else { return nil }
-        exchange.pointee.probeSucceeded = (200..<400).contains(status)
+        exchange.pointee.probeResult = (200..<400).contains(status) ? .succeeded : .failed
         return .finish(keepAlive: false)
     }
 
@@ -196,7 +213,7 @@ extension Worker {
         // Whatever it says is wrong has been said by ending the exchange.
         if let action = readCallResponse(exchange, message) { return action }
         let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
-        exchange.pointee.probeSucceeded = HealthMessage.isServing(body)
+        exchange.pointee.probeResult = HealthMessage.isServing(body) ? .succeeded : .failed
         return .finish(keepAlive: false)
     }
 
@@ -209,8 +226,14 @@ extension Worker {
         let pool = duties.pointee.pool
         guard pool.pointee.generation == generation else { return }
         let member = probe.pointee.member.pointee
-        if exchange.pointee.probeSaysNothing { return unanswerable(probe, pool, plan) }
-        let succeeded = exchange.pointee.probeSucceeded
+        switch exchange.pointee.probeResult {
+        case .unanswerable: return unanswerable(probe, pool, plan)
+        case .notMade:
+            if !draining { askLater(probe, plan) }
+            return
+        case .failed, .succeeded: break
+        }
+        let succeeded = exchange.pointee.probeResult == .succeeded
         metrics.checked(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), succeeded: succeeded)
         let change = member.health.pointee.record(succeeded: succeeded, now: now, plan.settings)
         if succeeded, member.isAwaited {
@@ -227,6 +250,7 @@ extension Worker {
             endpoint.pointee.setHealthy(isHealthy)
             availabilityChanged(pool.pointee.shared)
             tell(pool, endpoint.pointee.text, isHealthy ? "endpoint is healthy" : "endpoint is unhealthy")
+            healthChanged(pool)
         }
         guard !draining else { return }
         let next = member.health.pointee.nextCheck(
@@ -236,6 +260,12 @@ extension Worker {
 }
 
 extension Worker {
+    /// The gateway has no room to ask now, which is no word on the endpoint: it is asked when one check's time has
+    /// passed, in which what others hold may have come free.
+    private func askLater(_ probe: UnsafeMutablePointer<Probe>, _ plan: HealthCheckPlan) {
+        timers.start(probe.timer, at: nowMs &+ max(plan.timeoutNs / 1_000_000, 1))
+    }
+
     /// The pool's protocol has no such question: nothing is known of the endpoint, which takes requests as without
     /// checks. Said once for a generation.
     private func unanswerable(

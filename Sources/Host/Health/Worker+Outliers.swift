@@ -15,14 +15,15 @@ extension Worker {
                 policy.pointee.members[index].pointee.ejectedUntil = 0
                 availabilityChanged(pool.pointee.shared)
             }
-            _ = detector.pointee.setHosts([])
+            _ = detector.pointee.suspend()
             return
         }
         detector.pointee.settings = settings
         setHosts(pool, policy)
         duties.pointee.timer.kind = TimerKind.outliers
         duties.pointee.timer.owner = UnsafeMutableRawPointer(duties)
-        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+        // Not a whole interval anew: where generations follow each other faster, none would ever end.
+        timers.start(duties.timer, at: detector.pointee.resume(now: now) / 1_000_000)
     }
 
     /// The pool has other endpoints now.
@@ -42,20 +43,37 @@ extension Worker {
         }
         let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.setHosts(hosts) { apply(change, pool, policy) }
+        tellDown(pool, policy)
+    }
+
+    /// Tells the detector whom checks keep out, for it leaves the last one in.
+    private func tellDown(_ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>) {
+        let changes = pool.pointee.shared.pointee.state.detector.pointee.setDown { index in
+            let member = policy.pointee.members[index].pointee
+            return member.isDown || member.isAwaited
+        }
+        for change in changes { apply(change, pool, policy) }
+    }
+
+    /// Checks see an endpoint of the pool otherwise than before.
+    func healthChanged(_ pool: UnsafeMutablePointer<WorkerPool>) {
+        guard let policy = pool.pointee.policy, policy.pointee.duties?.pointee.outlier != nil else { return }
+        tellDown(pool, policy)
     }
 
     /// An interval is over.
     func compareEndpoints(_ owner: UnsafeMutableRawPointer) {
         let duties = owner.assumingMemoryBound(to: HealthDuties.self)
         let pool = duties.pointee.pool
-        guard let settings = duties.pointee.outlier, let policy = pool.pointee.policy else { return }
+        guard duties.pointee.outlier != nil, let policy = pool.pointee.policy else { return }
         let totals = (0..<pool.pointee.endpointCount).map { index in
             OutlierCounter(policy.pointee.members[index].pointee.outlier).totals
         }
+        tellDown(pool, policy)
         var generator = WorkerRandom(worker: self)
         let detector = pool.pointee.shared.pointee.state.detector
         for change in detector.pointee.evaluate(totals, now: now, random: &generator) { apply(change, pool, policy) }
-        timers.start(duties.timer, at: (now &+ settings.interval) / 1_000_000)
+        timers.start(duties.timer, at: detector.pointee.intervalEnd / 1_000_000)
     }
 
     /// Some worker has counted so many failures in a row of an endpoint as the pool allows.
@@ -68,6 +86,7 @@ extension Worker {
             else { continue }
             let detector = pool.pointee.shared.pointee.state.detector
             guard let host = detector.pointee.hosts.firstIndex(where: { $0.id == endpoint }) else { return }
+            tellDown(pool, policy)
             // Who was out long enough but has not been looked at since is in again.
             for change in detector.pointee.giveBack(now: now) { apply(change, pool, policy) }
             if let change = detector.pointee.failedInARow(host, now: now, random: nextRandom()) {

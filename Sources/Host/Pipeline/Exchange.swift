@@ -124,9 +124,7 @@ struct Exchange: SlabElement {
     var ticketIndex: UInt32 = 0
     /// The check that this exchange is, without a client; and how it went.
     var probe: UnsafeMutablePointer<Probe>?
-    var probeSucceeded = false
-    /// The question could not be asked: no word on the endpoint.
-    var probeSaysNothing = false
+    var probeResult = ProbeResult.failed
     /// The copy that this exchange is, without a client; and the one that was made of it.
     var shadow: UnsafeMutablePointer<ShadowPair>?
     var shadowed: UnsafeMutablePointer<ShadowPair>?

@@ -38,7 +38,7 @@ extension Worker {
     func answerUnified(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.batch != nil, exchange.pointee.client == nil { return splitBatch(exchange) }
         if exchange.pointee.probe != nil {
-            exchange.pointee.probeSucceeded = exchange.pointee.response?.pointee.ready == 1
+            exchange.pointee.probeResult = exchange.pointee.response?.pointee.ready == 1 ? .succeeded : .failed
             return .finish(keepAlive: false)
         }
         if let pair = exchange.pointee.shadow { return shadowAnswered(exchange, pair) }

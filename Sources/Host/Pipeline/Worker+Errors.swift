@@ -91,10 +91,21 @@ extension Worker {
     func failWithoutMemory(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.memory)
         answersErrors(exchange)
+        // Later it may be the endpoint's answer that is too large.
+        if exchange.pointee.probe != nil, exchange.pointee.upstream == nil { exchange.pointee.probeResult = .notMade }
         exchange.pointee.batch?.pointee.isTooLarge = true
         return fail(
             exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the request needs more memory than it may use"),
             retryAfter: 1)
+    }
+
+    /// The gateway itself has no socket, or no memory for one: no attempt was made, and nothing is said of an endpoint.
+    func failWithoutSocket(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        metrics.rejected(.memory)
+        if exchange.pointee.probe != nil { exchange.pointee.probeResult = .notMade }
+        if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
+        return fail(
+            exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
     }
 
     /// A plugin returned an error, with or without a reason.

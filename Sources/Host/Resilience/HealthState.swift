@@ -77,7 +77,8 @@ public struct HealthState: Sendable, Equatable {
     }
 
     /// The first check: any time within an interval, so that those of all endpoints do not begin together; of one that
-    /// is awaited within a tenth of a second, which keeps apart those of endpoints that come together.
+    /// serves nobody before it (`isAwaited`) within a tenth of a second, which keeps apart those of endpoints that come
+    /// together.
     public static func firstCheck(
         now: UInt64, random: UInt64, isAwaited: Bool = false, _ settings: HealthSettings
     ) -> UInt64 {
@@ -87,8 +88,9 @@ public struct HealthState: Sendable, Equatable {
 
 /// Whether so few of a pool are healthy that it is better to ask them all: more likely than that nearly all are down is
 /// that the checks are wrong, and the few that are left would fall under the load of all (Envoy's documentation, "Panic
-/// threshold"). `threshold` in percent; 0 never panics.
+/// threshold"). `threshold` in percent, with its fraction: 33.4 are more than one of three; 0 never panics.
 @inlinable
-public func isPanic(healthy: Int, total: Int, threshold: UInt32) -> Bool {
-    total > 0 && healthy * 100 < total * Int(threshold)
+public func isPanic(healthy: Int, total: Int, threshold: Double) -> Bool {
+    // As many as the threshold says are enough, also where 0.07 of 10,000 are 700.0000000000001, as doubles have them.
+    total > 0 && Double(healthy * 100) < Double(total) * threshold - 1e-6
 }

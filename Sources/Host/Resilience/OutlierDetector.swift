@@ -6,25 +6,29 @@ public struct OutlierSettings: Sendable, Equatable {
     public var interval: UInt64 = 10_000_000_000
     /// The first ejection lasts this long, the n-th n times as long.
     public var baseEjectionTime: UInt64 = 30_000_000_000
+    /// The longest one, jitter aside; also the first, where that would be longer.
     public var maximumEjectionTime: UInt64 = 300_000_000_000
     /// Random share of the time that is added to it, 0 to 1, so that those ejected together return one by one.
     public var jitter: Double = 0.1
-    /// Of a pool's endpoints, how many may be out at once, 0 to 1. One may always be, of two and more; never all.
+    /// Of a pool's endpoints, how many may be out at once, 0 to 1. One may always be, of two and more; never all, and
+    /// never the last one that checks leave in the pool.
     public var maximumEjectedShare: Double = 0.3
     /// Endpoints with enough answers below which none is compared with the others.
     public var minimumHosts: Int = 5
     /// Answers in an interval below which an endpoint says nothing.
     public var minimumRequests: UInt64 = 100
     /// An endpoint whose share of good answers is more than this many standard deviations below the pool's mean is
-    /// ejected; 0 does not compare. Of n endpoints one alone can be at most (n − 1)/√n deviations away: 1.79 of five,
-    /// which is why this is 1.7 and not more.
+    /// ejected; 0 does not compare. Of n endpoints one alone can be at most √(n − 1) deviations away: 2 of five, which
+    /// is why this is less.
     public var successRateDeviations: Double = 1.7
-    /// … and at least this much below the mean, or in a pool where all is well the first error would be an outlier.
+    /// … and at least this much below the mean, or in a pool where all is well the first error would be an outlier:
+    /// whatever the deviations are, 5 of 100 answers are few enough to be chance.
     public var successRateMargin: Double = 0.05
     /// An endpoint whose mean latency is more than this many times the pool's median is ejected; 0 does not compare.
     /// The median, as one slow endpoint of few would move a mean and a deviation so far that it never stands out.
     public var latencyFactor: Double = 3
-    /// … and at least so much above it: nobody is hurt by 300 µs instead of 100.
+    /// … and at least so much above it: nobody is hurt by 300 µs instead of 100, and 50 ms are what a pause of a
+    /// garbage collector or a slow look-up adds to an endpoint that is well.
     public var latencyMargin: UInt64 = 50_000_000
 
     public init() {}
@@ -54,13 +58,24 @@ public struct OutlierDetector: Sendable {
         /// Ejections, less one for each interval that went well: what the next one's time is multiplied with.
         public fileprivate(set) var ejections: UInt32 = 0
         fileprivate var totals: OutlierTotals
+        /// It was in the pool when the present interval began.
+        fileprivate var isInFromBegin = false
+        /// In whole intervals since its last ejection, or since one was forgotten.
+        fileprivate var answers: UInt64 = 0
+        /// Checks keep it out of the pool.
+        public fileprivate(set) var isDown = false
 
         public var isEjected: Bool { ejectedUntil != 0 }
+        /// Requests go to it, as far as checks and the detector know.
+        fileprivate var isIn: Bool { !isDown && !isEjected }
     }
 
     public var settings: OutlierSettings
     public private(set) var hosts: [Host] = []
     public private(set) var ejected = 0
+    /// When the present interval is over; 0: none has begun. Kept here, for whoever runs the timers may change more
+    /// often than intervals end.
+    public private(set) var intervalEnd: UInt64 = 0
 
     public init(_ settings: OutlierSettings) { self.settings = settings }
 
@@ -69,6 +84,19 @@ public struct OutlierDetector: Sendable {
         // 29 percent of 100 are 28.999…, as doubles have them.
         let share = Int(settings.maximumEjectedShare * Double(hosts.count) + 1e-9)
         return min(max(share, 1), max(hosts.count - 1, 0))
+    }
+
+    /// Somebody runs the timers from now on: an interval that is under way goes on, and ends no later than a new one
+    /// would. When it is over, in nanoseconds.
+    public mutating func resume(now: UInt64) -> UInt64 {
+        intervalEnd = min(intervalEnd == 0 ? .max : intervalEnd, now &+ settings.interval)
+        return intervalEnd
+    }
+
+    /// Nobody compares any more.
+    public mutating func suspend() -> [OutlierChange] {
+        intervalEnd = 0
+        return setHosts([])
     }
 
     /// Those who stay keep their state, found by id; `totals` are what the cells hold now. When more are out than may
@@ -95,6 +123,16 @@ public struct OutlierDetector: Sendable {
         return changes
     }
 
+    /// Tells it whom checks keep out. When they leave nobody that is not ejected, the one whose time is over first
+    /// returns now: it may fail, but nobody else can do better.
+    /// - Parameter isDown: whether checks keep the host at that place out.
+    public mutating func setDown(_ isDown: (Int) -> Bool) -> [OutlierChange] {
+        for index in hosts.indices { hosts[index].isDown = isDown(index) }
+        guard ejected > 0, !hosts.contains(where: \.isIn) else { return [] }
+        let living = hosts.indices.filter { !hosts[$0].isDown }
+        return living.min { hosts[$0].ejectedUntil < hosts[$1].ejectedUntil }.map { [giveBack($0)] } ?? []
+    }
+
     /// An endpoint failed `settings.consecutiveFailures` times in a row. Nil when it stays: it is out already, or as
     /// many as may be are.
     public mutating func failedInARow(_ host: Int, now: UInt64, random: UInt64) -> OutlierChange? {
@@ -116,6 +154,7 @@ public struct OutlierDetector: Sendable {
         _ totals: [OutlierTotals], now: UInt64, random: inout some RandomNumberGenerator
     ) -> [OutlierChange] {
         precondition(totals.count == hosts.count, "totals of another list of hosts")
+        intervalEnd = now &+ settings.interval
         var changes = giveBack(now: now)
         let wasOut = hosts.map(\.isEjected)
         let interval = hosts.indices.map { totals[$0].since(hosts[$0].totals) }
@@ -138,10 +177,23 @@ public struct OutlierDetector: Sendable {
                 if let change = eject(index, .latency, now: now, random: random.next()) { changes.append(change) }
             }
         }
-        for index in hosts.indices where !wasOut[index] && !hosts[index].isEjected && hosts[index].ejections > 0 {
-            hosts[index].ejections -= 1
-        }
+        for index in hosts.indices { forgive(index, answers: interval[index].answers) }
         return changes
+    }
+
+    /// An interval is over, and what the host answered in it is known. What goes well makes its next ejection shorter:
+    /// but neither the rest of an interval in which it came back, nor one in which nobody asked it, shows that it does.
+    private mutating func forgive(_ index: Int, answers: UInt64) {
+        guard !hosts[index].isEjected else {
+            hosts[index].answers = 0
+            return
+        }
+        defer { hosts[index].isInFromBegin = true }
+        guard hosts[index].isInFromBegin, hosts[index].ejections > 0 else { return }
+        hosts[index].answers += answers
+        guard hosts[index].answers >= max(settings.minimumRequests, 1) else { return }
+        hosts[index].answers = 0
+        hosts[index].ejections -= 1
     }
 
     /// Those whose rate is too far below the mean, the worst first.
@@ -165,10 +217,14 @@ public struct OutlierDetector: Sendable {
     }
 
     private mutating func eject(_ index: Int, _ reason: OutlierReason, now: UInt64, random: UInt64) -> OutlierChange? {
-        guard !hosts[index].isEjected, ejected < cap else { return nil }
+        guard !hosts[index].isEjected, ejected < cap,
+            hosts.indices.contains(where: { $0 != index && hosts[$0].isIn })
+        else { return nil }
+        hosts[index].isInFromBegin = false
+        hosts[index].answers = 0
         hosts[index].ejections = min(hosts[index].ejections + 1, 1 << 16)
-        let most = max(settings.maximumEjectionTime, settings.baseEjectionTime)
-        let time = Draw.scaled(settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: most)
+        let time = Draw.scaled(
+            settings.baseEjectionTime, by: Double(hosts[index].ejections), cap: settings.maximumEjectionTime)
         let spread = Draw.scaled(time, by: settings.jitter, cap: time)
         hosts[index].ejectedUntil = max(now &+ time &+ Draw.upTo(spread, random), 1)
         ejected += 1

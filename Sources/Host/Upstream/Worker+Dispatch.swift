@@ -260,10 +260,7 @@ extension Worker {
         _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
     ) -> ExchangeMachine.Action {
         guard let opened = openSocket(pool, endpoint) else {
-            metrics.rejected(.memory)
-            if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
-            return fail(
-                exchange, SLUICE_RESOURCE_EXHAUSTED, 503, sluice_bytes("the gateway has no socket left"), retryAfter: 1)
+            return failWithoutSocket(exchange)
         }
         let upstream = opened.socket
         attach(exchange, upstream, index)

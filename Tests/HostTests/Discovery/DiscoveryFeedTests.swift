@@ -289,4 +289,50 @@ private func resolvers() -> OffloadPool { OffloadPool(name: "test-resolve", thre
                 $0.tell([])
             } == "the source names no endpoint; the last known ones are kept")
     }
+
+    static func keeping(_ seconds: Int) -> Settings.Discovery {
+        let reference = Settings.PluginReference(name: "p", position: Position(file: "f", line: 1, column: 1))
+        var settings = Settings.Discovery(plugin: reference, config: .scalar("", quoted: false, reference.position))
+        settings.keepLastSeconds = seconds
+        return settings
+    }
+
+    /// A source that goes on telling sets with something to complain of may tell them less often than the last one is
+    /// to be kept while it is away.
+    @Test func onlyASourceThatIsAwayLosesItsSet() {
+        let feed = feed()
+        let state = DiscoveryStore().state(of: ModelVersionKey(model: "m", version: "1"))
+        let settings = Self.keeping(10)
+        func look() {
+            if let set = state.note(feed.look(), .keepLast, "m/1") { state.applied(set, []) }
+        }
+        func complain() {
+            feed.tell([ToldEndpoint(address: "10.0.0.1:80")])
+            feed.fail("one of two questions fails")
+        }
+        complain()
+        look()
+        #expect(state.trouble == "one of two questions fails")
+        #expect(state.expiry(settings) == nil)
+        // Also when the control thread looks in between.
+        feed.tell([ToldEndpoint(address: "10.0.0.1:80")])
+        look()
+        feed.fail("one of two questions fails")
+        look()
+        #expect(state.expiry(settings) == nil)
+        // Nothing came before this one.
+        feed.fail("nobody answers")
+        look()
+        #expect(state.expiry(settings).map { $0 >= state.toldAt + 10_000_000_000 } == true)
+        complain()
+        look()
+        #expect(state.expiry(settings) == nil)
+        feed.tell([ToldEndpoint(address: "10.0.0.1:80")])
+        look()
+        #expect(state.expiry(settings) == nil)
+        // What comes long after a set is no complaint about it.
+        feed.fail("nobody answers", now: clinux_monotonic_ns() + 2 * DiscoveryFeed.complaintWithin)
+        look()
+        #expect(state.expiry(settings) != nil)
+    }
 }

@@ -40,6 +40,23 @@ import Testing
         }
     }
 
+    @Test(arguments: ["[::1]:80", "[0:0:0:0:0:0:0:1]:80", "http://[0::1]", "[::0:1]:80", "http://[::0001]:80/"])
+    func anAddressOfIPv6IsOneHoweverItIsWritten(_ address: String) {
+        let set = Self.set([
+            ToldEndpoint(address: "http://[::1]:80"), ToldEndpoint(address: address), ToldEndpoint(address: "[::2]:80"),
+            ToldEndpoint(address: "[::1]:81"),
+        ])
+        #expect(set.members.map(\.settings.text) == ["http://[::1]:80", "http://[::1]:81", "http://[::2]:80"])
+        #expect(set.refused == ["`\(address)` stands twice"])
+    }
+
+    @Test func anAddressOfIPv4IsTheSameInIPv6() {
+        let told = ["10.0.0.1:80", "[::ffff:10.0.0.1]:80", "[::ffff:a00:1]:80"].map { ToldEndpoint(address: $0) }
+        let set = Self.set(told)
+        #expect(set.members.count == 1)
+        #expect(set.refused.count == 2)
+    }
+
     @Test func whatIsNoAddressIsRefusedWithoutASecret() {
         let set = Self.set([
             ToldEndpoint(address: "http://me:secret@10.0.0.1:80"), ToldEndpoint(address: "https://10.0.0.1"),
