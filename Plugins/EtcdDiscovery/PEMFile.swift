@@ -14,6 +14,8 @@ struct PEMFile {
     init(_ named: Configuration) throws(PluginError) {
         self.named = named
         let path = try named.text()
+        // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
+        if !path.hasPrefix("/") { throw named.error("the path must be absolute") }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw named.error("the file cannot be read: \(String(cString: strerror(errno)))")

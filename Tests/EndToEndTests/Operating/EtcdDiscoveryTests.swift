@@ -375,6 +375,7 @@ extension EndToEnd {
                 ("\(own), key_file: \(pipe)", "it is no regular file"),
                 ("certificate_file: \(pipe), key_file: \(pipe)", "it is no regular file"),
                 ("ca_file: \(pipe)", "it is no regular file"),
+                ("ca_file: ca.pem", "the path must be absolute"),
                 ("\(own), key_file: \(certificates.file("other.key"))", "does not fit the certificate"),
                 ("ca_file: \(certificates.file("own.key"))", "no certificates in PEM"),
                 ("ca_file: \(certificates.file("cut.pem"))", "certificate 2 of the file cannot be read"),
