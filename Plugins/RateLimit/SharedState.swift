@@ -37,8 +37,8 @@ final class SharedState: Sendable {
 
     /// The queue of one worker's charges to the fleet.
     static func ring(_ state: StateBlocks, worker: Int) throws(PluginError) -> ChargeRing {
-        // Seven in a block: there are at most 256 blocks, and many workers.
-        let inBlock = 7
+        // Five fit in a block of 1 MiB: there are at most 256 blocks, and many workers.
+        let inBlock = 5
         let block = try state.memory("rings/\(worker / inBlock)", bytes: inBlock * ChargeRing.bytes)
         return ChargeRing(block + worker % inBlock * ChargeRing.bytes)
     }
