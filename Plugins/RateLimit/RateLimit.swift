@@ -37,8 +37,8 @@ struct RateLimit: Filter, ~Copyable {
         var limits: [Limit] = []
         for node in options.limits {
             let limit = try Limit(
-                node, number: limits.count, key: state.key, inFleet: options.fleet != nil, isShadow: options.isShadow,
-                context.metrics)
+                node, of: context.name, number: limits.count, key: state.key, inFleet: options.fleet != nil,
+                isShadow: options.isShadow, context.metrics)
             if limits.contains(where: { String($0.name) == String(limit.name) }) {
                 throw (node["name"].isNull ? node : node["name"]).error(
                     "two limits are named '\(String(limit.name))'; rename one")
