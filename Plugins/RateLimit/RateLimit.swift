@@ -246,6 +246,7 @@ struct RateLimit: Filter, ~Copyable {
             let watch = UsageWatch(contentType: contentType.raw)
         else {
             unmetered?.add()
+            spending.pointee.countTaken(limits)
             spendings.remove(token)
             return .pass
         }
@@ -273,8 +274,12 @@ struct RateLimit: Filter, ~Copyable {
         spendings.remove(exchange.suspension.token)
     }
 
+    /// What an answer has cost when it is broken off, it costs.
     mutating func onCancel(exchange: Exchange) {
-        if countsTokens { spendings.remove(exchange.suspension.token) }
+        guard countsTokens, let spending = spendings.find(exchange.suspension.token) else { return }
+        spending.pointee.countTaken(limits)
+        if let watch = spending.pointee.watch, watch.seen.isZero { unmetered?.add() }
+        spendings.remove(exchange.suspension.token)
     }
 
     /// True when nothing more will come of it.
