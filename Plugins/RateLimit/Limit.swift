@@ -57,7 +57,7 @@ struct Limit {
     }
 
     init(
-        _ node: Configuration, of entry: String, number: Int, key: (UInt64, UInt64), inFleet: Bool, isShadow all: Bool,
+        _ node: Configuration, of entry: String, number: Int, _ state: SharedState, inFleet: Bool, isShadow all: Bool,
         _ metrics: MetricDeclarations
     ) throws(PluginError) {
         try node.allow([
@@ -134,6 +134,7 @@ struct Limit {
                 requests.isNull ? "tokens" : "requests", try node.text("count", default: ""), "\(amount)", "\(seconds)",
                 "\(burst)", name, entry,
             ]).joined(separator: "\u{0}")
+        let key = state.key(isShared: isShared)
         var digest = KeyedHash(key: key)
         Array(identity.utf8).withUnsafeBytes { digest.feed($0) }
         var hash = KeyedHash(key: key)

@@ -37,7 +37,7 @@ struct RateLimit: Filter, ~Copyable {
         var limits: [Limit] = []
         for node in options.limits {
             let limit = try Limit(
-                node, of: context.name, number: limits.count, key: state.key, inFleet: options.fleet != nil,
+                node, of: context.name, number: limits.count, state, inFleet: options.fleet != nil,
                 isShadow: options.isShadow, context.metrics)
             if limits.contains(where: { String($0.name) == String(limit.name) }) {
                 throw (node["name"].isNull ? node : node["name"]).error(

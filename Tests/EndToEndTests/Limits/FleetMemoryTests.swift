@@ -39,6 +39,19 @@ extension EndToEnd.Fleets {
             #expect(try gateways.map(Self.failures) == [0, 0])
         }
 
+        /// Over a new connection, or to a Redis that has forgotten all, gateways tell all their buckets.
+        @Test func whatIsNotSharedStaysSo() throws {
+            let (redis, backend) = (try RedisServer(), try ScriptedBackend.ordinary())
+            let limit = "{ name: own, shared: false, requests: 10, per: day }, { name: all, requests: 100, per: day }"
+            let gateways = try (0..<2).map { _ in try Self.gateway(redis, backend, limit: limit) }
+            #expect(try gateways.map { try Fleets.passes($0, 1) } == [1, 1])
+            #expect(try Fleets.passes(gateways[0], 20) == 9)
+            try redis.command("FLUSHALL")
+            try Fleets.awaitRounds(gateways[0], gateways[1])
+            try Fleets.awaitRounds(gateways[0], gateways[1])
+            #expect(try Fleets.passes(gateways[1], 20) == 9)
+        }
+
         @Test func aNameWithAnotherKindOfValueIsWrittenOver() throws {
             let (redis, backend) = (try RedisServer(), try ScriptedBackend.ordinary())
             let gateway = try Self.gateway(redis, backend, limit: "{ name: all, requests: 20, per: day }")
