@@ -10,11 +10,11 @@ final class EtcdTLS: @unchecked Sendable {
     /// - Parameter config: `tls`, which may be null: then the system's authorities vouch for members.
     init(_ config: Configuration) throws(PluginError) {
         try config.allow(["ca_file", "certificate_file", "key_file", "server_name"])
+        serverName = try config.text("server_name", default: "")
         guard let context = SSL_CTX_new(TLS_client_method()) else {
             throw config.error("OpenSSL has no memory for a context")
         }
         self.context = context
-        serverName = try config.text("server_name", default: "")
         guard shim_ctx_set_versions(context, TLS1_2_VERSION, TLS1_3_VERSION) == 1 else {
             throw config.error("OpenSSL does not speak TLS 1.2")
         }
@@ -24,19 +24,26 @@ final class EtcdTLS: @unchecked Sendable {
         let authorities = config["ca_file"]
         if authorities.isNull {
             SSL_CTX_set_default_verify_paths(context)
-        } else if SSL_CTX_load_verify_file(context, try authorities.text()) != 1 {
-            throw authorities.error("the file cannot be read, or has no certificates in PEM")
+        } else {
+            let store = SSL_CTX_get_cert_store(context)
+            try PEMFile(authorities).forEachCertificate { certificate, _ in
+                X509_STORE_add_cert(store, certificate) == 1
+            }
         }
         let (certificate, key) = (config["certificate_file"], config["key_file"])
         if certificate.isNull != key.isNull {
             throw config.error("`certificate_file` and `key_file` go together")
         }
         if certificate.isNull { return }
-        if SSL_CTX_use_certificate_chain_file(context, try certificate.text()) != 1 {
-            throw certificate.error("the file cannot be read, or has no certificate in PEM")
+        try PEMFile(certificate).forEachCertificate { certificate, index in
+            if index == 0 { return SSL_CTX_use_certificate(context, certificate) == 1 }
+            return shim_ctx_add_chain(context, certificate) == 1
         }
-        if SSL_CTX_use_PrivateKey_file(context, try key.text(), SSL_FILETYPE_PEM) != 1 {
-            throw key.error("the file cannot be read, or has no key in PEM that fits the certificate")
+        let privateKey = try PEMFile(key).privateKey()
+        defer { EVP_PKEY_free(privateKey) }
+        guard SSL_CTX_use_PrivateKey(context, privateKey) == 1, SSL_CTX_check_private_key(context) == 1 else {
+            ERR_clear_error()
+            throw key.error("the key does not fit the certificate")
         }
     }
 

@@ -63,6 +63,19 @@ final class FileFollower: @unchecked Sendable {
         var modified: [Int]
     }
 
+    /// Which directory.
+    private struct Place: Equatable {
+        let device: UInt
+        let node: UInt
+
+        /// Nil: there is none by that name.
+        init?(_ path: String) {
+            var status = stat()
+            guard stat(path, &status) == 0 else { return nil }
+            (device, node) = (UInt(status.st_dev), UInt(status.st_ino))
+        }
+    }
+
     init(path: String, pollMs: Int, sink: EndpointSink) {
         self.path = path
         self.pollMs = pollMs
@@ -74,15 +87,24 @@ final class FileFollower: @unchecked Sendable {
     /// Follows the file until the signal. The directory is watched, not the file: a rename over it, and the exchange of
     /// a symbolic link beside it, as orchestrators do, are events of the directory.
     func run(_ signal: StopSignal) {
-        let watch = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
+        var watch: Int32 = -1
         defer { if watch >= 0 { close(watch) } }
         var isWatching = false
+        var watched: Place?
         var buffer = [UInt8](repeating: 0, count: 16_384)
         // Not IN_MODIFY: a file that is being written in place is read when its writer closes it.
         let events = UInt32(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF)
         while true {
-            if watch >= 0, !isWatching {
-                isWatching = inotify_add_watch(watch, directory, events) >= 0
+            // A link on the way may lead to another directory, while the one that is watched stays and says nothing.
+            let place = Place(directory)
+            if isWatching, place != watched { isWatching = false }
+            if !isWatching {
+                // A new one: it has no events of the watch before.
+                if watch >= 0 { close(watch) }
+                watch = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
+                // As it was before the watch began: a link that changes in between is noticed the next time.
+                watched = place
+                isWatching = watch >= 0 && inotify_add_watch(watch, directory, events) >= 0
                 // What changed between the last look and now is no event of this watch.
                 if isWatching { look() }
             }

@@ -48,7 +48,10 @@ final class FollowedKeys: TimerTarget {
         if isFirst {
             isFirst = false
             show()
-            if tells { metrics.reads.add() }
+            if tells {
+                metrics.reads.add()
+                tellIgnored()
+            }
         } else if awaitsFinding {
             if let finding = file?.takeFinding() {
                 awaitsFinding = false
@@ -83,7 +86,7 @@ final class FollowedKeys: TimerTarget {
             show()
             let text = "read \(keys.keys.count) keys from \(path)\(wasDegraded ? "; it can be used again" : "")"
             host.log.write(.info, text)
-            for reason in keys.ignored.prefix(8) { host.log.write(.warning, "\(path): left out: \(reason)") }
+            tellIgnored()
         case .failure(let reason):
             let isNew = problem != reason
             problem = reason
@@ -94,6 +97,11 @@ final class FollowedKeys: TimerTarget {
             let text = "degraded: \(path) cannot be used, the last good keys stay in force: \(reason)"
             host.log.write(.warning, text)
         }
+    }
+
+    /// A set may have 256 keys: eight say what is wrong.
+    private func tellIgnored() {
+        for reason in current.ignored.prefix(8) { host.log.write(.warning, "\(path): left out: \(reason)") }
     }
 
     private func show() {

@@ -48,7 +48,8 @@ struct Limit {
     private let parts: [KeyPart]
     private let rule: Rule?
     /// The keyed hash after all by which this limit differs from others, so that it has buckets of its own, also from
-    /// what it was before a reload when that was something else.
+    /// what it was before a reload when that was something else, and from limits of another entry of `plugins:`, whose
+    /// default names are the same and which meet in the fleet's store.
     private let hash: KeyedHash
 
     var isOfTokens: Bool {
@@ -56,7 +57,7 @@ struct Limit {
     }
 
     init(
-        _ node: Configuration, number: Int, key: (UInt64, UInt64), inFleet: Bool, isShadow all: Bool,
+        _ node: Configuration, of entry: String, number: Int, _ state: SharedState, inFleet: Bool, isShadow all: Bool,
         _ metrics: MetricDeclarations
     ) throws(PluginError) {
         try node.allow([
@@ -131,8 +132,9 @@ struct Limit {
         let identity =
             (parts.map(\.description) + [
                 requests.isNull ? "tokens" : "requests", try node.text("count", default: ""), "\(amount)", "\(seconds)",
-                "\(burst)", name,
+                "\(burst)", name, entry,
             ]).joined(separator: "\u{0}")
+        let key = state.key(isShared: isShared)
         var digest = KeyedHash(key: key)
         Array(identity.utf8).withUnsafeBytes { digest.feed($0) }
         var hash = KeyedHash(key: key)

@@ -37,8 +37,8 @@ struct RateLimit: Filter, ~Copyable {
         var limits: [Limit] = []
         for node in options.limits {
             let limit = try Limit(
-                node, number: limits.count, key: state.key, inFleet: options.fleet != nil, isShadow: options.isShadow,
-                context.metrics)
+                node, of: context.name, number: limits.count, state, inFleet: options.fleet != nil,
+                isShadow: options.isShadow, context.metrics)
             if limits.contains(where: { String($0.name) == String(limit.name) }) {
                 throw (node["name"].isNull ? node : node["name"]).error(
                     "two limits are named '\(String(limit.name))'; rename one")
@@ -98,7 +98,8 @@ struct RateLimit: Filter, ~Copyable {
     private struct Look: BitwiseCopyable {
         /// 0: the limit is not about this request, or has no room for it.
         var key: UInt64 = 0
-        var left: UInt64 = 0
+        /// Nanoseconds until the bucket is full.
+        var ahead: UInt64 = 0
         var isTaken = false
         /// By a limit on trial.
         var isRefused = false
@@ -125,9 +126,9 @@ struct RateLimit: Filter, ~Copyable {
             if !outcome.isTold { untold?.add() }
             switch outcome.verdict {
             case .passed(let left):
-                looks[index] = Look(key: key, left: left, isTaken: cost > 0)
-            case .refused(let time):
-                looks[index].key = key
+                looks[index] = Look(key: key, ahead: limits[index].rate.tolerance &- left, isTaken: cost > 0)
+            case .refused(let time, let ahead):
+                looks[index] = Look(key: key, ahead: ahead)
                 if limits[index].isShadow {
                     looks[index].isRefused = true
                     if refusing < 0 { limits[index].limited.add() }
@@ -162,7 +163,7 @@ struct RateLimit: Filter, ~Copyable {
             let isTold = ledger.giveBack(
                 looks[index].key, limits[index].cost, isShared: limits[index].isShared, now: now)
             if !isTold { untold?.add() }
-            looks[index].left &+= limits[index].cost
+            looks[index].ahead &-= limits[index].cost
         }
         if fields != .never { tell(exchange, looks) }
         let seconds = max(Rate.seconds(wait), 1)
@@ -189,10 +190,10 @@ struct RateLimit: Filter, ~Copyable {
             writer.append("\"")
             limits[index].name.withBytes { writer.append($0) }
             writer.append("\";r=")
-            writer.append(decimal: limits[index].rate.units(looks[index].left))
+            let (ahead, tolerance) = (looks[index].ahead, limits[index].rate.tolerance)
+            writer.append(decimal: limits[index].rate.units(tolerance &- min(ahead, tolerance)))
             writer.append(";t=")
-            let missing = limits[index].rate.tolerance &- min(looks[index].left, limits[index].rate.tolerance)
-            writer.append(decimal: Rate.seconds(missing))
+            writer.append(decimal: Rate.seconds(ahead))
         }
         guard !isFirst, let value = try? writer.finish() else { return }
         try? exchange.setField(.response, Bytes("RateLimit"), value)
@@ -245,6 +246,7 @@ struct RateLimit: Filter, ~Copyable {
             let watch = UsageWatch(contentType: contentType.raw)
         else {
             unmetered?.add()
+            spending.pointee.countTaken(limits)
             spendings.remove(token)
             return .pass
         }
@@ -272,8 +274,12 @@ struct RateLimit: Filter, ~Copyable {
         spendings.remove(exchange.suspension.token)
     }
 
+    /// What an answer has cost when it is broken off, it costs.
     mutating func onCancel(exchange: Exchange) {
-        if countsTokens { spendings.remove(exchange.suspension.token) }
+        guard countsTokens, let spending = spendings.find(exchange.suspension.token) else { return }
+        spending.pointee.countTaken(limits)
+        if let watch = spending.pointee.watch, watch.seen.isZero { unmetered?.add() }
+        spendings.remove(exchange.suspension.token)
     }
 
     /// True when nothing more will come of it.

@@ -7,7 +7,7 @@ import SluicePlugin
 /// What is charged follows what is known. Before the answer it is the limit's `reserve`. Of an answer that streams each
 /// event counts as a token, since servers send about one with each, and most say the sums with the last event alone, if
 /// they were asked to. As soon as the answer says its usage that counts, and what was taken too much is given back when
-/// it ends. So there is nothing to be done at the end of an answer that never says anything: it has been charged.
+/// it ends. So the buckets need nothing at the end of an answer that never says anything: it has been charged.
 struct Spending: BitwiseCopyable {
     struct Charge: BitwiseCopyable {
         let limit: Int
@@ -77,6 +77,14 @@ struct Spending: BitwiseCopyable {
             }
         }
         return outcome
+    }
+
+    /// Nothing more will be known of the answer: it was charged what it was charged.
+    mutating func countTaken(_ limits: [Limit]) {
+        for index in 0..<count where charges[index].taken > charges[index].counted {
+            limits[charges[index].limit].tokens?.add(Double(charges[index].taken &- charges[index].counted))
+            charges[index].counted = charges[index].taken
+        }
     }
 
     /// The answer took nothing.

@@ -45,6 +45,17 @@ import Testing
             (#"{"kty":"RSA","n":"AQAB"}"#, "lacks `n` or `e`"),
             (#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "has 17 bits"),
             (#"{"kty":"RSA","n":"A+==","e":"AQAB"}"#, "no base64url"),
+            ("5", "no JSON object"), ("[{}]", "no JSON object"),
+            ("{\(point),\"kid\":5}", "a `kid` that is no text"),
+            ("{\(point),\"use\":[\"sig\"]}", "a `use` that is no text"),
+            (#"{"kty":"RSA","n":null,"e":"AQAB"}"#, "`n` that is no text"), (#"{"kty":{"a":1}}"#, "`kty` that is no"),
+            ("{\(point),\"key_ops\":\"verify\"}", "no list of texts"),
+            ("{\(point),\"key_ops\":[1]}", "no list of texts"),
+            ("{\(point),\"x\":\"AA\"}", "`x` twice"), ("{\(point),\"kty\":\"EC\"}", "`kty` twice"),
+            // What members of other types mean is not known: neither their kinds nor that they are private.
+            (#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AAAA","e":{"a":1}}"#, "a type that is not known"),
+            (#"{"kty":"new","x":["a"],"d":"AA","p":"AA"}"#, "a type that is not known"),
+            (#"{"kid":"a","q":"AA"}"#, "no `kty`"),
         ]) func keysThatAreNotUnderstoodAreLeftOut(key: String, reason: String) throws
     {
         let set = try Self.read("{\"other\":[1],\"keys\":[\(key),{\(Self.point)}]}")
@@ -74,9 +85,11 @@ import Testing
             ("", "expected a JSON"), ("null", "expected a JSON"), ("[]", "expected a JSON"), ("{}", "no member `keys`"),
             (point, "expected a JSON"),
             ("{\"keys\":{}}", "expected a JSON"), ("{\"keys\":[],\"keys\":[]}", "twice"), ("{\"keys\":[]}", "no key"),
-            ("{\"keys\":[1]}", "expected a JSON"), ("{\"keys\":[{\"kty\":\"EC\",\"kty\":\"EC\"}]}", "twice"),
-            ("{\"keys\":[{\"kid\":5}]}", "expected a string"), ("{\"keys\":[{\(point)}", ""),
+            ("{\"keys\":[1]}", "no key to verify with"), ("{\"keys\":[{\(point)}", ""),
+            ("{\"keys\":[{\(point)},]}", ""),
             ("{\"keys\":[{\(point),\"d\":\"AAAA\"}]}", "private key"), ("<html>", ""),
+            ("{\"keys\":[{\"d\":5,\"kid\":5,\(point)}]}", "private key"),
+            (#"{"keys":[{"p":"AA","kty":"RSA"}]}"#, "private key"),
         ]) func whatIsNoSetIsRefused(text: String, reason: String)
     {
         let found = Self.fault(text)

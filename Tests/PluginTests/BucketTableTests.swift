@@ -116,16 +116,16 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         let rate = try rate(10, per: 1, burst: 3)
         let (begin, cost) = (1_000 * second, rate.cost(1))
         for left in [2, 1, 0] as [UInt64] { #expect(under.take(7, rate, now: begin) == .passed(left: left * cost)) }
-        #expect(under.take(7, rate, now: begin) == .refused(wait: cost))
+        #expect(under.take(7, rate, now: begin) == .refused(wait: cost, ahead: 3 * cost))
         // Another key has a bucket of its own; 0 is a key as any other.
         #expect(under.take(8, rate, now: begin) == .passed(left: 2 * cost))
         #expect(under.take(0, rate, now: begin) == .passed(left: 2 * cost))
-        #expect(under.take(7, rate, now: begin + cost - 1) == .refused(wait: 1))
+        #expect(under.take(7, rate, now: begin + cost - 1) == .refused(wait: 1, ahead: 2 * cost + 1))
         #expect(under.take(7, rate, now: begin + cost) == .passed(left: 0))
         // However long nobody comes, no more than the burst is saved up.
         let late = begin + 3_600 * second
         for left in [2, 1, 0] as [UInt64] { #expect(under.take(7, rate, now: late) == .passed(left: left * cost)) }
-        #expect(under.take(7, rate, now: late) == .refused(wait: cost))
+        #expect(under.take(7, rate, now: late) == .refused(wait: cost, ahead: 3 * cost))
     }
 
     @Test func debtsAreWaitedForAndGivenBack() throws {
@@ -133,7 +133,7 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         let rate = try rate(100, per: 1, burst: 100)
         let now = 50 * second
         #expect(under.table.charge(1, rate.cost(250), now: now))
-        #expect(under.take(1, rate, now: now) == .refused(wait: rate.cost(151)))
+        #expect(under.take(1, rate, now: now) == .refused(wait: rate.cost(151), ahead: rate.cost(250)))
         under.table.giveBack(1, rate.cost(200), now: now)
         #expect(under.take(1, of: 50, rate, now: now) == .passed(left: 0))
         // Nothing to give back to, and never more than full.
@@ -152,7 +152,8 @@ private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -
         for key in 1...1_000 as ClosedRange<UInt64> { #expect(under.left(key, rate, now: now) == rate.tolerance) }
         #expect(under.take(1, of: 2, rate, now: now) == .passed(left: 0))
         #expect(
-            under.table.take(1, cost: 0, need: 1, tolerance: rate.tolerance, now: now) == .refused(wait: 1))
+            under.table.take(1, cost: 0, need: 1, tolerance: rate.tolerance, now: now)
+                == .refused(wait: 1, ahead: rate.tolerance))
     }
 
     @Test func aFullTableSaysSoUntilABucketIsFullAgain() throws {

@@ -57,13 +57,19 @@ import Testing
         private let table: UnsafePointer<sluice_discovery_2>
         private let instance: UnsafeMutableRawPointer?
 
-        init(_ list: String?) throws {
+        /// - Parameters:
+        ///   - path: of the list in the directory.
+        ///   - prepare: what else is in it before.
+        init(
+            _ list: String?, at path: String = "list", prepare: (_ directory: String) throws -> Void = { _ in }
+        ) throws {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            try prepare(directory)
             table = try LoadedPlugin("FileDiscovery").table(SLUICE_DISCOVERY_2, as: sluice_discovery_2.self)
             // An hour between two looks: what is told before was told for an event.
             let (status, instance) = host.create(
                 table.pointee.base,
-                modelConfig: ["path": .scalar(directory + "/list"), "poll_seconds": 3_600], worker: .max)
+                modelConfig: ["path": .scalar(directory + "/" + path), "poll_seconds": 3_600], worker: .max)
             self.instance = instance
             try #require(status == SLUICE_OK, "\(host.failure)")
             if let list { try write(list) }
@@ -100,6 +106,28 @@ import Testing
         #expect(followed.listener.hears("10.0.0.2:80"))
         followed.stop()
         #expect(followed.listener.all == ["10.0.0.1:80", "10.0.0.2:80"])
+    }
+
+    /// The link to the directory leads to another from now on, and the one that was watched stays.
+    @Test func aDirectoryBehindALinkIsWatchedAnew() throws {
+        let followed = try Followed(nil, at: "current/list") { directory in
+            for (name, address) in [("one", "10.0.0.1"), ("two", "10.0.0.2")] {
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(name)", withIntermediateDirectories: true)
+                try Data("- \(address):80\n".utf8).write(to: URL(fileURLWithPath: "\(directory)/\(name)/list"))
+            }
+            try #require(symlink("one", directory + "/current") == 0)
+        }
+        try followed.write("- 10.0.0.3:80\n", to: "one/list")
+        #expect(followed.listener.hears("10.0.0.3:80"))
+        try #require(symlink("two", followed.directory + "/next") == 0)
+        try #require(rename(followed.directory + "/next", followed.directory + "/current") == 0)
+        // Something else happens where it still watches, in place of a look that is due.
+        try followed.write("it", to: "one/other")
+        #expect(followed.listener.hears("10.0.0.2:80"))
+        try followed.write("- 10.0.0.4:80\n", to: "two/list")
+        #expect(followed.listener.hears("10.0.0.4:80"))
+        followed.stop()
     }
 
     @Test func aFileThatIsMissingIsComplainedOfOnce() throws {

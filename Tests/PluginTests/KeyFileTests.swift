@@ -15,6 +15,27 @@ import Testing
         #expect(try read("# nothing\n").isEmpty)
     }
 
+    /// The mark of UTF-8 that some editors write is no part of the first key.
+    @Test func aMarkBeforeTheFirstLineIsPassedOver() throws {
+        for text in ["a one\n", "# a\na one\n"] {
+            let entries = try read("\u{FEFF}" + text)
+            #expect(try entries.map(\.key) == [GivenKey("a".utf8)] && entries.map(\.tenant) == ["one"])
+        }
+    }
+
+    @Test func aDigestIsOneInAnyCase() throws {
+        let digits = String(repeating: "0a", count: 32)
+        let key = try GivenKey("sha256:\(digits)".utf8)
+        guard case .digest = key else {
+            Issue.record("a digest is taken for a plain key")
+            return
+        }
+        for text in ["SHA256:\(digits)", "Sha256:\(digits.uppercased())"] {
+            #expect(try GivenKey(text.utf8) == key, "\(text)")
+        }
+        #expect(throws: GivenKey.Problem.noDigest) { try GivenKey("SHA256:00".utf8) }
+    }
+
     @Test(arguments: [
         ("a one\nb", 2, "expected a key, a blank and the name of its tenant"),
         ("\nsha256:00 one", 2, "behind 'sha256:' come the 64 hexadecimal digits of the key's SHA-256"),

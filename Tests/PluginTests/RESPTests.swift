@@ -38,16 +38,23 @@ import Testing
 
     @Test func commandsNameTheBucketsAndSayMicroseconds() {
         let command = FleetStore.command(
-            [(key: 5, cost: 200_000_001, floor: 0), (key: .max, cost: -1, floor: 2_999)], prefix: "fleet")
+            [(key: 5, cost: 200_000_001, least: 2_001), (key: .max, cost: -1, least: -2_999)], prefix: "fleet",
+            keep: 1_600)
         let text = String(decoding: command, as: UTF8.self)
-        #expect(text.hasPrefix("*9\r\n$4\r\nEVAL\r\n$"))
+        #expect(text.hasPrefix("*11\r\n$4\r\nEVAL\r\n$"))
         #expect(
             text.hasSuffix(
-                "\r\n$1\r\n2\r\n$24\r\n{fleet}:0000000000000005\r\n$24\r\n{fleet}:ffffffffffffffff\r\n"
-                    + "$6\r\n200001\r\n$2\r\n-1\r\n$1\r\n0\r\n$1\r\n2\r\n"))
-        #expect(FleetStore.answer(.array([.integer(3), .integer(0)]), count: 2) == [3_000, 0])
+                "\r\n$1\r\n3\r\n$13\r\n{fleet}:clock\r\n$24\r\n{fleet}:0000000000000005\r\n"
+                    + "$24\r\n{fleet}:ffffffffffffffff\r\n$4\r\n1600\r\n$6\r\n200001\r\n$1\r\n3\r\n"
+                    + "$2\r\n-1\r\n$2\r\n-2\r\n"))
+        let answer = FleetStore.answer(
+            .array([.integer(7), .integer(3), .integer(0), .bulk(Array("NOPERM".utf8))]), count: 3)
+        #expect(answer?.epoch == 7)
+        #expect(answer?.buckets == [.ahead(3_000), .ahead(0), .refused("NOPERM")])
+        #expect(FleetStore.answer(.array([.integer(7)]), count: 0)?.buckets == [])
         for wrong in [
-            .integer(3), .array(nil), .array([]), .array([.integer(-1)]), .array([.bulk([])]), .array([.integer(.max)]),
+            .integer(3), .array(nil), .array([]), .array([.integer(7)]), .array([.integer(7), .integer(-1)]),
+            .array([.integer(7), .bulk(nil)]), .array([.integer(7), .integer(.max)]), .array([.bulk([]), .integer(3)]),
         ] as [RESPValue] {
             #expect(FleetStore.answer(wrong, count: 1) == nil)
         }

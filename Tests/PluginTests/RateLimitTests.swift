@@ -3,15 +3,15 @@ import Testing
 
 /// The filter as the host meets it.
 @Suite struct RateLimitTests {
-    private let host = FakeHost(models: [.init(name: "gpt", versions: ["1"]), .init(name: "llama", versions: ["1"])])
+    let host = FakeHost(models: [.init(name: "gpt", versions: ["1"]), .init(name: "llama", versions: ["1"])])
     private static let (toEndpoint, toClient) = (UInt32(SLUICE_SIDE_REQUEST), UInt32(SLUICE_SIDE_RESPONSE))
     private typealias Edit = FakeExchange.Edit
 
-    private func filter(_ limits: ConfigTree, _ more: (String, ConfigTree)...) throws -> FilterUnderTest {
+    func filter(_ limits: ConfigTree, _ more: (String, ConfigTree)...) throws -> FilterUnderTest {
         try FilterUnderTest("RateLimit", host, config: .mapping([("limits", limits)] + more))
     }
 
-    private func exchange(
+    func exchange(
         tenant: String = "", model: Int? = nil, named: String? = nil, operation: Int32 = SLUICE_OPERATION_INFER,
         fields: [(String, String)] = [], peer: String = "10.0.0.7:5012", token: UInt64 = 7
     ) -> FakeExchange {
@@ -25,7 +25,7 @@ import Testing
     }
 
     /// How many of `asked` requests pass.
-    private func passes(_ filter: FilterUnderTest, _ asked: Int = 20, _ make: () -> FakeExchange) -> Int {
+    func passes(_ filter: FilterUnderTest, _ asked: Int = 20, _ make: () -> FakeExchange) -> Int {
         (0..<asked).count { _ in filter.onRequest(make()) == SLUICE_OK }
     }
 
@@ -175,7 +175,7 @@ import Testing
 
     // MARK: Tokens
 
-    private func answer(
+    func answer(
         _ filter: FilterUnderTest, _ exchange: FakeExchange, status: UInt32 = 200, type: String = "application/json",
         body: String? = nil
     ) {
@@ -195,18 +195,18 @@ import Testing
         #expect(filter.onResponse(exchange, &response) == SLUICE_OK)
     }
 
-    private func chunk(_ filter: FilterUnderTest, _ exchange: FakeExchange, _ text: String) {
+    func chunk(_ filter: FilterUnderTest, _ exchange: FakeExchange, _ text: String) {
         let bytes = exchange.texts.bytes(text)
         let status = filter.table.pointee.on_chunk(filter.instance, exchange.handle, Self.toClient, bytes)
         #expect(status == SLUICE_OK)
     }
 
-    private static func usage(_ prompt: Int, _ completion: Int) -> String {
+    static func usage(_ prompt: Int, _ completion: Int) -> String {
         "{\"usage\":{\"prompt_tokens\":\(prompt),\"completion_tokens\":\(completion)}}"
     }
 
     /// Tokens that the only bucket has left, by what the answer to one more request says; it takes none.
-    private func left(_ filter: FilterUnderTest) -> Int? {
+    func left(_ filter: FilterUnderTest) -> Int? {
         let exchange = exchange(operation: SLUICE_OPERATION_CHAT, token: 99)
         guard filter.onRequest(exchange) == SLUICE_OK else { return nil }
         answer(filter, exchange, status: 500)

@@ -5,75 +5,14 @@ import Testing
 
 private let second: UInt64 = 1_000_000_000
 
-/// What the script does in Redis, in nanoseconds.
-private struct Store {
-    var full: [UInt64: UInt64] = [:]
-
-    mutating func tell(_ report: Reconciliation.Report, now: UInt64) -> UInt64 {
-        let (key, cost) = (report.key, report.cost)
-        let known = max(full[key] ?? 0, now + report.floor)
-        let moved = cost >= 0 ? known + UInt64(cost) : known - min(known, cost.magnitude)
-        full[key] = max(moved, now)
-        return max(moved, now) - now
-    }
-}
-
-/// A gateway of a fleet, without its sockets.
-private final class Member {
-    let under = TableUnderTest()
-    let ledger: Ledger
-    private var reconciliation: Reconciliation
-    private let memory: UnsafeMutableRawPointer
-
-    init() {
-        memory = .allocate(byteCount: ChargeRing.bytes, alignment: 64)
-        _ = memory.initializeMemory(as: UInt8.self, repeating: 0, count: ChargeRing.bytes)
-        let ring = ChargeRing(memory)
-        ledger = Ledger(under.table, ring)
-        reconciliation = Reconciliation(under.table, [ring])
-    }
-
-    deinit { memory.deallocate() }
-
-    func passes(_ key: UInt64, _ rate: Rate, now: UInt64) -> Bool {
-        let outcome = ledger.take(
-            key, cost: rate.cost(1), need: rate.cost(1), tolerance: rate.tolerance, isShared: true, now: now)
-        if case .passed = outcome.verdict { return true }
-        return false
-    }
-
-    func asks(_ store: inout Store, all: Bool = false, now: UInt64) {
-        for report in reconciliation.collect(all: all, clock: { now }) {
-            reconciliation.settle(report, ahead: store.tell(report, now: now), now: now)
-        }
-    }
-
-    func collect(now: UInt64) -> [Reconciliation.Report] { reconciliation.collect { now } }
-
-    func settle(_ report: Reconciliation.Report, ahead: UInt64, now: UInt64) {
-        reconciliation.settle(report, ahead: ahead, now: now)
-    }
-
-    /// What was sent is not answered.
-    func hears(nothingOf reports: [Reconciliation.Report], now: UInt64) {
-        for report in reports { reconciliation.doubt(report) }
-        fails(now: now)
-    }
-
-    func fails(now: UInt64) {
-        _ = reconciliation.collect { now }
-        reconciliation.fail(now: now)
-    }
-}
-
 @Suite struct ReconciliationTests {
     private func rate(_ amount: UInt64, per seconds: UInt64, burst: UInt64) throws -> Rate {
         try #require(Rate(amount: amount, period: seconds * second, burst: burst))
     }
 
     @Test func whatOthersHaveTakenIsMissingHere() throws {
-        let (one, other) = (Member(), Member())
-        var store = Store()
+        let (one, other) = (FleetMember(), FleetMember())
+        var store = FleetStoreModel()
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         #expect((0..<6).allSatisfy { _ in one.passes(7, rate, now: now) })
@@ -94,20 +33,20 @@ private final class Member {
     }
 
     @Test func whatIsTakenBetweenAReportAndItsAnswerStays() throws {
-        let member = Member()
+        let member = FleetMember()
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         #expect(member.passes(7, rate, now: now))
         let reports = member.collect(now: now)
         #expect(reports.map(\.cost) == [Int64(rate.cost(1))])
         #expect(member.passes(7, rate, now: now))
-        member.settle(reports[0], ahead: rate.cost(6), now: now)
+        member.settle(reports[0], ahead: rate.cost(6), sent: now, now: now)
         #expect(member.under.left(7, rate, now: now) == rate.cost(3))
     }
 
     @Test func whatWasGivenBackElsewhereIsThereAgain() throws {
-        let (one, other) = (Member(), Member())
-        var store = Store()
+        let (one, other) = (FleetMember(), FleetMember())
+        var store = FleetStoreModel()
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         _ = other.ledger.charge(7, rate.cost(10), isShared: true, now: now)
@@ -123,8 +62,8 @@ private final class Member {
     }
 
     @Test func aStoreThatHasLostItsMemoryIsToldWhatIsKnown() throws {
-        let (one, other) = (Member(), Member())
-        var store = Store()
+        let (one, other) = (FleetMember(), FleetMember())
+        var store = FleetStoreModel()
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         #expect((0..<4).allSatisfy { _ in one.passes(7, rate, now: now) })
@@ -137,7 +76,7 @@ private final class Member {
         one.asks(&store, all: true, now: now)
         other.asks(&store, all: true, now: now)
         #expect(store.full == before)
-        store = Store()
+        store = FleetStoreModel()
         #expect(one.passes(7, rate, now: now))
         one.asks(&store, all: true, now: now)
         other.asks(&store, all: true, now: now)
@@ -147,8 +86,8 @@ private final class Member {
     }
 
     @Test func aTimeWithoutTheStoreLeavesTheDebtThatIsLeft() throws {
-        let member = Member()
-        var store = Store()
+        let member = FleetMember()
+        var store = FleetStoreModel()
         let rate = try rate(10, per: 1, burst: 10)
         var now = 1_000 * second
         var passed = 0
@@ -169,8 +108,8 @@ private final class Member {
 
     /// A store that stalls carries out later what was sent to it, however often that was.
     @Test(arguments: [false, true]) func whatIsInDoubtIsNotToldAgain(isTaken: Bool) throws {
-        let (member, other) = (Member(), Member())
-        var store = Store()
+        let (member, other) = (FleetMember(), FleetMember())
+        var store = FleetStoreModel()
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         #expect((0..<3).allSatisfy { _ in other.passes(7, rate, now: now) })
@@ -195,8 +134,8 @@ private final class Member {
     @Test(arguments: 0..<40 as Range<UInt64>) func theFleetKeepsItsBound(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
         let count = 2 + random.below(4)
-        let members = (0..<count).map { _ in Member() }
-        var store = Store()
+        let members = (0..<count).map { _ in FleetMember() }
+        var store = FleetStoreModel()
         let burst = UInt64(1 + random.below(50))
         let rate = try rate(100, per: 1, burst: burst)
         let interval = 100 * second / 1_000
@@ -236,18 +175,18 @@ private final class Member {
         defer { memory.deallocate() }
         _ = memory.initializeMemory(as: UInt8.self, repeating: 0, count: ChargeRing.bytes)
         let ring = ChargeRing(memory)
-        #expect((0..<20_000).count { _ in ring.push(1, 0) } == ChargeRing.entries / 2)
-        #expect((0..<20_000).count { ring.push(2, Int64($0 + 1)) } == ChargeRing.entries / 2)
+        #expect((0..<20_000).count { _ in ring.push(1, 0, at: 0) } == ChargeRing.entries / 2)
+        #expect((0..<20_000).count { ring.push(2, Int64($0 + 1), at: 0) } == ChargeRing.entries / 2)
         var seen = 0
         var sum: Int64 = 0
-        ring.drain { _, cost in
+        ring.drain { _, cost, _ in
             seen += 1
             sum += cost
         }
         #expect(seen == ChargeRing.entries)
         #expect(sum == 4_096 * 4_097 / 2)
-        #expect(ring.push(3, -5))
-        ring.drain { key, cost in #expect(key == 3 && cost == -5) }
+        #expect(ring.push(3, -5, at: 9))
+        ring.drain { key, cost, time in #expect(key == 3 && cost == -5 && time == 9) }
     }
 
     @Test func oneThreadPushesWhileAnotherDrains() {
@@ -260,13 +199,13 @@ private final class Member {
         onThreads(2) { thread in
             if thread == 0 {
                 for number in 1...total {
-                    while !ring.push(UInt64(number), Int64(number)) { sched_yield() }
+                    while !ring.push(UInt64(number), Int64(number), at: UInt64(number)) { sched_yield() }
                 }
             } else {
                 var expected: UInt64 = 1
                 while expected <= total {
-                    ring.drain { key, cost in
-                        if key != expected || cost != Int64(expected) { wrong.add(0) }
+                    ring.drain { key, cost, time in
+                        if key != expected || cost != Int64(expected) || time != expected { wrong.add(0) }
                         expected += 1
                     }
                     sched_yield()

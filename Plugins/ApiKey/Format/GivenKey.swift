@@ -4,7 +4,7 @@ import SluiceHashing
 public enum GivenKey: Equatable, Sendable {
     /// As clients show it. Not to be kept.
     case plain([UInt8])
-    /// `sha256:` and 64 hexadecimal digits.
+    /// `sha256:`, in whatever case, and 64 hexadecimal digits.
     case digest(Digest256)
 
     /// Bytes of a key at most: what is longer is no key, and would only be hashed for nothing. Fields of a head have
@@ -29,7 +29,9 @@ public enum GivenKey: Equatable, Sendable {
         if text.isEmpty { throw .empty }
         if text.count > Self.bytesAtMost { throw .tooLong }
         let mark = Array("sha256:".utf8)
-        if text.starts(with: mark) {
+        // In any case, as the digits: taken for a plain key, what everybody may read would let in.
+        let begin = text.prefix(mark.count).map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }
+        if begin == mark {
             guard let digest = Digest256(hexadecimal: text.dropFirst(mark.count)) else { throw .noDigest }
             self = .digest(digest)
         } else {

@@ -30,6 +30,9 @@ public struct KeyFile: Sendable {
     public init(_ bytes: [UInt8], entriesAtMost: Int) throws(Problem) {
         var entries: [Entry] = []
         var number = 0
+        // Some editors begin a file with the mark of UTF-8 (RFC 3629 §6), which nobody sees: it is no part of a key.
+        let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        let bytes = bytes.starts(with: mark) ? bytes.dropFirst(mark.count) : bytes[...]
         for line in bytes.split(separator: 0x0A, omittingEmptySubsequences: false) {
             number += 1
             var rest = line

@@ -13,60 +13,98 @@ struct KeyMembers {
     var exponent: String?
     var x: String?
     var y: String?
-    /// It has a member that only a private key has.
-    var isPrivate = false
+    /// It has a member that only private keys of the known types have (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2). In keys
+    /// of other types the name may mean anything.
+    var isPrivate: Bool {
+        switch type {
+        case "RSA": hasD || hasPrime
+        case "EC", "OKP": hasD
+        default: false
+        }
+    }
+    private var hasD = false
+    private var hasPrime = false
+    /// The first member that is not what it should be. The key is not understood then, and the rest of the set is
+    /// (RFC 7517 §5).
+    private var fault: KeySetFault?
 
     init(_ reader: inout JSONReader) throws(CodecFailure) {
+        guard try reader.peek() == .object else {
+            fault = KeySetFault("is no JSON object")
+            try reader.skip()
+            return
+        }
         try reader.beginObject()
         var isFirst = true
         while let name = try reader.nextKey(&isFirst) {
             if name.equals("kty") {
-                try Self.take(&type, &reader)
+                try take(\.type, "kty", &reader)
             } else if name.equals("use") {
-                try Self.take(&use, &reader)
+                try take(\.use, "use", &reader)
             } else if name.equals("key_ops") {
-                if operations != nil { throw Self.repeated }
-                operations = try Self.texts(&reader)
+                try takeOperations(&reader)
             } else if name.equals("alg") {
-                try Self.take(&algorithm, &reader)
+                try take(\.algorithm, "alg", &reader)
             } else if name.equals("kid") {
-                try Self.take(&id, &reader)
+                try take(\.id, "kid", &reader)
             } else if name.equals("crv") {
-                try Self.take(&curve, &reader)
+                try take(\.curve, "crv", &reader)
             } else if name.equals("n") {
-                try Self.take(&modulus, &reader)
+                try take(\.modulus, "n", &reader)
             } else if name.equals("e") {
-                try Self.take(&exponent, &reader)
+                try take(\.exponent, "e", &reader)
             } else if name.equals("x") {
-                try Self.take(&x, &reader)
+                try take(\.x, "x", &reader)
             } else if name.equals("y") {
-                try Self.take(&y, &reader)
+                try take(\.y, "y", &reader)
             } else {
-                if name.equals("d") || name.equals("p") || name.equals("q") { isPrivate = true }
+                if name.equals("d") { hasD = true }
+                if name.equals("p") || name.equals("q") { hasPrime = true }
                 try reader.skip()
             }
         }
     }
 
-    private static var repeated: CodecFailure { CodecFailure("a member of a key is there twice") }
-
-    private static func take(_ value: inout String?, _ reader: inout JSONReader) throws(CodecFailure) {
-        if value != nil { throw repeated }
-        value = String(decoding: try reader.string().buffer, as: UTF8.self)
+    private mutating func take(
+        _ member: WritableKeyPath<KeyMembers, String?>, _ name: String, _ reader: inout JSONReader
+    ) throws(CodecFailure) {
+        if self[keyPath: member] != nil { note("has `\(name)` twice") }
+        guard try reader.peek() == .string else {
+            note("has a `\(name)` that is no text")
+            try reader.skip()
+            return
+        }
+        self[keyPath: member] = String(decoding: try reader.string().buffer, as: UTF8.self)
     }
 
-    private static func texts(_ reader: inout JSONReader) throws(CodecFailure) -> [String] {
-        var texts: [String] = []
+    private mutating func takeOperations(_ reader: inout JSONReader) throws(CodecFailure) {
+        if operations != nil { note("has `key_ops` twice") }
+        operations = []
+        guard try reader.peek() == .array else {
+            note("has `key_ops` that are no list of texts")
+            try reader.skip()
+            return
+        }
         try reader.beginArray()
         var isFirst = true
         while try reader.nextElement(&isFirst) {
-            texts.append(String(decoding: try reader.string().buffer, as: UTF8.self))
+            if try reader.peek() == .string {
+                operations?.append(String(decoding: try reader.string().buffer, as: UTF8.self))
+            } else {
+                note("has `key_ops` that are no list of texts")
+                try reader.skip()
+            }
         }
-        return texts
+    }
+
+    private mutating func note(_ text: String) {
+        if fault == nil { fault = KeySetFault(text) }
     }
 
     /// The key, or why it is left out.
     func publicKey(rsaAlgorithm: Algorithm) -> Result<PublicKey, KeySetFault> {
+        // What members of a type that is not known are is not known, either.
+        if let fault, ["RSA", "EC", "OKP", nil].contains(type) { return .failure(fault) }
         if let use, use != "sig" { return .failure(KeySetFault("is not for signatures: its `use` is another")) }
         if let operations, !operations.contains("verify") {
             return .failure(KeySetFault("is not for checking signatures: its `key_ops` lack `verify`"))

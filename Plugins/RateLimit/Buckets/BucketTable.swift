@@ -43,8 +43,9 @@ public struct BucketTable: @unchecked Sendable {
     public enum Verdict: Equatable, Sendable {
         /// `left` until the bucket is empty.
         case passed(left: UInt64)
-        /// Nothing was taken; there is enough after `wait`, if nobody else comes.
-        case refused(wait: UInt64)
+        /// Nothing was taken; there is enough after `wait`, if nobody else comes. The bucket is full after `ahead`,
+        /// which is more than its tolerance when it is in debt.
+        case refused(wait: UInt64, ahead: UInt64)
         /// The bucket is not there, and there is no room for it.
         case noRoom
     }
@@ -71,7 +72,7 @@ public struct BucketTable: @unchecked Sendable {
             if group.owner(place) != owner { continue }
             let begin = max(time, now)
             let ahead = begin &- now
-            if ahead &+ need > tolerance { return .refused(wait: ahead &+ need &- tolerance) }
+            if ahead &+ need > tolerance { return .refused(wait: ahead &+ need &- tolerance, ahead: ahead) }
             if cost == 0 || group.exchange(place, owner, time, for: owner, begin &+ cost) {
                 return .passed(left: tolerance &- ahead &- cost)
             }

@@ -23,10 +23,12 @@ public struct Ledger: Sendable {
         let verdict = table.take(key, cost: cost, need: need, tolerance: tolerance, now: now)
         guard isShared, let ring else { return Outcome(verdict: verdict, isTold: true) }
         switch verdict {
-        case .passed: return Outcome(verdict: verdict, isTold: cost == 0 || ring.push(key, Int64(clamping: cost)))
+        case .passed:
+            let isTold = cost == 0 || ring.push(key, Int64(clamping: cost), at: now)
+            return Outcome(verdict: verdict, isTold: isTold)
         case .refused:
             // Others may have given back what this gateway believes to be taken.
-            _ = ring.push(key, 0)
+            _ = ring.push(key, 0, at: now)
             return Outcome(verdict: verdict, isTold: true)
         case .noRoom: return Outcome(verdict: verdict, isTold: true)
         }
@@ -36,12 +38,12 @@ public struct Ledger: Sendable {
     public func charge(_ key: UInt64, _ cost: UInt64, isShared: Bool, now: UInt64) -> (hasRoom: Bool, isTold: Bool) {
         let hasRoom = table.charge(key, cost, now: now)
         guard isShared, let ring else { return (hasRoom, true) }
-        return (hasRoom, ring.push(key, Int64(clamping: min(cost, Rate.longest))))
+        return (hasRoom, ring.push(key, Int64(clamping: min(cost, Rate.longest)), at: now))
     }
 
     public func giveBack(_ key: UInt64, _ cost: UInt64, isShared: Bool, now: UInt64) -> Bool {
         table.giveBack(key, cost, now: now)
         guard isShared, let ring else { return true }
-        return ring.push(key, -Int64(clamping: min(cost, Rate.longest)))
+        return ring.push(key, -Int64(clamping: min(cost, Rate.longest)), at: now)
     }
 }

@@ -37,6 +37,8 @@ final class FleetRounds: @unchecked Sendable {
     // Of the rounds' thread alone.
     private var reconciliation: Reconciliation
     private var connection: RedisConnection?
+    /// Of the memory of Redis, see `FleetStore`. Nil before the first answer of a connection.
+    private var epoch: Int64?
     private var pause: UInt64 = 0
     private var notBefore: UInt64 = 0
     private var droppedBefore = 0
@@ -96,13 +98,11 @@ final class FleetRounds: @unchecked Sendable {
             let isNew = self.connection == nil
             if isNew { self.connection = try RedisConnection(options, names, signal) }
             guard let connection else { return }
-            var rest = reconciliation.collect(all: isNew) { StopSignal.now }[...]
-            // Without anything to tell the connection is looked after all the same: a Redis that is gone is seen.
-            if rest.isEmpty { _ = try connection.ask(RESPWriter.command(["PING"])) }
-            while !rest.isEmpty {
-                try tell(rest.prefix(FleetStore.bucketsAtOnce), connection)
-                rest = rest.dropFirst(FleetStore.bucketsAtOnce)
-            }
+            if isNew { epoch = nil }
+            var isTold = try tell(all: isNew, connection)
+            // All that is known is told, as over a new connection. A Redis that forgets once more is out of order.
+            if !isTold { isTold = try tell(all: true, connection) }
+            guard isTold else { throw .init(text: "it forgets what it is told") }
             pause = 0
             note(nil)
         } catch {
@@ -122,24 +122,55 @@ final class FleetRounds: @unchecked Sendable {
         reconciliation.fail(now: now)
     }
 
+    /// False: Redis has forgotten what it was told before.
+    private func tell(all: Bool, _ connection: RedisConnection) throws(RedisConnection.Failure) -> Bool {
+        var rest = reconciliation.collect(all: all) { StopSignal.now }[...]
+        // Without anything to tell it is asked all the same: a Redis that is gone, or empty, is seen.
+        repeat {
+            guard try tell(rest.prefix(FleetStore.bucketsAtOnce), connection) else { return false }
+            rest = rest.dropFirst(FleetStore.bucketsAtOnce)
+        } while !rest.isEmpty
+        return true
+    }
+
     private func tell(
         _ reports: ArraySlice<Reconciliation.Report>, _ connection: RedisConnection
-    ) throws(RedisConnection.Failure) {
-        let command = FleetStore.command(reports.map { ($0.key, $0.cost, $0.floor) }, prefix: options.prefix)
+    ) throws(RedisConnection.Failure) -> Bool {
+        let sent = StopSignal.now
+        // For as long as another round of this gateway may take, and a second.
+        let keep = Int(options.interval / 1_000_000) + options.timeout + 1_000
+        let command = FleetStore.command(
+            reports.map { ($0.key, $0.cost, $0.least(from: sent)) }, prefix: options.prefix, keep: keep)
         let reply: RESPValue
         do throws(RedisConnection.Failure) { reply = try connection.ask(command) } catch {
             if error.isSent { doubt(reports) }
             throw error
         }
-        guard let ahead = FleetStore.answer(reply, count: reports.count) else {
-            if case .error(let text) = reply {
-                throw .init(text: "it refuses the script: \(RedisConnection.printable(text))")
-            }
+        guard let answer = FleetStore.answer(reply, count: reports.count) else {
+            // Also of an error: the script may have come to its middle.
             doubt(reports)
-            throw .init(text: "its answer is none to the script")
+            guard case .error(let text) = reply else { throw .init(text: "its answer is none to the script") }
+            throw .init(text: "it refuses the script: \(RedisConnection.printable(text))")
+        }
+        let before = epoch
+        epoch = answer.epoch
+        if let before, before != answer.epoch {
+            // It took them, and lacks all that was before: how it says they stand must not be taken over.
+            doubt(reports)
+            return false
         }
         let now = StopSignal.now
-        for (report, ahead) in zip(reports, ahead) { reconciliation.settle(report, ahead: ahead, now: now) }
+        var refusal: String?
+        for (report, standing) in zip(reports, answer.buckets) {
+            switch standing {
+            case .ahead(let ahead): reconciliation.settle(report, ahead: ahead, sent: sent, now: now)
+            case .refused(let reason):
+                reconciliation.refuse(report, now: now)
+                refusal = reason
+            }
+        }
+        if let refusal { throw .init(text: "it refuses a bucket: \(RedisConnection.printable(refusal))") }
+        return true
     }
 
     private func doubt(_ reports: ArraySlice<Reconciliation.Report>) {

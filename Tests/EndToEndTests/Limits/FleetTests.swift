@@ -6,7 +6,7 @@ import TokenSigning
 extension EndToEnd {
     /// Gateways that share their limits by Redis, a real one.
     @Suite(.enabled(if: RedisServer.wanted)) struct Fleets {
-        private static func configuration(
+        static func configuration(
             _ endpoint: String, _ limits: String, redis: String
         ) -> GatewayConfiguration {
             var configuration = GatewayConfiguration.web([endpoint])
@@ -18,20 +18,20 @@ extension EndToEnd {
             return configuration
         }
 
-        private static func redis(_ port: UInt16, _ more: String = "") -> String {
+        static func redis(_ port: UInt16, _ more: String = "") -> String {
             "{ address: \"127.0.0.1:\(port)\", sync_interval_ms: 20, timeout_ms: 300\(more) }"
         }
 
-        private static func connected(_ gateway: Gateway) throws -> Double {
+        static func connected(_ gateway: Gateway) throws -> Double {
             try gateway.metric("sluice_plugin_rate_limit_redis_connected")
         }
 
-        private static func rounds(_ gateway: Gateway) throws -> Double {
+        static func rounds(_ gateway: Gateway) throws -> Double {
             try gateway.metric("sluice_plugin_rate_limit_redis_rounds_total")
         }
 
         /// Until what the gateway took before has been told, and what others told before has been heard.
-        private static func awaitRounds(_ gateways: Gateway...) throws {
+        static func awaitRounds(_ gateways: Gateway...) throws {
             for gateway in gateways {
                 let before = try rounds(gateway)
                 // One may have been under way.
@@ -39,7 +39,7 @@ extension EndToEnd {
             }
         }
 
-        private static func passes(_ gateway: Gateway, _ asked: Int) throws -> Int {
+        static func passes(_ gateway: Gateway, _ asked: Int) throws -> Int {
             let reader = MessageReader(try gateway.connect())
             var count = 0
             for _ in 0..<asked {

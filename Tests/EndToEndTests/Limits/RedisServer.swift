@@ -32,6 +32,22 @@ final class RedisServer {
         }
     }
 
+    /// What it answers to a command, words and quoted texts in one line.
+    @discardableResult
+    func command(_ line: String) throws -> String {
+        let socket = try Socket.connect(port: port)
+        socket.send("\(line)\r\nQUIT\r\n")
+        var answer: [UInt8] = []
+        while case .data(let bytes) = socket.receive(.ordinary) { answer += bytes }
+        return String(decoding: answer, as: UTF8.self).replacingOccurrences(of: "+OK\r\n", with: "")
+    }
+
+    /// The buckets that it holds.
+    func buckets() throws -> [String] {
+        try command("KEYS *").split(separator: "\r\n").map(String.init)
+            .filter { $0.hasPrefix("{") && !$0.hasSuffix(":clock") }
+    }
+
     /// Ends it at once, as a machine does that fails.
     func kill() throws {
         process.signal(SIGKILL)

@@ -353,5 +353,39 @@ extension EndToEnd {
                 #expect(checked.errors.contains("plugins.yaml:") && checked.errors.contains(message), "\(checked)")
             }
         }
+
+        /// Nobody is asked for a passphrase, and no pipe is waited for: either would hold up whatever an operator asks.
+        @Test func filesOfTLSAreReadWithoutWaitingForAnybody() throws {
+            let certificates = try Certificates()
+            try certificates.make("own", "DNS:own.test")
+            try certificates.make("other", "DNS:other.test")
+            try certificates.openssl([
+                "ec", "-in", certificates.file("own.key"), "-aes128", "-passout", "pass:s3cret", "-out",
+                certificates.file("locked.key"),
+            ])
+            let pipe = certificates.file("pipe.pem")
+            try #require(mkfifo(pipe, 0o600) == 0)
+            let whole = try String(contentsOfFile: certificates.file("own.pem"), encoding: .utf8)
+            try certificates.directory.write("cut.pem", whole + whole.dropLast(200))
+            let directory = try TemporaryDirectory()
+            let good = Self.configuration(["https://127.0.0.1:2379"], config: "tls: { TLS }").text(in: directory)
+            let own = "certificate_file: \(certificates.file("own.pem"))"
+            for (tls, message) in [
+                ("\(own), key_file: \(certificates.file("locked.key"))", "can be read without a passphrase"),
+                ("\(own), key_file: \(pipe)", "it is no regular file"),
+                ("certificate_file: \(pipe), key_file: \(pipe)", "it is no regular file"),
+                ("ca_file: \(pipe)", "it is no regular file"),
+                ("ca_file: ca.pem", "the path must be absolute"),
+                ("\(own), key_file: \(certificates.file("other.key"))", "does not fit the certificate"),
+                ("ca_file: \(certificates.file("own.key"))", "no certificates in PEM"),
+                ("ca_file: \(certificates.file("cut.pem"))", "certificate 2 of the file cannot be read"),
+            ] {
+                try directory.write("plugins.yaml", good.replacingOccurrences(of: "TLS", with: tls))
+                let checked = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])
+                #expect(checked.status == 1)
+                #expect(checked.errors.contains(message), "\(tls): \(checked)")
+                #expect(!(checked.errors + checked.output).contains("pass phrase"))
+            }
+        }
     }
 }
