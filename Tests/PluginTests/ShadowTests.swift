@@ -85,6 +85,23 @@ import Testing
         #expect(abs(host.shadows.copies.count - 1_000) < 90)
     }
 
+    /// A request has one copy, so the second draws among those that the first leaves.
+    @Test func eachShadowDrawsForItself() throws {
+        let router = try router(
+            [
+                Self.shadow([("percent", 30)]),
+                Self.shadow([("name", "large"), ("to", ["model": "iris-large"]), ("percent", 30)]),
+            ], [("max_in_flight", 10_000)])
+        for token in 0..<2_000 as Range<UInt64> {
+            let exchange = FakeExchange()
+            exchange.token = token
+            _ = router.route(exchange, model: 0, version: "1")
+        }
+        let copies = host.shadows.copies
+        #expect(abs(copies.count { $0.fields["x-sluice-shadow"] == "next" } - 600) < 82)
+        #expect(abs(copies.count { $0.fields["x-sluice-shadow"] == "large" } - 420) < 73)
+    }
+
     @Test func noMoreAreUnderWayThanMayBe() throws {
         let router = try router([Self.shadow()], [("max_in_flight", 2)])
         for _ in 0..<5 { _ = router.route(FakeExchange(), model: 0, version: "1") }
