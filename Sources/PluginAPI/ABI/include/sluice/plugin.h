@@ -783,7 +783,7 @@ typedef struct sluice_endpoint_1 {
 typedef struct sluice_pick_1 {
   const sluice_endpoint *endpoints;
   uint32_t count;          /* 1 to 4096 */
-  uint32_t attempt;        /* 1: the first */
+  uint32_t attempt;        /* 1: the request's first; from 2 on a retry or a hedge, which best moves no turns */
   const uint64_t *eligible; /* bit i: endpoint i is healthy, its breaker lets it, and it was not just tried */
   uint32_t eligible_count; /* bits that are set, at least 1 */
   uint32_t now_ms;         /* the low 32 bits of the monotonic time in milliseconds, as of this turn of the worker's
