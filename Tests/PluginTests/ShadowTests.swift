@@ -40,7 +40,7 @@ import Testing
         #expect(copy.pool == 1)
         #expect(copy.fields == ["x-sluice-shadow": "next"])
         #expect(copy.timeout == 50_000_000)
-        #expect(copy.flags == SLUICE_SHADOW_COMPARE_BODIES)
+        #expect(copy.flags == SLUICE_SHADOW_COMPARE_BODIES | SLUICE_SHADOW_TELL_COPY)
         #expect(count("copies") == 1)
     }
 
@@ -111,6 +111,20 @@ import Testing
         _ = router.route(FakeExchange(), model: 0, version: "1")
         #expect(host.shadows.copies.count == 2)
         #expect(count("copies") == 3)
+    }
+
+    @Test func aCopyThatHasEndedTakesNoPlace() throws {
+        let router = try router([Self.shadow()], [("max_in_flight", 1)])
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        host.shadows.endCopy(Self.end())
+        #expect(count("compared") == 0)
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        #expect(count("copies") == 2)
+        // The first one's request has ended at last: the second copy is under way still.
+        host.shadows.end(Self.end(), Self.end())
+        #expect(count("compared") == 1)
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        #expect(count("skipped", ["next", "in_flight"]) == 1)
     }
 
     @Test func refusalsAreCountedByTheirReason() throws {

@@ -27,7 +27,9 @@ extension Worker {
         else { return SLUICE_RESOURCE_EXHAUSTED }
         let pair = UnsafeMutablePointer<ShadowPair>.allocate(capacity: 1)
         pair.initialize(
-            to: ShadowPair(done: wanted.done, user: wanted.user, adapter: adapter))
+            to: ShadowPair(
+                done: wanted.done, user: wanted.user, adapter: adapter,
+                tellsCopy: wanted.flags & SLUICE_SHADOW_TELL_COPY != 0))
         pair.pointee.exchange = copy
         copy.pointee.shadow = pair
         shadows &+= 1
@@ -246,6 +248,12 @@ extension Worker {
     }
 
     func originalEnded(_ exchange: ExchangePointer, _ pair: UnsafeMutablePointer<ShadowPair>) {
+        if pair.pointee.tellsCopy {
+            var outcome = sluice_shadow_outcome()
+            outcome.original.status = SLUICE_PENDING
+            outcome.copy = end
+            pair.pointee.done?(pair.pointee.user, &outcome)
+        }
         exchange.pointee.shadowed = nil
         var end = sluice_shadow_end()
         end.status = exchange.pointee.status
