@@ -69,7 +69,11 @@ final class ShadowCounts {
         pairsEnded += 1
         let shadow = shadows[index]
         let (original, copy) = (outcome.original, outcome.copy)
-        guard copy.httpStatus != 0 else { return shadow.failed.add() }
+        guard copy.httpStatus != 0 else {
+            // The gateway has given it up, at a reload or its end: that says nothing of who was asked.
+            if copy.error != .cancelled { shadow.failed.add() }
+            return
+        }
         // A client that left, or an error of the gateway's, is no answer to compare with.
         guard original.firstByte > 0, original.error != .cancelled else { return }
         shadow.compared.add()

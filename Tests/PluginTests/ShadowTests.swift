@@ -164,6 +164,8 @@ import Testing
         let nothing = Self.end(0, code: SLUICE_UNAVAILABLE, firstByte: 0)
         for (original, copy) in [
             (Self.end(), nothing), (Self.end(code: SLUICE_CANCELLED), Self.end()), (nothing, Self.end()),
+            // Given up by the gateway: no failure.
+            (Self.end(), Self.end(0, code: SLUICE_CANCELLED)),
         ] {
             _ = router.route(FakeExchange(), model: 0, version: "1")
             host.shadows.end(original, copy)

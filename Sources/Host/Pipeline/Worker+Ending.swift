@@ -232,7 +232,7 @@ extension Worker {
         var isIntact = true
         if exchange.pointee.borrower < 0 { releaseMemory(exchange) } else { isIntact = hold(exchange) }
         tables.pointee.exchanges &-= 1
-        if tables.pointee.retired, tables.pointee.exchanges == 0 { retire(tables) }
+        if tables.pointee.retired { shrank(tables) }
         return isIntact
     }
 

@@ -580,8 +580,8 @@ typedef struct sluice_shadow_service_1 {
   uint32_t reserved;
   /* Sends a copy of the request, as it came and with what filters and routers have set in it so far, to a pool of the
    * exchange's generation. Whatever becomes of it, the original does not notice: the copy waits in no queue, is tried
-   * once, has its own deadline, no filter or observer sees it and its answer is thrown away. Breakers and outlier
-   * detection of its pool do.
+   * once, has its own deadline, no filter or observer sees it (breakers and outlier detection of its pool do), and its
+   * answer is thrown away. Where a reload or a stop waits for nothing but copies, they are SLUICE_CANCELLED.
    *   SLUICE_FAILED_PRECONDITION: it cannot be copied, since its body is not at hand whole (a router may answer
    *     SLUICE_NEED_BODY first), it is a message of raw TCP, or the gateway stops;
    *   SLUICE_RESOURCE_EXHAUSTED: as many copies are under way on the worker as `limits.shadows` allows, or no memory;
