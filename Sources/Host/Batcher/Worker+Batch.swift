@@ -223,10 +223,12 @@ extension Worker {
 
     /// Merges members and sends them as one exchange of this worker.
     func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
-        // An expired request never reaches a backend; its own worker has answered it.
+        // An expired request never reaches a backend, as its own worker has answered it; nor does one that has left.
         var members: [UnsafeMutablePointer<BatchMember>] = []
         for member in all {
-            if member.pointee.deadline > now { members.append(member) } else { discard(member) }
+            member.pointee.carrier = nil
+            let isAwaited = member.pointee.deadline > now && !member.pointee.hasLeft
+            if isAwaited { members.append(member) } else { discard(member) }
         }
         guard let first = members.first else { return }
         let rows = members.reduce(0) { $0 + $1.pointee.rows }
@@ -243,7 +245,10 @@ extension Worker {
         pool.pointee.batching?.pointee.inFlight &+= 1
         exchange.pointee.batch = batch
         exchange.pointee.batchRows = rows
-        for member in members { member.pointee.batchRows.store(rows, ordering: .relaxed) }
+        for member in members {
+            member.pointee.carrier = exchange
+            member.pointee.batchRows.store(rows, ordering: .relaxed)
+        }
         metrics.batch(
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)

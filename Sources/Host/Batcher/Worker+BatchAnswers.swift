@@ -83,7 +83,7 @@ extension Worker {
         return .finish(keepAlive: false)
     }
 
-    private func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
+    func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
         guard let pool = exchange.pointee.pool, let batching = pool.pointee.batching else { return }
         batching.pointee.inFlight &-= 1
         guard let done = batching.pointee.batcher.table.pointee.on_batch_done else { return }
@@ -128,6 +128,7 @@ extension Worker {
 
     /// `keepsBlock`: the member's payload is somebody else's from here on.
     private func deliver(_ reply: BatchReply, keepsBlock: Bool = false) {
+        reply.member.pointee.carrier = nil
         if !keepsBlock { reply.member.pointee.block.deallocate() }
         let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
         pointer.initialize(to: reply)
@@ -186,25 +187,8 @@ extension Worker {
     func leaveBatchQueue(_ exchange: ExchangePointer) {
         guard let member = exchange.pointee.batchMember else { return }
         stopsWaiting(exchange, member)
-        guard let batching = exchange.pointee.pool?.pointee.batching else { return }
-        cancelMember(token(of: exchange), batching)
-    }
-
-    private func cancelMember(_ token: UInt64, _ batching: UnsafeMutablePointer<PoolBatching>) {
-        guard batching.pointee.homeWorker == index else {
-            peers[batching.pointee.homeWorker].mailbox.send(
-                .batchCancel, value: token, pointer: UnsafeMutableRawPointer(batching.pointee.home))
-            return
-        }
-        removeMember(token, batching.pointee.home)
-    }
-
-    func removeMember(_ token: UInt64, _ pool: UnsafeMutablePointer<WorkerPool>) {
-        guard let batching = pool.pointee.batching else { return }
-        for position in batching.pointee.groups.indices.reversed() {
-            let removed = batching.pointee.groups[position].queue.remove { $0.pointee.token == token }
-            for entry in removed { discard(entry.member) }
-            if batching.pointee.groups[position].queue.isEmpty { removeGroup(position, batching) }
-        }
+        member.retain()
+        guard let batching = exchange.pointee.pool?.pointee.batching else { return member.release() }
+        leave(member, batching.pointee.homeWorker)
     }
 }

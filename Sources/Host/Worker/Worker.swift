@@ -289,10 +289,8 @@ final class Worker: @unchecked Sendable {
         case .resume: resume(token: message.value, by: message.pointer)
         case .batchMember: if let pointer = message.pointer { receiveMember(pointer) }
         case .batchReply: if let pointer = message.pointer { receiveReply(pointer) }
-        case .batchCancel:
-            if let pointer = message.pointer {
-                removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
-            }
+        case .batchCancel: if let pointer = message.pointer { memberLeft(pointer) }
+        case .batchForsaken: endForsaken(message.value)
         case .poolServe: if let pointer = message.pointer { receiveServe(pointer) }
         case .queueEnter: if let pointer = message.pointer { receivePlace(pointer) }
         case .queueLeave: if let pointer = message.pointer { receiveLeave(pointer) }
