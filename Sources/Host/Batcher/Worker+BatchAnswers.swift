@@ -186,9 +186,9 @@ extension Worker {
     /// The exchange waits for a batch's answer no more.
     func leaveBatchQueue(_ exchange: ExchangePointer) {
         guard let member = exchange.pointee.batchMember else { return }
-        stopsWaiting(exchange, member)
         member.retain()
         guard let batching = exchange.pointee.pool?.pointee.batching else { return member.release() }
+        stopsWaiting(exchange, member)
         leave(member, batching.pointee.homeWorker)
     }
 }
