@@ -54,6 +54,22 @@ extension EndToEnd {
             try waitUntil("\(depth) wait") { try gateway.metric("sluice_queue_depth", ["model=\"m\""]) == depth }
         }
 
+        @Test func itsRetriesAreCounted() throws {
+            let dead = try Clients.freePort()
+            let backend = try Self.echo()
+            var configuration = Self.configuration(
+                ["http://127.0.0.1:\(dead)", backend.endpoint],
+                ["retry_policy: { max_attempts: 2, backoff_ms: 0 }"])
+            configuration.balancer = "round-robin"
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            for _ in 0..<4 {
+                let sockets = [try Self.send(gateway, [7]), try Self.send(gateway, [8])]
+                for socket in sockets { #expect(try Self.read(socket).status == 200) }
+            }
+            #expect(try gateway.metric("sluice_retries_total", ["model=\"m\""]) == 2)
+        }
+
         @Test func oneThatNobodyWaitsForReachesNoEndpoint() throws {
             let gate = Gate()
             defer { gate.open() }
