@@ -81,6 +81,8 @@ struct BatchReply {
     /// As the answer or the error has it.
     var httpStatus: UInt32
     var block: TensorBlock?
+    /// The error is answered: no fallback stands in for it.
+    var answersErrors = false
     /// What went wrong.
     var message: [UInt8] = []
     /// Seconds after which the client may ask again; 0: not said.
@@ -94,6 +96,8 @@ struct Batch {
     var rows: UInt32
     /// It or its answer came to more than one request may; alone each of them may do.
     var isTooLarge = false
+    /// An error of it is each member's answer: no fallback stands in for it.
+    var answersErrors = false
     /// Members whose client waits still.
     var awaited: Int
 

@@ -77,7 +77,7 @@ extension Worker {
             for (position, member) in members.enumerated() {
                 reply(
                     to: member, error: status, httpStatus, text, retryAfter: retryAfter,
-                    keepsBlock: isBorrowed && position == 0)
+                    answersErrors: batch.pointee.answersErrors, keepsBlock: isBorrowed && position == 0)
             }
         }
         return .finish(keepAlive: false)
@@ -104,12 +104,12 @@ extension Worker {
 
     func reply(
         to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
-        _ message: [UInt8], retryAfter: UInt32 = 0, keepsBlock: Bool = false
+        _ message: [UInt8], retryAfter: UInt32 = 0, answersErrors: Bool = false, keepsBlock: Bool = false
     ) {
         deliver(
             BatchReply(
-                member: member, status: status, httpStatus: httpStatus, block: nil, message: message,
-                retryAfter: retryAfter), keepsBlock: keepsBlock)
+                member: member, status: status, httpStatus: httpStatus, block: nil, answersErrors: answersErrors,
+                message: message, retryAfter: retryAfter), keepsBlock: keepsBlock)
     }
 
     /// The member is neither in the queue nor in a batch any more, and nobody waits for a reply.
@@ -148,6 +148,7 @@ extension Worker {
         }
         stopsWaiting(exchange, reply.member)
         guard let block = reply.block, let response = freshResponse(exchange) else {
+            if reply.answersErrors { answersErrors(exchange) }
             let message = reply.message.withUnsafeBufferPointer {
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
             }
@@ -187,8 +188,8 @@ extension Worker {
     func leaveBatchQueue(_ exchange: ExchangePointer) {
         guard let member = exchange.pointee.batchMember else { return }
         member.retain()
-        guard let batching = exchange.pointee.pool?.pointee.batching else { return member.release() }
         stopsWaiting(exchange, member)
+        guard let batching = exchange.pointee.pool?.pointee.batching else { return member.release() }
         leave(member, batching.pointee.homeWorker)
     }
 }

@@ -108,5 +108,22 @@ extension EndToEnd {
             let others = [try Self.send(gateway, [3]), try Self.send(gateway, [4])]
             for socket in others { #expect(try Self.read(socket).status == 200) }
         }
+
+        @Test(arguments: [429, 503]) func anErrorIsAnAnswerOrAFailureAsItIsAlone(status: Int) throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(status, "{\"error\":\"too much\"}", fields: ["Content-Type: application/json"])
+            }
+            for batches in [true, false] {
+                var configuration = Self.configuration(
+                    [backend.endpoint], ["fallback: { response: { status: 203, body: sorry } }"])
+                if !batches { configuration.batcher = nil }
+                let gateway = try Gateway(configuration)
+                let sockets = [try Self.send(gateway, [7]), try Self.send(gateway, [8])]
+                for socket in sockets {
+                    let answer = try Self.read(socket)
+                    #expect(answer.status == (status == 429 ? 429 : 203), "\(answer.bodyText)")
+                }
+            }
+        }
     }
 }
