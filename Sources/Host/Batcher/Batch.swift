@@ -49,6 +49,8 @@ struct BatchMember: ~Copyable {
     var priority: UInt32
     /// Its client has asked for a version by name.
     var namesVersion: Bool
+    /// Who asks; the member's own memory.
+    var tenant: sluice_bytes
     /// The exchange that carries the batch in which it stands; nil: it waits for one, or has its reply. The home's.
     var carrier: ExchangePointer?
     /// Nobody waits for its reply. The home's.
@@ -68,6 +70,7 @@ extension UnsafeMutablePointer where Pointee == BatchMember {
 
     func release() {
         guard pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        pointee.tenant.data?.deallocate()
         deinitialize(count: 1)
         deallocate()
     }
@@ -100,6 +103,8 @@ struct Batch {
     var answersErrors = false
     /// Members whose client waits still.
     var awaited: Int
+    /// In whose turn it waits in the scheduler; in the memory of its exchange.
+    var tenant = sluice_bytes.empty
 
     init(pool: UnsafeMutablePointer<WorkerPool>, members: [UnsafeMutablePointer<BatchMember>], rows: UInt32) {
         self.pool = pool

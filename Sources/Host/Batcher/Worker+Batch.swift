@@ -38,7 +38,9 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let payload = request.pointee.payload
-        guard let block = TensorBlock(payload) else { return failWithoutMemory(exchange) }
+        guard let fields = fieldsForBatch(exchange), let block = TensorBlock(payload, fields: fields) else {
+            return failWithoutMemory(exchange)
+        }
         var bytes: UInt64 = 0
         for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
         let namesVersion = !request.pointee.version.isEmpty
@@ -65,7 +67,7 @@ extension Worker {
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
-                namesVersion: namesVersion, request: copy))
+                namesVersion: namesVersion, tenant: request.pointee.tenant.allocated(), request: copy))
         member.pointee.wait.begin(at: now)
         exchange.pointee.machine.joinBatch()
         exchange.pointee.batchMember = member
@@ -295,6 +297,6 @@ extension Worker {
         else { return false }
         // A batch is as urgent as its most urgent member.
         exchange.pointee.request?.pointee.priority = members.map { $0.pointee.priority }.min() ?? first.pointee.priority
-        return true
+        return settleTenant(exchange, members) && setSharedFields(exchange, members)
     }
 }

@@ -54,6 +54,30 @@ extension EndToEnd {
             try waitUntil("\(depth) wait") { try gateway.metric("sluice_queue_depth", ["model=\"m\""]) == depth }
         }
 
+        @Test func itHasTheFieldsThatWereSetInAllOfItsMembers() throws {
+            let backend = try Self.echo()
+            var configuration = Self.configuration([backend.endpoint])
+            configuration.plugins = [
+                "  - name: headers", "    library: libHeaders.so",
+                "    config: { request: { set: { authorization: Bearer of-the-gateway, x-for: \"$(header:x-who)\" },"
+                    + " append: { x-from: one, X-From: two } } }",
+            ]
+            configuration.filters = ["headers"]
+            let gateway = try Gateway(configuration)
+            for who in [["1", "2"], ["3", "3"]] {
+                let sockets = try who.map { try Self.send(gateway, [7], fields: ["X-Who: \($0)", "X-Own: 1"]) }
+                for socket in sockets { #expect(try Self.read(socket).status == 200) }
+            }
+            #expect(backend.requests.count == 2)
+            for request in backend.requests {
+                #expect(request.field("authorization") == "Bearer of-the-gateway")
+                // A client's own are not the others' to send.
+                #expect(request.field("x-own") == nil)
+                #expect(request.fields.filter { $0.name.lowercased() == "x-from" }.map(\.value) == ["one", "two"])
+            }
+            #expect(backend.requests.map { $0.field("x-for") } == [nil, "3"])
+        }
+
         @Test func itsRetriesAreCounted() throws {
             let dead = try Clients.freePort()
             let backend = try Self.echo()
@@ -107,6 +131,41 @@ extension EndToEnd {
             // Its place is free.
             let others = [try Self.send(gateway, [3]), try Self.send(gateway, [4])]
             for socket in others { #expect(try Self.read(socket).status == 200) }
+        }
+
+        @Test func itWaitsInTheTurnOfItsMostFavouredTenant() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let backend = try Self.echo(gate)
+            var configuration = Self.configuration([backend.endpoint], [Self.one])
+            configuration.gateway = ["  queue: { ageing_ms: 0, tenant_weights: { gold: 9 } }"]
+            configuration.plugins = [
+                "  - name: api-key", "    library: libApiKey.so",
+                "    config: { keys: [ { key: g, tenant: gold }, { key: t, tenant: tin } ] }",
+            ]
+            configuration.filters = ["api-key"]
+            let gateway = try Gateway(configuration)
+            var sockets = [try Self.send(gateway, [1, 1], fields: ["X-Api-Key: t"])]
+            try waitUntil("it is under way") { backend.requests.count == 1 }
+            // Pairs of tin, of gold, and of both; all of tin's own come first.
+            for (index, keys) in [("t", "t"), ("t", "t"), ("t", "t"), ("g", "g"), ("t", "g"), ("g", "t")].enumerated() {
+                for key in [keys.0, keys.1] {
+                    sockets.append(try Self.send(gateway, [10 + index], fields: ["X-Api-Key: \(key)"]))
+                    if key == keys.0, keys.0 != keys.1 {
+                        // The order of the two in their batch.
+                        try waitUntil("the first of them waits") {
+                            try gateway.metric("sluice_exchanges_in_flight") >= Double(sockets.count)
+                        }
+                    }
+                }
+                try Self.waitForDepth(gateway, Double(index + 1))
+            }
+            gate.open()
+            for socket in sockets { #expect(try Self.read(socket).status == 200) }
+            let order = try backend.requests.dropFirst().map { try Self.rows(of: $0)[0] - 10 }
+            #expect(order.count == 6)
+            // One of tin's may go before gold's; the other two wait until those are served.
+            #expect(Set(order.prefix(4)).isSuperset(of: [3, 4, 5]), "\(order)")
         }
 
         @Test(arguments: [429, 503]) func anErrorIsAnAnswerOrAFailureAsItIsAlone(status: Int) throws {
