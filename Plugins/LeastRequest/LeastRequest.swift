@@ -6,6 +6,9 @@ import SluicePlugin
 /// Ties are common (an idle pool is all ties), so the search starts one endpoint further each time; otherwise the first
 /// of the list would take all of a light load. Workers see each other's attempts only as fast as cache lines travel,
 /// which a start of their own for each keeps from making them choose the same endpoint at once.
+///
+/// Retries and hedges have a start of their own: of two endpoints of which one fails, each failure would otherwise move
+/// the next request's search to that one again.
 struct LeastRequest: Balancer, ~Copyable {
     static let plugin = PluginDescription(
         name: "least-request", version: "0.1.0", vendor: "Sluice", licence: "Apache-2.0")
@@ -15,6 +18,8 @@ struct LeastRequest: Balancer, ~Copyable {
     private static var searchedAtMost: Int { 512 }
 
     private var start: Int
+    /// Of attempts after the first of their request.
+    private var startAgain: Int
     private var pool: EndpointTable
 
     /// The best so far.
@@ -27,6 +32,7 @@ struct LeastRequest: Balancer, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         try context.config.allow([])
         start = context.worker ?? 0
+        startAgain = start
         pool = EndpointTable()
     }
 
@@ -34,6 +40,7 @@ struct LeastRequest: Balancer, ~Copyable {
         pool = EndpointTable(endpoints)
         // It stood in a larger pool.
         if start >= pool.count { start = 0 }
+        if startAgain >= pool.count { startAgain = 0 }
     }
 
     mutating func pick(_ candidates: Candidates, for request: Request, exchange: Exchange) -> Int {
@@ -41,8 +48,10 @@ struct LeastRequest: Balancer, ~Copyable {
         let count = pool.count
         // There is always one that may be taken.
         if count == 1 { return 0 }
-        start = start &+ (count > Self.searchedAtMost ? Self.searchedAtMost : 1)
+        let isFirst = candidates.attempt <= 1
+        var start = (isFirst ? start : startAgain) &+ (count > Self.searchedAtMost ? Self.searchedAtMost : 1)
         if start >= count { start = count > Self.searchedAtMost ? start &- count : 0 }
+        if isFirst { self.start = start } else { startAgain = start }
         var best = Best()
         let end = start &+ min(count, Self.searchedAtMost)
         search(candidates, from: start, to: min(end, count), &best)

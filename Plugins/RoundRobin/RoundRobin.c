@@ -11,8 +11,9 @@
 #include "sluice/plugin.h"
 
 /* Tagged by version: two builds of this plugin may live in one process. */
-struct round_robin_1 {
-  uint32_t next; /* where the next search begins */
+struct round_robin_2 {
+  uint32_t next;  /* where the search for a request's first attempt begins */
+  uint32_t again; /* the same for further ones */
   uint32_t worker;
   uint32_t worker_count;
   bool started;
@@ -36,7 +37,7 @@ static bool has_configuration(const sluice_host *host, const sluice_config_node 
 
 static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
   if (has_configuration(host, arguments->config)) return SLUICE_INVALID_ARGUMENT;
-  struct round_robin_1 *self = calloc(1, sizeof *self);
+  struct round_robin_2 *self = calloc(1, sizeof *self);
   if (self == NULL) return SLUICE_RESOURCE_EXHAUSTED;
   self->worker = arguments->worker;
   self->worker_count = arguments->worker_count;
@@ -50,20 +51,24 @@ static uint32_t pick(void *instance, sluice_exchange *exchange, const sluice_req
                      const sluice_pick *asked) {
   (void)exchange;
   (void)request;
-  struct round_robin_1 *self = instance;
+  struct round_robin_2 *self = instance;
   const uint32_t count = asked->count;
   if (!self->started) {
     self->started = true;
     if (self->worker < self->worker_count) {
       self->next = (uint32_t)((uint64_t)self->worker * count / self->worker_count);
+      self->again = self->next;
     }
   }
+  /* A retry or a hedge takes no turn from a first attempt: of two endpoints of which one fails, each failure would give
+   * that one the next request, too. It has turns of its own, so that the others share what one leaves them. */
+  uint32_t *const turn = asked->attempt > 1 ? &self->again : &self->next;
   /* The pool may have shrunk since. */
-  uint32_t index = self->next < count ? self->next : 0;
+  uint32_t index = *turn < count ? *turn : 0;
   for (uint32_t tried = 0; tried < count; tried++) {
     const uint32_t following = index + 1 < count ? index + 1 : 0;
     if (sluice_pick_eligible(asked, index)) {
-      self->next = following;
+      *turn = following;
       return index;
     }
     index = following;

@@ -43,7 +43,7 @@ struct Shadow: Router {
         self.targets = targets
         let counts = try ShadowCounts(targets.map(\.name), context)
         self.counts = counts
-        shadows = Shadows(kinds: targets.count) { counts.ended($0, $1) }
+        shadows = Shadows(kinds: targets.count, copyEnded: { _ in counts.copyEnded() }) { counts.ended($0, $1) }
     }
 
     mutating func route(
@@ -68,8 +68,7 @@ struct Shadow: Router {
             try shadows.send(
                 index, of: exchange, to: target.pool, field: (header, target.mark), timeout: target.timeout,
                 comparesBodies: target.comparesBodies)
-            counts.inFlight += 1
-            counts.shadows[index].copied.add()
+            counts.sent(index)
         } catch {
             switch error {
             case .body: counts.shadows[index].body.add()

@@ -19,8 +19,12 @@ final class ShadowCounts {
     }
 
     let shadows: [One]
-    /// Copies under way.
-    var inFlight = 0
+    /// Of all shadows: copies that were sent, whose end was told, and that ended with their request.
+    private var sent = 0
+    private var copiesEnded = 0
+    private var pairsEnded = 0
+    /// Copies under way. What has ended with its request was told of before, but by a gateway that tells of both alone.
+    var inFlight: Int { sent - max(copiesEnded, pairsEnded) }
 
     init(_ names: [String], _ context: Context) throws(PluginError) {
         var shadows: [One] = []
@@ -54,11 +58,22 @@ final class ShadowCounts {
             originalSeconds: try seconds("original"), copySeconds: try seconds("copy"))
     }
 
+    func sent(_ index: Int) {
+        sent += 1
+        shadows[index].copied.add()
+    }
+
+    func copyEnded() { copiesEnded += 1 }
+
     func ended(_ index: Int, _ outcome: ShadowOutcome) {
-        inFlight -= 1
+        pairsEnded += 1
         let shadow = shadows[index]
         let (original, copy) = (outcome.original, outcome.copy)
-        guard copy.httpStatus != 0 else { return shadow.failed.add() }
+        guard copy.httpStatus != 0 else {
+            // The gateway has given it up, at a reload or its end: that says nothing of who was asked.
+            if copy.error != .cancelled { shadow.failed.add() }
+            return
+        }
         // A client that left, or an error of the gateway's, is no answer to compare with.
         guard original.firstByte > 0, original.error != .cancelled else { return }
         shadow.compared.add()

@@ -21,6 +21,8 @@ struct ShadowTarget {
     /// Empty: by the request alone.
     private let keys: [KeySource]
     private let hash: KeyHash
+    /// Makes draws of their own of the numbers that all shadows draw by.
+    private let salt: UInt64
     /// Bodies of a known size up to that are waited for; 0: none.
     private let gatheredAtMost: UInt64
 
@@ -40,7 +42,9 @@ struct ShadowTarget {
         let percent = try config.number("percent", default: 100, in: 0...100)
         upTo = percent >= 100 ? .max : UInt64(percent / 100 * 0x1p64)
         keys = config["key"].isNull ? [] : try KeySource.list(config["key"])
-        hash = KeyHash("shadow", name)
+        let hash = KeyHash("shadow", name)
+        self.hash = hash
+        salt = hash.hash(Bytes())
         timeout = UInt64(try config.integer("timeout_ms", default: 10_000, in: 1...3_600_000)) * 1_000_000
         comparesBodies = try config.boolean("compare_bodies", default: true)
         gatheredAtMost = UInt64(try config.integer("wait_for_body_bytes", default: 0, in: 0...268_435_456))
@@ -93,7 +97,8 @@ struct ShadowTarget {
         if upTo == 0 { return false }
         if keys.isEmpty {
             // A token is never used again: hashed it is as good as a draw, and the same when the body was waited for.
-            var numbers = SplitMix64(seed: exchange.suspension.token)
+            // By the token alone whom one shadow leaves would be left by all others of its share.
+            var numbers = SplitMix64(seed: exchange.suspension.token ^ salt)
             return numbers.next() < upTo
         }
         guard let key = keys.key(of: request, exchange) else { return false }

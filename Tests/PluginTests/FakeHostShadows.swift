@@ -34,6 +34,15 @@ final class FakeShadows {
             })
     }
 
+    /// The oldest copy has ended, and its original has not. A gateway tells of that before it tells of both.
+    func endCopy(_ copy: sluice_shadow_end) {
+        let ended = copies[0]
+        var outcome = sluice_shadow_outcome()
+        outcome.original.status = SLUICE_PENDING
+        outcome.copy = copy
+        ended.done?(ended.user, &outcome)
+    }
+
     /// The oldest copy and its original have ended.
     func end(_ original: sluice_shadow_end, _ copy: sluice_shadow_end) {
         let ended = copies.removeFirst()

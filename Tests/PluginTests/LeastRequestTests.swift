@@ -20,6 +20,15 @@ import Testing
         #expect((0..<6).map { _ in balancer.pick(pool, exchange) } == [1, 2, 0, 1, 2, 0])
     }
 
+    @Test func retriesLeaveTheTurnsOfFirstAttemptsAlone() throws {
+        let balancer = try BalancerUnderTest("LeastRequest", host)
+        // What fails at once is always idle: ties alone decide.
+        #expect(balancer.firstsAndRetries(count: 2, failing: 0, exchange, of: 6).firsts == [1, 0, 1, 0, 1, 0])
+        let (firsts, retries) = balancer.firstsAndRetries(count: 3, failing: 0, exchange, of: 12)
+        #expect(firsts == [1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+        #expect(Set(retries) == [1, 2])
+    }
+
     @Test func passesOverThoseThatAreNotEligible() throws {
         let balancer = try BalancerUnderTest("LeastRequest", host)
         let pool = FakePool(Array(repeating: (inFlight: 0, weight: 1), count: 70), eligible: [66])
@@ -99,13 +108,32 @@ final class BalancerUnderTest {
     deinit { table.pointee.base.destroy(instance) }
 
     /// Tells the balancer of the pool first when it is another than the last one.
-    func pick(_ pool: FakePool, _ exchange: FakeExchange) -> UInt32 {
+    func pick(_ pool: FakePool, _ exchange: FakeExchange, attempt: UInt32 = 1) -> UInt32 {
         if told !== pool {
             table.pointee.on_endpoints?(instance, pool.asked.endpoints, pool.asked.count)
             told = pool
         }
         var asked = pool.asked
+        asked.attempt = attempt
         return table.pointee.pick(instance, exchange.handle, exchange.request, &asked)
+    }
+
+    /// What first attempts and the retries of those that `failing` was asked for are given, by requests that come one
+    /// after the other.
+    func firstsAndRetries(
+        count: Int, failing: UInt32, _ exchange: FakeExchange, of requests: Int
+    ) -> (firsts: [UInt32], retries: [UInt32]) {
+        let pool = FakePool(count: count)
+        var (firsts, retries): ([UInt32], [UInt32]) = ([], [])
+        for _ in 0..<requests {
+            pool.allow(Set(0..<count))
+            firsts.append(pick(pool, exchange))
+            guard firsts.last == failing else { continue }
+            // The one that was just tried is none for the next attempt.
+            pool.allow(Set(0..<count).subtracting([Int(failing)]))
+            retries.append(pick(pool, exchange, attempt: 2))
+        }
+        return (firsts, retries)
     }
 
     /// The end of an attempt on the endpoint of that index; times in milliseconds.

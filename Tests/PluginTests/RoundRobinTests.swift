@@ -17,6 +17,14 @@ import Testing
         #expect((0..<6).map { _ in balancer.pick(pool, exchange) } == [1, 64, 129, 1, 64, 129])
     }
 
+    @Test func retriesLeaveTheTurnsOfFirstAttemptsAlone() throws {
+        let balancer = try BalancerUnderTest("RoundRobin", host)
+        #expect(balancer.firstsAndRetries(count: 2, failing: 0, exchange, of: 6).firsts == [0, 1, 0, 1, 0, 1])
+        let (firsts, retries) = balancer.firstsAndRetries(count: 3, failing: 0, exchange, of: 12)
+        #expect(firsts == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
+        #expect(retries.sorted() == [1, 1, 2, 2], "\(retries)")
+    }
+
     @Test func workersBeginApart() throws {
         let pool = FakePool(Array(repeating: (inFlight: 0, weight: 1), count: 8))
         let first = try (0..<4).map { worker in

@@ -40,7 +40,7 @@ import Testing
         #expect(copy.pool == 1)
         #expect(copy.fields == ["x-sluice-shadow": "next"])
         #expect(copy.timeout == 50_000_000)
-        #expect(copy.flags == SLUICE_SHADOW_COMPARE_BODIES)
+        #expect(copy.flags == SLUICE_SHADOW_COMPARE_BODIES | SLUICE_SHADOW_TELL_COPY)
         #expect(count("copies") == 1)
     }
 
@@ -85,6 +85,23 @@ import Testing
         #expect(abs(host.shadows.copies.count - 1_000) < 90)
     }
 
+    /// A request has one copy, so the second draws among those that the first leaves.
+    @Test func eachShadowDrawsForItself() throws {
+        let router = try router(
+            [
+                Self.shadow([("percent", 30)]),
+                Self.shadow([("name", "large"), ("to", ["model": "iris-large"]), ("percent", 30)]),
+            ], [("max_in_flight", 10_000)])
+        for token in 0..<2_000 as Range<UInt64> {
+            let exchange = FakeExchange()
+            exchange.token = token
+            _ = router.route(exchange, model: 0, version: "1")
+        }
+        let copies = host.shadows.copies
+        #expect(abs(copies.count { $0.fields["x-sluice-shadow"] == "next" } - 600) < 82)
+        #expect(abs(copies.count { $0.fields["x-sluice-shadow"] == "large" } - 420) < 73)
+    }
+
     @Test func noMoreAreUnderWayThanMayBe() throws {
         let router = try router([Self.shadow()], [("max_in_flight", 2)])
         for _ in 0..<5 { _ = router.route(FakeExchange(), model: 0, version: "1") }
@@ -94,6 +111,20 @@ import Testing
         _ = router.route(FakeExchange(), model: 0, version: "1")
         #expect(host.shadows.copies.count == 2)
         #expect(count("copies") == 3)
+    }
+
+    @Test func aCopyThatHasEndedTakesNoPlace() throws {
+        let router = try router([Self.shadow()], [("max_in_flight", 1)])
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        host.shadows.endCopy(Self.end())
+        #expect(count("compared") == 0)
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        #expect(count("copies") == 2)
+        // The first one's request has ended at last: the second copy is under way still.
+        host.shadows.end(Self.end(), Self.end())
+        #expect(count("compared") == 1)
+        _ = router.route(FakeExchange(), model: 0, version: "1")
+        #expect(count("skipped", ["next", "in_flight"]) == 1)
     }
 
     @Test func refusalsAreCountedByTheirReason() throws {
@@ -133,6 +164,8 @@ import Testing
         let nothing = Self.end(0, code: SLUICE_UNAVAILABLE, firstByte: 0)
         for (original, copy) in [
             (Self.end(), nothing), (Self.end(code: SLUICE_CANCELLED), Self.end()), (nothing, Self.end()),
+            // Given up by the gateway: no failure.
+            (Self.end(), Self.end(0, code: SLUICE_CANCELLED)),
         ] {
             _ = router.route(FakeExchange(), model: 0, version: "1")
             host.shadows.end(original, copy)

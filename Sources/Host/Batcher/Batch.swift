@@ -49,6 +49,12 @@ struct BatchMember: ~Copyable {
     var priority: UInt32
     /// Its client has asked for a version by name.
     var namesVersion: Bool
+    /// Who asks; the member's own memory.
+    var tenant: sluice_bytes
+    /// The exchange that carries the batch in which it stands; nil: it waits for one, or has its reply. The home's.
+    var carrier: ExchangePointer?
+    /// Nobody waits for its reply. The home's.
+    var hasLeft = false
     /// For the batcher's `group_key`, of one that is on its way to another worker.
     var request: RequestCopy?
     /// In the batcher, and with its batch in the scheduler. For both.
@@ -60,8 +66,11 @@ struct BatchMember: ~Copyable {
 }
 
 extension UnsafeMutablePointer where Pointee == BatchMember {
+    func retain() { pointee.references.wrappingAdd(1, ordering: .relaxed) }
+
     func release() {
         guard pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+        pointee.tenant.data?.deallocate()
         deinitialize(count: 1)
         deallocate()
     }
@@ -75,6 +84,8 @@ struct BatchReply {
     /// As the answer or the error has it.
     var httpStatus: UInt32
     var block: TensorBlock?
+    /// The error is answered: no fallback stands in for it.
+    var answersErrors = false
     /// What went wrong.
     var message: [UInt8] = []
     /// Seconds after which the client may ask again; 0: not said.
@@ -88,6 +99,19 @@ struct Batch {
     var rows: UInt32
     /// It or its answer came to more than one request may; alone each of them may do.
     var isTooLarge = false
+    /// An error of it is each member's answer: no fallback stands in for it.
+    var answersErrors = false
+    /// Members whose client waits still.
+    var awaited: Int
+    /// In whose turn it waits in the scheduler; in the memory of its exchange.
+    var tenant = sluice_bytes.empty
+
+    init(pool: UnsafeMutablePointer<WorkerPool>, members: [UnsafeMutablePointer<BatchMember>], rows: UInt32) {
+        self.pool = pool
+        self.members = members
+        self.rows = rows
+        awaited = members.count
+    }
 
     /// It waits in the scheduler, and its members with it.
     func waits(from now: UInt64) { for member in members { member.pointee.wait.begin(at: now) } }

@@ -38,7 +38,9 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let payload = request.pointee.payload
-        guard let block = TensorBlock(payload) else { return failWithoutMemory(exchange) }
+        guard let fields = fieldsForBatch(exchange), let block = TensorBlock(payload, fields: fields) else {
+            return failWithoutMemory(exchange)
+        }
         var bytes: UInt64 = 0
         for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
         let namesVersion = !request.pointee.version.isEmpty
@@ -65,7 +67,7 @@ extension Worker {
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
-                namesVersion: namesVersion, request: copy))
+                namesVersion: namesVersion, tenant: request.pointee.tenant.allocated(), request: copy))
         member.pointee.wait.begin(at: now)
         exchange.pointee.machine.joinBatch()
         exchange.pointee.batchMember = member
@@ -223,10 +225,12 @@ extension Worker {
 
     /// Merges members and sends them as one exchange of this worker.
     func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
-        // An expired request never reaches a backend; its own worker has answered it.
+        // An expired request never reaches a backend, as its own worker has answered it; nor does one that has left.
         var members: [UnsafeMutablePointer<BatchMember>] = []
         for member in all {
-            if member.pointee.deadline > now { members.append(member) } else { discard(member) }
+            member.pointee.carrier = nil
+            let isAwaited = member.pointee.deadline > now && !member.pointee.hasLeft
+            if isAwaited { members.append(member) } else { discard(member) }
         }
         guard let first = members.first else { return }
         let rows = members.reduce(0) { $0 + $1.pointee.rows }
@@ -243,7 +247,10 @@ extension Worker {
         pool.pointee.batching?.pointee.inFlight &+= 1
         exchange.pointee.batch = batch
         exchange.pointee.batchRows = rows
-        for member in members { member.pointee.batchRows.store(rows, ordering: .relaxed) }
+        for member in members {
+            member.pointee.carrier = exchange
+            member.pointee.batchRows.store(rows, ordering: .relaxed)
+        }
         metrics.batch(
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)
@@ -290,6 +297,6 @@ extension Worker {
         else { return false }
         // A batch is as urgent as its most urgent member.
         exchange.pointee.request?.pointee.priority = members.map { $0.pointee.priority }.min() ?? first.pointee.priority
-        return true
+        return settleTenant(exchange, members) && setSharedFields(exchange, members)
     }
 }

@@ -77,13 +77,13 @@ extension Worker {
             for (position, member) in members.enumerated() {
                 reply(
                     to: member, error: status, httpStatus, text, retryAfter: retryAfter,
-                    keepsBlock: isBorrowed && position == 0)
+                    answersErrors: batch.pointee.answersErrors, keepsBlock: isBorrowed && position == 0)
             }
         }
         return .finish(keepAlive: false)
     }
 
-    private func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
+    func batchDone(_ exchange: ExchangePointer, _ status: sluice_status) {
         guard let pool = exchange.pointee.pool, let batching = pool.pointee.batching else { return }
         batching.pointee.inFlight &-= 1
         guard let done = batching.pointee.batcher.table.pointee.on_batch_done else { return }
@@ -104,12 +104,12 @@ extension Worker {
 
     func reply(
         to member: UnsafeMutablePointer<BatchMember>, error status: sluice_status, _ httpStatus: UInt32,
-        _ message: [UInt8], retryAfter: UInt32 = 0, keepsBlock: Bool = false
+        _ message: [UInt8], retryAfter: UInt32 = 0, answersErrors: Bool = false, keepsBlock: Bool = false
     ) {
         deliver(
             BatchReply(
-                member: member, status: status, httpStatus: httpStatus, block: nil, message: message,
-                retryAfter: retryAfter), keepsBlock: keepsBlock)
+                member: member, status: status, httpStatus: httpStatus, block: nil, answersErrors: answersErrors,
+                message: message, retryAfter: retryAfter), keepsBlock: keepsBlock)
     }
 
     /// The member is neither in the queue nor in a batch any more, and nobody waits for a reply.
@@ -128,6 +128,7 @@ extension Worker {
 
     /// `keepsBlock`: the member's payload is somebody else's from here on.
     private func deliver(_ reply: BatchReply, keepsBlock: Bool = false) {
+        reply.member.pointee.carrier = nil
         if !keepsBlock { reply.member.pointee.block.deallocate() }
         let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
         pointer.initialize(to: reply)
@@ -147,6 +148,7 @@ extension Worker {
         }
         stopsWaiting(exchange, reply.member)
         guard let block = reply.block, let response = freshResponse(exchange) else {
+            if reply.answersErrors { answersErrors(exchange) }
             let message = reply.message.withUnsafeBufferPointer {
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
             }
@@ -185,26 +187,9 @@ extension Worker {
     /// The exchange waits for a batch's answer no more.
     func leaveBatchQueue(_ exchange: ExchangePointer) {
         guard let member = exchange.pointee.batchMember else { return }
+        member.retain()
         stopsWaiting(exchange, member)
-        guard let batching = exchange.pointee.pool?.pointee.batching else { return }
-        cancelMember(token(of: exchange), batching)
-    }
-
-    private func cancelMember(_ token: UInt64, _ batching: UnsafeMutablePointer<PoolBatching>) {
-        guard batching.pointee.homeWorker == index else {
-            peers[batching.pointee.homeWorker].mailbox.send(
-                .batchCancel, value: token, pointer: UnsafeMutableRawPointer(batching.pointee.home))
-            return
-        }
-        removeMember(token, batching.pointee.home)
-    }
-
-    func removeMember(_ token: UInt64, _ pool: UnsafeMutablePointer<WorkerPool>) {
-        guard let batching = pool.pointee.batching else { return }
-        for position in batching.pointee.groups.indices.reversed() {
-            let removed = batching.pointee.groups[position].queue.remove { $0.pointee.token == token }
-            for entry in removed { discard(entry.member) }
-            if batching.pointee.groups[position].queue.isEmpty { removeGroup(position, batching) }
-        }
+        guard let batching = exchange.pointee.pool?.pointee.batching else { return member.release() }
+        leave(member, batching.pointee.homeWorker)
     }
 }

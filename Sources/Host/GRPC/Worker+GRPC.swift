@@ -259,6 +259,7 @@ extension Worker {
         }
         guard ended.status == SLUICE_OK else {
             if let action = retryGathered(exchange, ended.status) { return action }
+            answersUnlisted(exchange, call: ended.status)
             var text = sluice_bytes("the endpoint refused the call")
             if ended.message.size > 0, let room = allocate(exchange, UInt8.self, ended.message.size) {
                 text = GRPCStatus.decode(message: ended.message, into: room)

@@ -9,6 +9,8 @@ struct WorkerGeneration {
     var number: UInt64 = 0
     /// Exchanges that began on it and have not ended.
     var exchanges = 0
+    /// How many of those are copies, for which nobody waits.
+    var copies = 0
     /// A newer one has taken its place.
     var retired = false
     var limits = RequestLimits()

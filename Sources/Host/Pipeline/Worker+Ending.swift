@@ -108,7 +108,11 @@ extension Worker {
     /// Tells metrics and observers.
     func report(_ exchange: ExchangePointer) {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
-        guard exchange.pointee.client != nil else { return }
+        guard exchange.pointee.client != nil else {
+            // The attempts for all members of a batch are its own.
+            if exchange.pointee.batch != nil { countRetries(exchange) }
+            return
+        }
         let finished = exchange.pointee.timesCalls || tables.pointee.observerCount > 0 ? clinux_monotonic_ns() : now
         let firstByte = exchange.pointee.firstByteAt
         // How long two sides talk says nothing of how fast anybody answers: a tunnel is timed until it is there.
@@ -232,7 +236,7 @@ extension Worker {
         var isIntact = true
         if exchange.pointee.borrower < 0 { releaseMemory(exchange) } else { isIntact = hold(exchange) }
         tables.pointee.exchanges &-= 1
-        if tables.pointee.retired, tables.pointee.exchanges == 0 { retire(tables) }
+        if tables.pointee.retired { shrank(tables) }
         return isIntact
     }
 

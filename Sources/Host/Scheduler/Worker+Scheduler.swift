@@ -128,7 +128,7 @@ extension Worker {
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, _ token: UInt64
     ) -> AdmissionEntry {
         let request = exchange.pointee.request.unsafelyUnwrapped
-        let tenant = request.pointee.tenant
+        let tenant = exchange.pointee.batch?.pointee.tenant ?? request.pointee.tenant
         return AdmissionEntry(
             token: token, worker: UInt32(index), priority: UInt8(truncatingIfNeeded: min(request.pointee.priority, 9)),
             tenant: tenant.isEmpty ? 0 : Self.hash(tenant), weight: pool.pointee.queue.pointee.weight(of: tenant),

@@ -7,6 +7,8 @@ struct ShadowPair {
     let user: UnsafeMutableRawPointer?
     /// The adapter that decoded the request decodes the copy.
     let adapter: UnsafeMutablePointer<AdapterLink>
+    /// The plugin hears of the copy's end alone, too.
+    let tellsCopy: Bool
     var outcome = sluice_shadow_outcome()
     /// All of the copy's answer is there.
     var copyAnswered = false

@@ -27,10 +27,13 @@ extension Worker {
         else { return SLUICE_RESOURCE_EXHAUSTED }
         let pair = UnsafeMutablePointer<ShadowPair>.allocate(capacity: 1)
         pair.initialize(
-            to: ShadowPair(done: wanted.done, user: wanted.user, adapter: adapter))
+            to: ShadowPair(
+                done: wanted.done, user: wanted.user, adapter: adapter,
+                tellsCopy: wanted.flags & SLUICE_SHADOW_TELL_COPY != 0))
         pair.pointee.exchange = copy
         copy.pointee.shadow = pair
         shadows &+= 1
+        tables.pointee.copies &+= 1
         let deadline = now &+ min(wanted.timeout_ns, Self.shadowTimeoutAtMost)
         guard
             describeOwnRequest(
@@ -41,6 +44,7 @@ extension Worker {
             copy.pointee.shadow = nil
             pair.deallocate()
             shadows &-= 1
+            tables.pointee.copies &-= 1
             dispose(copy)
             return SLUICE_RESOURCE_EXHAUSTED
         }
@@ -234,14 +238,22 @@ extension Worker {
     func shadowEnded(_ copy: ExchangePointer, _ pair: UnsafeMutablePointer<ShadowPair>) {
         copy.pointee.shadow = nil
         shadows &-= 1
+        copy.pointee.generation?.pointee.copies &-= 1
         let answered = pair.pointee.copyAnswered
         var end = sluice_shadow_end()
         end.status = copy.pointee.status
         if !answered, end.status == SLUICE_OK { end.status = SLUICE_UNAVAILABLE }
-        end.http_status = UInt32(copy.pointee.httpStatus)
+        // One that was given up has no answer, however much of one had come.
+        end.http_status = end.status == SLUICE_CANCELLED && !answered ? 0 : UInt32(copy.pointee.httpStatus)
         time(&end, copy)
         if answered { tellBody(&end, copy) }
         pair.pointee.outcome.copy = end
+        if pair.pointee.tellsCopy {
+            var outcome = sluice_shadow_outcome()
+            outcome.original.status = SLUICE_PENDING
+            outcome.copy = end
+            pair.pointee.done?(pair.pointee.user, &outcome)
+        }
         leave(pair)
     }
 

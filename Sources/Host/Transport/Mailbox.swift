@@ -14,8 +14,10 @@ struct Message {
         case batchMember
         /// `pointer`: a `BatchReply` for the member's worker.
         case batchReply
-        /// `value`: the token of a member whose exchange is gone; `pointer`: the `WorkerPool` where it waits.
+        /// `pointer`: a `BatchMember` whose exchange waits no more, with a reference to it.
         case batchCancel
+        /// `value`: the token of an exchange that carries a batch of which all members have left.
+        case batchForsaken
         /// `pointer`: a `QueuePlace` that enters the queue of its pool, leaves it, or comes back with a verdict.
         case queueEnter, queueLeave, queueVerdict
         /// `pointer`: a `SharedPool` of which this is the home worker, and which has something to hand on.

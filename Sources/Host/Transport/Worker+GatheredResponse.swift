@@ -161,6 +161,7 @@ extension Worker {
         exchange.pointee.answeredBy = adapter.pointee.plugin
         if exchange.pointee.upstream != nil { rawAnswerRead(exchange, status, response) }
         guard status == SLUICE_OK else {
+            answersUnlisted(exchange, http: message.pointee.status)
             return failPlugin(
                 exchange, status, adapter.pointee.plugin, http: response.pointee.http_status, answer: message.pointee)
         }

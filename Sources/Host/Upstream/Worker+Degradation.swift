@@ -188,8 +188,27 @@ extension Worker {
     }
 
     /// The error that follows is nobody's fault whom another pool could stand in for: a filter has refused the answer,
-    /// the gateway has no memory for the request, or its configuration goes.
-    func answersErrors(_ exchange: ExchangePointer) { exchange.pointee.fallback = nil }
+    /// the gateway has no memory for the request, its configuration goes, or it is what the endpoint has answered. Of a
+    /// batch it is so for all members.
+    func answersErrors(_ exchange: ExchangePointer) {
+        exchange.pointee.fallback = nil
+        exchange.pointee.batch?.pointee.answersErrors = true
+    }
+
+    /// An endpoint's error was read whole. Where the policy takes its status for a failure, fallbacks were asked before
+    /// it was read, or are to be by a batch's members; any other one is an answer, which is passed on.
+    func answersUnlisted(_ exchange: ExchangePointer, http: UInt32) {
+        guard http >= 400, let pool = exchange.pointee.pool,
+            !pool.pointee.retry.failures.holds(http: UInt16(clamping: http))
+        else { return }
+        answersErrors(exchange)
+    }
+
+    /// The same of the status that a call ended with.
+    func answersUnlisted(_ exchange: ExchangePointer, call: sluice_status) {
+        guard let pool = exchange.pointee.pool, !pool.pointee.retry.failures.holds(call: call) else { return }
+        answersErrors(exchange)
+    }
 
     // MARK: Pools
 

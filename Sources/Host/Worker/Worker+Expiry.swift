@@ -1,6 +1,6 @@
 import SluiceABI
 
-/// The end of a generation whose exchanges have not ended by themselves.
+/// The end of a generation whose exchanges have not ended by themselves, or need not.
 extension Worker {
     /// An old generation has had its time: what still runs on it ends now.
     func expire(generation number: UInt64) {
@@ -18,6 +18,31 @@ extension Worker {
             } else {
                 perform(exchange, fail(exchange, SLUICE_UNAVAILABLE, 503, "the gateway is being reconfigured"))
             }
+        }
+    }
+
+    // MARK: Copies that are left
+
+    /// An old generation has lost an exchange, or has just become old.
+    func shrank(_ old: UnsafeMutablePointer<WorkerGeneration>) {
+        if old.pointee.exchanges == 0 { return retire(old) }
+        if old.pointee.exchanges == old.pointee.copies { hasLeftovers = true }
+    }
+
+    /// Old generations that are there for copies alone end now, between two events.
+    func cancelLeftovers() {
+        hasLeftovers = false
+        cancelCopies { $0.pointee.retired && $0.pointee.exchanges == $0.pointee.copies }
+    }
+
+    /// A request that has not ended may still be compared with its copy; a copy that is left alone is not worth a
+    /// configuration in memory, nor a process that does not stop.
+    func cancelCopies(where isLeft: (UnsafeMutablePointer<WorkerGeneration>) -> Bool = { _ in true }) {
+        // As above: who waits to begin is still in a list.
+        if firstShadow != nil { startShadows() }
+        for exchange in exchangesUnderWay where exchange.pointee.shadow != nil {
+            guard let tables = exchange.pointee.generation, isLeft(tables) else { continue }
+            perform(exchange, fail(exchange, SLUICE_CANCELLED, 499, "nothing but copies is left"))
         }
     }
 }

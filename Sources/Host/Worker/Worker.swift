@@ -40,6 +40,8 @@ final class Worker: @unchecked Sendable {
     /// Copies of requests that were asked for in this turn; and all that have not ended.
     var firstShadow: UnsafeMutablePointer<ShadowPair>?
     var shadows = 0
+    /// An old generation has nothing but copies left.
+    var hasLeftovers = false
     /// Exchanges that have ended but for their memory.
     var held = 0
     /// How many of those one plugin may have. One that is held keeps its place in the table of exchanges, which has two
@@ -229,6 +231,7 @@ final class Worker: @unchecked Sendable {
                 if firstDirtyUpstream != nil { flushDirtyUpstreams() }
                 if firstDirty != nil { flushDirty() }
             }
+            if hasLeftovers { cancelLeftovers() }
             if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
@@ -286,10 +289,8 @@ final class Worker: @unchecked Sendable {
         case .resume: resume(token: message.value, by: message.pointer)
         case .batchMember: if let pointer = message.pointer { receiveMember(pointer) }
         case .batchReply: if let pointer = message.pointer { receiveReply(pointer) }
-        case .batchCancel:
-            if let pointer = message.pointer {
-                removeMember(message.value, pointer.assumingMemoryBound(to: WorkerPool.self))
-            }
+        case .batchCancel: if let pointer = message.pointer { memberLeft(pointer) }
+        case .batchForsaken: endForsaken(message.value)
         case .poolServe: if let pointer = message.pointer { receiveServe(pointer) }
         case .queueEnter: if let pointer = message.pointer { receivePlace(pointer) }
         case .queueLeave: if let pointer = message.pointer { receiveLeave(pointer) }
@@ -330,7 +331,7 @@ final class Worker: @unchecked Sendable {
         stopHealth(old)
         startHealth(next)
         old.pointee.retired = true
-        if old.pointee.exchanges == 0 { retire(old) }
+        shrank(old)
     }
 
     /// The last exchange of an old generation has ended. The control thread is told at the end of this turn of the
@@ -378,7 +379,9 @@ final class Worker: @unchecked Sendable {
     }
 
     private func leaveIfDrained() {
-        guard draining, !stopped, clients.inUse == 0, exchanges.inUse == held else { return }
+        guard draining, !stopped, clients.inUse == 0 else { return }
+        if shadows > 0, exchanges.inUse == held &+ shadows { cancelCopies() }
+        guard exchanges.inUse == held else { return }
         // A client of another worker may have a request in a batch that is gathered here. Who sees the last one off
         // wakes the others.
         guard settings.connections.isEmpty else { return }

@@ -178,21 +178,84 @@ extension EndToEnd {
             #expect(next.requests.first?.body.count == 40_000)
         }
 
-        @Test func aReloadWaitsForCopiesAndForgetsNone() throws {
-            let gate = Gate()
-            let web = try Self.named("web")
-            let next = try ScriptedBackend { connection, _ in
-                gate.wait()
+        /// Answers when the gate is open, or at once where the target is another one.
+        private static func held(_ gate: Gate, _ target: String) throws -> ScriptedBackend {
+            try ScriptedBackend { connection, request in
+                if request.target == target { gate.wait() }
                 connection.answer(200, "web")
             }
+        }
+
+        @Test func aCopyThatHasEndedTakesNoPlaceBesideItsRequest() throws {
+            let gate = Gate()
+            let (web, next) = (try Self.held(gate, "/long"), try Self.named("web"))
             defer { gate.open() }
-            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
-            #expect(try gateway.get("/").bodyText == "web")
+            let gateway = try Gateway(
+                Self.configuration(web.endpoint, copy: next.endpoint, plugin: ", max_in_flight: 1"))
+            let long = try gateway.connect()
+            long.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            try waitUntil("its copy has ended") {
+                try gateway.metric("sluice_attempts_total", ["endpoint=\"\(next.endpoint)\""]) == 1
+            }
+            #expect(try gateway.get("/").status == 200)
+            #expect(try Self.count(gateway, "copies_total") == 2)
+            #expect(try Self.count(gateway, "skipped_total", "in_flight") == 0)
+            try Self.waitForCount(gateway, "compared_total", is: 1)
+            gate.open()
+            #expect(try MessageReader(long).response()?.status == 200)
+            try Self.waitForCount(gateway, "compared_total", is: 2)
+        }
+
+        @Test func aReloadWaitsForNothingButCopiesNoLonger() throws {
+            let gate = Gate()
+            let (web, next) = (try Self.named("web"), try Self.held(gate, "/copy"))
+            defer { gate.open() }
+            let gateway = try Gateway(
+                Self.configuration(
+                    web.endpoint, copy: next.endpoint, shadow: ", timeout_ms: 3600000",
+                    gateway: ["  reload: { drain_timeout_ms: 3600000 }"]))
+            #expect(try gateway.get("/copy").bodyText == "web")
             try waitUntil("the copy came") { next.requests.count == 1 }
             #expect(try gateway.reload().status == 0)
+            try waitUntil("the old configuration is gone") { try gateway.metric("sluice_generations_live") == 1 }
+            #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
             #expect(try gateway.get("/").bodyText == "web")
+            try Self.waitForCount(gateway, "compared_total", is: 1)
+            // Nobody knows what the endpoint would have said.
+            #expect(try Self.count(gateway, "failures_total") == 0)
+        }
+
+        @Test func aCopyIsWaitedForBesideItsRequest() throws {
+            let (gate, copyGate) = (Gate(), Gate())
+            let (web, next) = (try Self.held(gate, "/"), try Self.held(copyGate, "/"))
+            defer {
+                gate.open()
+                copyGate.open()
+            }
+            let gateway = try Gateway(Self.configuration(web.endpoint, copy: next.endpoint))
+            let socket = try gateway.connect()
+            socket.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            try waitUntil("both are under way") { web.requests.count == 1 && next.requests.count == 1 }
+            #expect(try gateway.reload().status == 0)
+            copyGate.open()
+            try waitUntil("the copy has ended") { try gateway.metric("sluice_exchanges_in_flight") == 1 }
+            #expect(try gateway.metric("sluice_generations_live") == 2)
             gate.open()
-            try Self.waitForCount(gateway, "compared_total", is: 2)
+            #expect(try MessageReader(socket).response()?.status == 200)
+            try Self.waitForCount(gateway, "compared_total", is: 1)
+        }
+
+        @Test func aStopWaitsForNoCopy() throws {
+            let gate = Gate()
+            let (web, next) = (try Self.named("web"), try Self.held(gate, "/copy"))
+            defer { gate.open() }
+            let gateway = try Gateway(
+                Self.configuration(
+                    web.endpoint, copy: next.endpoint, shadow: ", timeout_ms: 3600000",
+                    gateway: ["  reload: { drain_timeout_ms: 3600000 }"]))
+            #expect(try gateway.get("/copy").bodyText == "web")
+            try waitUntil("the copy came") { next.requests.count == 1 }
+            #expect(try gateway.stop() == 0)
         }
     }
 }

@@ -52,6 +52,7 @@ public enum ShadowRefusal: Error {
 public final class Shadows {
     /// What is called for each copy that was sent, on the worker that sent it, and never inside a call to the plugin.
     private let ended: (Int, ShadowOutcome) -> Void
+    private let copyEnded: ((Int) -> Void)?
     private let tags: UnsafeMutablePointer<Tag>
     private let tagCount: Int
 
@@ -63,9 +64,14 @@ public final class Shadows {
 
     /// - Parameters:
     ///   - kinds: copies are told apart by numbers below that.
+    ///   - copyEnded: the number of a copy that has ended, always before `ended` of the same one; its request may go on
+    ///     for hours. A gateway older than that never calls it.
     ///   - ended: the number of a copy, and what became of it and of its request.
-    public init(kinds: Int, _ ended: @escaping (Int, ShadowOutcome) -> Void) {
+    public init(
+        kinds: Int, copyEnded: ((Int) -> Void)? = nil, _ ended: @escaping (Int, ShadowOutcome) -> Void
+    ) {
         self.ended = ended
+        self.copyEnded = copyEnded
         tagCount = kinds
         tags = .allocate(capacity: max(kinds, 1))
         for number in 0..<kinds {
@@ -94,6 +100,7 @@ public final class Shadows {
                     var copy = sluice_shadow_copy()
                     copy.pool = pool
                     copy.flags = comparesBodies ? SLUICE_SHADOW_COMPARE_BODIES : 0
+                    if copyEnded != nil { copy.flags |= SLUICE_SHADOW_TELL_COPY }
                     copy.timeout_ns = timeout
                     copy.fields = mark
                     copy.field_count = 1
@@ -115,6 +122,10 @@ public final class Shadows {
     private static func ended(_ user: UnsafeMutableRawPointer?, _ outcome: UnsafePointer<sluice_shadow_outcome>?) {
         guard let tag = user?.assumingMemoryBound(to: Tag.self).pointee, let outcome else { return }
         let shadows = tag.shadows.takeUnretainedValue()
+        if outcome.pointee.original.status == SLUICE_PENDING {
+            shadows.copyEnded?(tag.number)
+            return
+        }
         shadows.ended(tag.number, ShadowOutcome(outcome.pointee))
     }
 }

@@ -557,8 +557,8 @@ typedef struct sluice_shadow_outcome_1 {
 } sluice_shadow_outcome;
 
 #define SLUICE_SHADOW_COMPARE_BODIES 1u /* `body_hash` of both is wanted */
+#define SLUICE_SHADOW_TELL_COPY 2u      /* `done` is called for the end of the copy, too */
 
-/* A copy of a request. */
 typedef struct sluice_shadow_copy_1 {
   uint32_t pool;              /* id of the pool that gets it */
   uint32_t flags;             /* SLUICE_SHADOW_* */
@@ -566,9 +566,10 @@ typedef struct sluice_shadow_copy_1 {
   const sluice_field *fields; /* set in the copy, in place of fields of the same names; copied */
   uint32_t field_count;
   uint32_t reserved;          /* 0 */
-  /* Called once for each copy that was sent, when both the copy and its original have ended, on the worker that sent
-   * it; never inside a call to the plugin. `outcome` lives until it returns. NULL: nobody is told. The instance is not
-   * destroyed before. [worker] */
+  /* Called once for each copy that was sent, when both the copy and its original have ended; with TELL_COPY also before
+   * that, when the copy has, with SLUICE_PENDING as its original's status, whether that has ended or not. On the worker
+   * that sent it; never inside a call to the plugin. `outcome` lives until it returns. NULL: nobody is told. The
+   * instance is not destroyed before. [worker] */
   void (*done)(void *user, const sluice_shadow_outcome *outcome);
   void *user;
 } sluice_shadow_copy;
@@ -579,13 +580,12 @@ typedef struct sluice_shadow_service_1 {
   uint32_t reserved;
   /* Sends a copy of the request, as it came and with what filters and routers have set in it so far, to a pool of the
    * exchange's generation. Whatever becomes of it, the original does not notice: the copy waits in no queue, is tried
-   * once, has its own deadline, no filter or observer sees it and its answer is thrown away. Breakers and outlier
-   * detection of its pool do.
+   * once, has its own deadline, no filter or observer sees it (breakers and outlier detection of its pool do), and its
+   * answer is thrown away. Where a reload or a stop waits for nothing but copies, they are SLUICE_CANCELLED.
    *   SLUICE_FAILED_PRECONDITION: it cannot be copied, since its body is not at hand whole (a router may answer
    *     SLUICE_NEED_BODY first), it is a message of raw TCP, or the gateway stops;
    *   SLUICE_RESOURCE_EXHAUSTED: as many copies are under way on the worker as `limits.shadows` allows, or no memory;
-   *   SLUICE_ALREADY_EXISTS: it has a copy;
-   *   SLUICE_INVALID_ARGUMENT: there is no such pool, no time, or a field that may not be set.
+   *   SLUICE_ALREADY_EXISTS: it has a copy; SLUICE_INVALID_ARGUMENT: no such pool, no time, or a field not to be set.
    * Legal inside `route`. [worker] */
   sluice_status (*send)(void *context, sluice_exchange *exchange, const sluice_shadow_copy *copy);
 } sluice_shadow_service;
@@ -783,7 +783,7 @@ typedef struct sluice_endpoint_1 {
 typedef struct sluice_pick_1 {
   const sluice_endpoint *endpoints;
   uint32_t count;          /* 1 to 4096 */
-  uint32_t attempt;        /* 1: the first */
+  uint32_t attempt;        /* 1: the request's first; from 2 on a retry or a hedge, which best moves no turns */
   const uint64_t *eligible; /* bit i: endpoint i is healthy, its breaker lets it, and it was not just tried */
   uint32_t eligible_count; /* bits that are set, at least 1 */
   uint32_t now_ms;         /* the low 32 bits of the monotonic time in milliseconds, as of this turn of the worker's
