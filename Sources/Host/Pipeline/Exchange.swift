@@ -15,6 +15,9 @@ struct Exchange: SlabElement {
     var upstream: UnsafeMutablePointer<UpstreamConnection>?
     var generation: UnsafeMutablePointer<WorkerGeneration>?
     var pool: UnsafeMutablePointer<WorkerPool>?
+    /// The model that the request was routed to: it is that one's filters which treat the request and whatever answers
+    /// it, also where a fallback has led to another model's pool. Nil before, and of an exchange without a client.
+    var model: UnsafeMutablePointer<WorkerModel>?
     /// Of the request as received, as the parser left it; in the arena.
     var head: UnsafeMutablePointer<RequestHead>?
     /// The same for plugins; in the arena.

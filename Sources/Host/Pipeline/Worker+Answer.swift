@@ -66,8 +66,7 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let own = tables.pointee.filters
-        var ofModel = FilterChain.empty
-        if let pool = exchange.pointee.pool { ofModel = tables.pointee.models[Int(pool.pointee.model)].filters }
+        let ofModel = modelFilters(exchange)
         let begins = exchange.pointee.answerLink == Exchange.allLinks
         var position = begins ? own.count &+ ofModel.count : Int(exchange.pointee.answerLink)
         while position > 0, let response = exchange.pointee.response {

@@ -78,8 +78,8 @@ extension Worker {
         }
     }
 
-    /// On with another pool, as if it had been routed there. The model's filters are not run again: the request has
-    /// been through them.
+    /// On with another pool, as if it had been routed there. Its model's filters are not run: the request has been
+    /// through those of the model that it was routed to, which see what answers it, too.
     private func divert(_ exchange: ExchangePointer, _ index: UInt32) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.machine.divert() else { return nil }
@@ -153,7 +153,7 @@ extension Worker {
         exchange.pointee.pool = pool
         defer { exchange.pointee.pool = present }
         return askForKept(tables.pointee.filters, exchange, status)
-            || askForKept(tables.pointee.models[Int(pool.pointee.model)].filters, exchange, status)
+            || askForKept(modelFilters(exchange), exchange, status)
     }
 
     private func askForKept(_ chain: FilterChain, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
