@@ -286,11 +286,12 @@ extension Worker {
         return show(available, to: modelFilters(exchange), exchange, side)
     }
 
-    /// The same for the filters of one chain.
-    private func show(
-        _ available: sluice_bytes, to chain: FilterChain, _ exchange: ExchangePointer, _ side: Int32
+    /// The same for the filters of one chain, or those of them that stand from `first` on.
+    func show(
+        _ available: sluice_bytes, to chain: FilterChain, from first: Int = 0, _ exchange: ExchangePointer,
+        _ side: Int32
     ) -> ExchangeMachine.Action? {
-        for position in 0..<chain.count {
+        for position in min(first, chain.count)..<chain.count {
             let filter = chain.links + position
             guard filter.pointee.needs & UInt32(SLUICE_FILTER_CHUNKS) != 0,
                 let function = filter.pointee.table.pointee.on_chunk

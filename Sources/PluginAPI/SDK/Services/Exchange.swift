@@ -162,7 +162,8 @@ public struct Exchange {
     }
 
     /// Has an answer gathered and decoded that streams, and whose head `Filter.onResponse` is being shown: when that
-    /// returns `pass` it is called again, with the payload. False when the answer does not stream, cannot be read
+    /// returns `pass` it is called again, with the payload; filters behind this one that have seen the head, too, and
+    /// asked for chunks are shown the body as one chunk. False when the answer does not stream, cannot be read
     /// whole, or the gateway is older than this. Ask for answers whose size is known and small alone: others are to
     /// stream.
     @inlinable

@@ -533,10 +533,10 @@ typedef struct sluice_gather_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* Of an answer that streams, whose head `on_response` was called with: has it gathered and decoded. When that call
-   * returns SLUICE_OK the same function of the same instance is called again, with the payload, and then those of the
-   * filters before it. SLUICE_FAILED_PRECONDITION when the answer does not stream or cannot be read whole. Ask for
-   * answers whose size is known and small: one beyond the gateway's limits becomes an error. Legal inside
-   * `on_response`. [worker] */
+   * returns SLUICE_OK, the filters behind this one that asked for chunks see the body as one; then the same function of
+   * the same instance is called again, with the payload, and those of the filters before it. Ask for answers whose size
+   * is known and small: one beyond the gateway's limits becomes an error. SLUICE_FAILED_PRECONDITION when the answer
+   * does not stream or cannot be read whole. Legal inside `on_response`. [worker] */
   sluice_status (*answer)(void *context, sluice_exchange *exchange);
 } sluice_gather;
 #define SLUICE_GATHER "sluice.gather/1"
