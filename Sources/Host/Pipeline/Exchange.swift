@@ -39,6 +39,10 @@ struct Exchange: SlabElement {
     var match: UnsafeMutablePointer<sluice_match>?
     var decision = sluice_route_decision()
     var edits: UnsafeMutablePointer<FieldEdits>?
+    /// How many of them there were before filters were shown an answer: what they have made for it goes with it when
+    /// another one, or an error, takes its place. `keepsEdits`: none of them is of such an answer.
+    var editsBeforeAnswer: Int8 = Self.keepsEdits
+    static let keepsEdits: Int8 = -1
     /// Gathers the request's or the response's body, whichever is being gathered.
     var gathered = Buffer.none
     var toEndpoint = BodyFlow()

@@ -18,6 +18,7 @@ extension Worker {
         retryAfter: UInt32 = 0, degradesAs: sluice_status? = nil
     ) -> ExchangeMachine.Action {
         exchange.pointee.status = status
+        forgetEdits(exchange)
         // Whoever suspended the exchange is not asked again; nor does anybody else answer for it.
         let isSuspended = exchange.pointee.machine.phase == .suspended
         if isSuspended {

@@ -301,6 +301,7 @@ extension Worker {
             endCall(exchange, filter.pointee.plugin, start)
             if status < 0 {
                 answersErrors(exchange)
+                exchange.pointee.editsBeforeAnswer = Exchange.keepsEdits
                 return failPlugin(exchange, status, filter.pointee.plugin)
             }
         }

@@ -54,6 +54,13 @@ extension Worker {
         return SLUICE_OK
     }
 
+    /// Takes away what filters have made for an answer that nobody gets.
+    func forgetEdits(_ exchange: ExchangePointer) {
+        let count = Int(exchange.pointee.editsBeforeAnswer)
+        exchange.pointee.editsBeforeAnswer = Exchange.keepsEdits
+        if count >= 0, let list = exchange.pointee.edits { list.pointee.count = min(list.pointee.count, count) }
+    }
+
     func maySet(_ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool) -> Bool {
         guard side == UInt32(SLUICE_SIDE_REQUEST) || side == UInt32(SLUICE_SIDE_RESPONSE),
             HeadWriter.mayBeSet(name: name, value: value)

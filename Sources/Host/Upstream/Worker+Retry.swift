@@ -163,6 +163,7 @@ extension Worker {
         exchange.pointee.responseMessage = nil
         exchange.pointee.toClient.digest?.pointee = BodyDigest()
         exchange.pointee.answerLink = Exchange.allLinks
+        forgetEdits(exchange)
     }
 
     /// What the response asks for, nanoseconds from now (RFC 9110 §10.2.3); 0: nothing that can be read.

@@ -74,5 +74,28 @@ extension EndToEnd {
               return chunk.data[0] == 'b' ? SLUICE_PERMISSION_DENIED : SLUICE_OK;
             }
             """)
+
+        /// Fields that were made for an answer that has broken off are none of the one that comes in its place.
+        @Test(arguments: [1, 3]) func fieldsOfABrokenAnswerGoWithIt(attempts: Int) throws {
+            let backend = try ScriptedBackend { connection in
+                guard try connection.reader.request() != nil else { return }
+                if connection.index == 0 {
+                    connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                } else {
+                    connection.answer(201, "whole")
+                }
+            }
+            var configuration = Self.configuration(
+                backend.endpoint, ofModel: ["cache", "headers"],
+                [
+                    "  - name: headers", "    library: libHeaders.so",
+                    "    config: { response: { append: { x-was: $(status) } } }",
+                ])
+            let policy = "retry_policy: { max_attempts: \(attempts), backoff_ms: 0 }"
+            configuration.gateway = ["  routing: { \(policy) }"]
+            let answer = try Gateway(configuration).get("/a")
+            #expect(answer.status == (attempts > 1 ? 201 : 502))
+            #expect(answer.all("x-was") == (attempts > 1 ? ["201"] : []))
+        }
     }
 }
