@@ -15,6 +15,9 @@ extension Worker {
         // What is wrong with the request is wrong with it everywhere.
         default: return nil
         }
+        guard !exchange.pointee.machine.responseBegan, exchange.pointee.machine.phase != .suspended else { return nil }
+        // What there was of an answer is none, whoever gives another.
+        forgetAnswer(exchange)
         guard let step = nextStep(fallback, exchange, status) else { return nil }
         return take(step, fallback, exchange, status)
     }
@@ -46,9 +49,6 @@ extension Worker {
     }
 
     private func canTake(_ step: FallbackStep, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
-        guard !exchange.pointee.machine.responseBegan, exchange.pointee.machine.phase != .suspended else {
-            return false
-        }
         switch step.kind {
         case .kept: return true
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
@@ -108,11 +108,10 @@ extension Worker {
         request.pointee.deadline_ns &-= left &- timeout
     }
 
-    /// Leaves the pool that could not answer, and what was read of its answer, for another.
+    /// Leaves the pool that could not answer for another. What was read of its answer is forgotten already.
     private func enter(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
         if exchange.pointee.client != nil { countRetries(exchange) }
         leavePool(exchange)
-        forgetAnswer(exchange)
         let request = exchange.pointee.request.unsafelyUnwrapped
         exchange.pointee.pool = pool
         exchange.pointee.status = SLUICE_OK

@@ -161,6 +161,7 @@ extension Worker {
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.gathered = .none
         exchange.pointee.responseMessage = nil
+        exchange.pointee.firstByteAt = 0
         exchange.pointee.toClient.digest?.pointee = BodyDigest()
         exchange.pointee.answerLink = Exchange.allLinks
         forgetEdits(exchange)
