@@ -276,7 +276,14 @@ struct FieldEdits {
     }
     /// Plenty for filters that add and remove a few fields each; the header promises this number.
     static let bound = 32
+    /// The gateway has one field of its own, `x-sluice-fallback`, which must not be missing because plugins have made
+    /// all the edits that they may.
+    static let room = bound + 1
     var count = 0
+    /// Where that one stands; negative: nowhere.
+    var own = -1
+    /// How many plugins have made.
+    var ofPlugins: Int { own < 0 ? count : count - 1 }
     let edits: UnsafeMutablePointer<Edit>
 }
 

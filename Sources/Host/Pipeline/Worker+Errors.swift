@@ -37,6 +37,8 @@ extension Worker {
         }
         if let action = degrade(exchange, degradesAs ?? status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
+        // No step of a fallback has given this answer.
+        removeOwnField(exchange)
         if !isSuspended { tellFilters(exchange, status) }
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()

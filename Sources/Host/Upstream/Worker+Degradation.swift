@@ -66,8 +66,10 @@ extension Worker {
         _ step: FallbackStep, _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer,
         _ error: sluice_status
     ) -> ExchangeMachine.Action? {
+        guard setOwnField(exchange, sluice_field(name: sluice_bytes(Self.fieldName), value: step.name)) else {
+            return failWithoutMemory(exchange)
+        }
         metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
-        _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
         switch step.kind {
         case .pool(let index): return divert(exchange, index)
         case .kept: return answerKept(exchange, fallback)

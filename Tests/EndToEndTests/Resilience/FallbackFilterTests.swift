@@ -2,10 +2,10 @@ import Foundation
 import Testing
 
 extension EndToEnd {
-    /// Whose filters see an answer that another model gives.
+    /// Whose filters see an answer that another model gives, and how it is told that another one gave it.
     @Suite struct FallbackFilters {
         private static func configuration(
-            _ first: String, _ second: String, filters: (String, String) = ("", "")
+            _ first: String, _ second: String, filters: (String, String) = ("", ""), timeout: Int = 60_000
         ) -> GatewayConfiguration {
             var configuration = GatewayConfiguration.web([])
             configuration.workers = 1
@@ -13,7 +13,7 @@ extension EndToEnd {
                 "  web:", "    versions: { \"1\": { endpoints: [ \"\(first)\" ], protocol: passthrough } }",
                 "    fallback: { model: other }", "    filters: [ \(filters.0) ]",
                 "  other:", "    versions: { \"7\": { endpoints: [ \"\(second)\" ], protocol: passthrough } }",
-                "    filters: [ \(filters.1) ]",
+                "    timeout_ms: \(timeout)", "    filters: [ \(filters.1) ]",
             ]
             return configuration
         }
@@ -60,6 +60,52 @@ extension EndToEnd {
                 #expect(answer.status == 200 && answer.field("x-sluice-fallback") == "other/7", "\(answer)")
                 #expect(answer.field("ratelimit")?.split(separator: ";")[1] == "r=\(800 - 10 * asked)")
             }
+        }
+
+        /// Edits of fields are counted, and the gateway's own is none of those that plugins may make.
+        @Test func theFieldIsThereWhenFiltersHaveMadeAllTheirEdits() throws {
+            let other = try ScriptedBackend.ordinary()
+            var configuration = Self.configuration(try Self.deadEndpoint(), other.endpoint)
+            for (name, count) in [("a", 12), ("b", 12), ("c", 8)] {
+                let fields = (0..<count).map { "x-\(name)-\($0): 1" }.joined(separator: ", ")
+                configuration.plugins += Self.headers(name, "request: { set: { \(fields) } }")
+            }
+            configuration.filters = ["a", "b", "c"]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/a")
+            #expect(answer.status == 200 && answer.all("x-sluice-fallback") == ["other/7"], "\(answer)")
+            #expect(other.requests.last?.field("x-c-7") == "1")
+            // Over HTTP/2 there is room for one more, too.
+            let client = try gateway.http2()
+            client.request(1, "GET", "/a")
+            #expect(try client.answer(1).field("x-sluice-fallback") == "other/7")
+        }
+
+        /// The model that was asked in place of the first one has not answered either: what the client gets is the
+        /// gateway's, and nobody gave it.
+        @Test func anErrorOfTheGatewayIsNobodysAnswer() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let silent = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                gate.wait()
+            }
+            for (endpoint, status) in [(silent.endpoint, 504), (try Self.deadEndpoint(), 503)] {
+                var configuration = Self.configuration(
+                    try Self.deadEndpoint(), endpoint, filters: ("of-web", ""), timeout: 200)
+                configuration.plugins = Self.headers("of-web", "response: { set: { x-own: a } }")
+                let gateway = try Gateway(configuration)
+                let answer = try gateway.get("/a")
+                #expect(answer.status == status && answer.field("x-sluice-fallback") == nil, "\(answer)")
+                // What a filter has set before stays, and that alone is taken away.
+                #expect(answer.field("x-own") == "a")
+                #expect(try gateway.metric("sluice_fallbacks_total", ["model=\"web\""]) == 1)
+            }
+            // An answer that the other model's endpoint gave is its own, whatever it says.
+            let failing = try ScriptedBackend { connection, _ in connection.answer(503, "not now") }
+            let gateway = try Gateway(Self.configuration(try Self.deadEndpoint(), failing.endpoint))
+            let answer = try gateway.get("/a")
+            #expect(answer.bodyText == "not now" && answer.field("x-sluice-fallback") == "other/7")
         }
     }
 }
