@@ -271,8 +271,12 @@ struct FieldEdits {
         /// `data` nil removes.
         var value: sluice_bytes
         var side: UInt32
-        /// One more field of that name, beside those that are there.
+        /// One more field of that name, beside those that are there; without a value: those that the message has are
+        /// removed, and what was set or added stays.
         var adds: Bool
+
+        /// Fields of that name which the message has do not go on.
+        var hidesOriginal: Bool { !adds || value.data == nil }
     }
     /// Plenty for filters that add and remove a few fields each; the header promises this number.
     static let bound = 32

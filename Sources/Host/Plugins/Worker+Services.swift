@@ -101,7 +101,7 @@ extension Worker {
         guard let list = exchange.pointee.edits else { return false }
         for index in 0..<list.pointee.count {
             let edit = list.pointee.edits[index]
-            if edit.side == UInt32(side), !edit.adds, edit.name.equalsIgnoringCase(name) { return true }
+            if edit.side == UInt32(side), edit.hidesOriginal, edit.name.equalsIgnoringCase(name) { return true }
         }
         return false
     }
