@@ -56,9 +56,10 @@ struct ABTest: Router {
     mutating func route(
         _ request: Request, _ decision: RouteDecision, exchange: Exchange
     ) throws(PluginError) -> RouterVerdict {
-        // What the client itself says of experiments must not reach an endpoint that believes the field.
+        // What the client itself says of experiments must not reach an endpoint that believes the field. What another
+        // entry of this plugin has told it stays.
         if !requestHeader.isEmpty, exchange.header(requestHeader) != nil {
-            try requestHeader.withBytes { name throws(PluginError) in try exchange.removeField(.request, name) }
+            try requestHeader.withBytes { name throws(PluginError) in try exchange.removeOriginalField(.request, name) }
         }
         // A version that was asked for, or that an earlier router chose, is not ours to change.
         guard let model = decision.model, decision.version == nil, decision.pool == nil, request.version.isEmpty else {

@@ -251,10 +251,16 @@ struct RateLimit: Filter, ~Copyable {
             return .pass
         }
         spending.pointee.watch = watch
-        if message.bodyState == .whole {
-            settle(spending, message.body, isWhole: true)
-            spendings.remove(token)
+        // What streams is settled by its chunks.
+        if message.bodyState == .streaming { return .pass }
+        // Of an answer that was kept the payload is all that there is.
+        let body = message.bodyState == .whole ? message.body : response.response.payload.raw
+        if body.isEmpty {
+            if spending.pointee.giveBack(limits, ledger, now: host.clock.monotonic).isUntold { untold?.add() }
+        } else {
+            settle(spending, body, isWhole: true)
         }
+        spendings.remove(token)
         return .pass
     }
 

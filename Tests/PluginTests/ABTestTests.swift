@@ -92,14 +92,14 @@ import Testing
         #expect(router.route(told, model: 0, version: "").status == SLUICE_OK)
         #expect(
             told.edits == [
-                .init(side: UInt32(SLUICE_SIDE_REQUEST), name: "x-experiment", value: nil),
+                .init(side: UInt32(SLUICE_SIDE_REQUEST), name: "x-experiment", value: nil, adds: true),
                 .init(side: UInt32(SLUICE_SIDE_REQUEST), name: "x-experiment", value: "size=large"),
                 .init(side: UInt32(SLUICE_SIDE_RESPONSE), name: "x-variant", value: "size=large"),
             ])
         // What a client says itself goes no further, whether it takes part or not.
         let outside = FakeExchange(fields: [("x-experiment", "size=large")])
         #expect(router.route(outside, model: 0, version: "").status == SLUICE_DECLINE)
-        #expect(outside.edits == [.init(side: UInt32(SLUICE_SIDE_REQUEST), name: "x-experiment", value: nil)])
+        #expect(outside.edits == [told.edits[0]])
         #expect(host.metric("unkeyed_requests", ["size"])?.value == 1)
     }
 

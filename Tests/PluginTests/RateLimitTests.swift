@@ -177,11 +177,11 @@ import Testing
 
     func answer(
         _ filter: FilterUnderTest, _ exchange: FakeExchange, status: UInt32 = 200, type: String = "application/json",
-        body: String? = nil
+        body: String? = nil, payload: String? = nil, state: Int32 = SLUICE_BODY_STREAMING
     ) {
         var message = sluice_message()
         message.status = status
-        message.body_state = UInt32(body == nil ? SLUICE_BODY_STREAMING : SLUICE_BODY_WHOLE)
+        message.body_state = UInt32(body == nil ? state : SLUICE_BODY_WHOLE)
         if let body {
             message.body = exchange.texts.array([exchange.texts.bytes(body)])
             message.body_count = 1
@@ -192,6 +192,7 @@ import Testing
         message.field_count = 1
         var response = sluice_response()
         response.message = UnsafePointer(exchange.texts.mutable([message]))
+        if let payload { response.payload.raw = exchange.texts.bytes(payload) }
         #expect(filter.onResponse(exchange, &response) == SLUICE_OK)
     }
 
@@ -254,6 +255,20 @@ import Testing
         #expect(filter.onRequest(cancelled) == SLUICE_OK)
         filter.table.pointee.on_cancel(filter.instance, cancelled.handle)
         #expect(left(filter) == 95 - 40 - 40, "who leaves has his work done nevertheless")
+    }
+
+    /// An answer that was kept has no message's body: what it says lies in the payload, and no piece of it follows.
+    @Test(arguments: [(usage(3, 2), 95), (nil, 100)]) func anAnswerThatDoesNotStreamIsSettledAtOnce(
+        payload: String?, expected: Int
+    ) throws {
+        let limits: ConfigTree = [["tokens": 100, "per": "hour", "reserve": 40]]
+        let filter = try filter(limits, ("headers", "always"))
+        let exchange = exchange(operation: SLUICE_OPERATION_CHAT)
+        #expect(filter.onRequest(exchange) == SLUICE_OK)
+        answer(filter, exchange, payload: payload, state: SLUICE_BODY_NONE)
+        #expect(left(filter) == expected - 40)
+        #expect(host.metric("tokens_total")?.value == Double(100 - expected))
+        #expect(host.metric("unmetered_answers_total")?.value == 0)
     }
 
     @Test func whatTheGatewayRefusesCostsNothing() throws {

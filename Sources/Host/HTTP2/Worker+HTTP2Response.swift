@@ -91,7 +91,7 @@ extension Worker {
         let section = head.pointee.fields
         let shown = shownResponse(exchange)
         let own = shown.map { Int($0.pointee.field_count) } ?? 0
-        guard var fields = fields(exchange, head.pointee.status, section.count + own + FieldEdits.bound) else {
+        guard var fields = fields(exchange, head.pointee.status, section.count + own + FieldEdits.room) else {
             return .cut
         }
         let mask = maskEdited(exchange, section, section.hopByHop, SLUICE_SIDE_RESPONSE)
@@ -126,7 +126,7 @@ extension Worker {
         retryAfter: sluice_bytes, to stream: UnsafeMutablePointer<HTTP2Stream>
     ) -> ExchangeMachine.Action? {
         guard status >= 200, status <= 599,
-            var fields = fields(exchange, status, Int(out.field_count) + FieldEdits.bound + 4)
+            var fields = fields(exchange, status, Int(out.field_count) + FieldEdits.room + 4)
         else { return nil }
         for index in 0..<Int(out.field_count)
         where !isEdited(exchange, out.fields[index].name, SLUICE_SIDE_RESPONSE) {

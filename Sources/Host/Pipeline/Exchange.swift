@@ -15,6 +15,9 @@ struct Exchange: SlabElement {
     var upstream: UnsafeMutablePointer<UpstreamConnection>?
     var generation: UnsafeMutablePointer<WorkerGeneration>?
     var pool: UnsafeMutablePointer<WorkerPool>?
+    /// The model that the request was routed to: it is that one's filters which treat the request and whatever answers
+    /// it, also where a fallback has led to another model's pool. Nil before, and of an exchange without a client.
+    var model: UnsafeMutablePointer<WorkerModel>?
     /// Of the request as received, as the parser left it; in the arena.
     var head: UnsafeMutablePointer<RequestHead>?
     /// The same for plugins; in the arena.
@@ -36,6 +39,10 @@ struct Exchange: SlabElement {
     var match: UnsafeMutablePointer<sluice_match>?
     var decision = sluice_route_decision()
     var edits: UnsafeMutablePointer<FieldEdits>?
+    /// How many of them there were before filters were shown an answer: what they have made for it goes with it when
+    /// another one, or an error, takes its place. `keepsEdits`: none of them is of such an answer.
+    var editsBeforeAnswer: Int8 = Self.keepsEdits
+    static let keepsEdits: Int8 = -1
     /// Gathers the request's or the response's body, whichever is being gathered.
     var gathered = Buffer.none
     var toEndpoint = BodyFlow()
@@ -262,12 +269,23 @@ struct FieldEdits {
         /// `data` nil removes.
         var value: sluice_bytes
         var side: UInt32
-        /// One more field of that name, beside those that are there.
+        /// One more field of that name, beside those that are there; without a value: those that the message has are
+        /// removed, and what was set or added stays.
         var adds: Bool
+
+        /// Fields of that name which the message has do not go on.
+        var hidesOriginal: Bool { !adds || value.data == nil }
     }
     /// Plenty for filters that add and remove a few fields each; the header promises this number.
     static let bound = 32
+    /// The gateway has one field of its own, `x-sluice-fallback`, which must not be missing because plugins have made
+    /// all the edits that they may.
+    static let room = bound + 1
     var count = 0
+    /// Where that one stands; negative: nowhere.
+    var own = -1
+    /// How many plugins have made.
+    var ofPlugins: Int { own < 0 ? count : count - 1 }
     let edits: UnsafeMutablePointer<Edit>
 }
 

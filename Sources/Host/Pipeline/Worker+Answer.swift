@@ -66,9 +66,9 @@ extension Worker {
     ) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         let own = tables.pointee.filters
-        var ofModel = FilterChain.empty
-        if let pool = exchange.pointee.pool { ofModel = tables.pointee.models[Int(pool.pointee.model)].filters }
+        let ofModel = modelFilters(exchange)
         let begins = exchange.pointee.answerLink == Exchange.allLinks
+        if begins { exchange.pointee.editsBeforeAnswer = Int8(exchange.pointee.edits?.pointee.count ?? 0) }
         var position = begins ? own.count &+ ofModel.count : Int(exchange.pointee.answerLink)
         while position > 0, let response = exchange.pointee.response {
             let ofOwn = position <= own.count
@@ -101,6 +101,8 @@ extension Worker {
                 return suspend(exchange, filter, suspending)
             default:
                 answersErrors(exchange)
+                // The error is the filter's own, and so is what was set for it.
+                exchange.pointee.editsBeforeAnswer = Exchange.keepsEdits
                 // What stood there is the status of the answer whose place the error takes.
                 return failPlugin(exchange, status, filter.pointee.plugin, http: http == before.0 ? 0 : http)
             }

@@ -42,7 +42,7 @@ extension Worker {
         for index in 0..<list.pointee.count where isDate(list.pointee.edits[index].name) {
             if isInForce(list, index, SLUICE_SIDE_RESPONSE) { return true }
             let edit = list.pointee.edits[index]
-            if edit.side == UInt32(SLUICE_SIDE_RESPONSE), !edit.adds { isRemoved = true }
+            if edit.side == UInt32(SLUICE_SIDE_RESPONSE), edit.hidesOriginal { isRemoved = true }
         }
         return isRemoved ? false : nil
     }

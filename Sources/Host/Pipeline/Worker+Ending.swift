@@ -76,9 +76,7 @@ extension Worker {
         exchange.pointee.filtersCancelled = true
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         cancel(exchange, tables.pointee.filters)
-        if let pool = exchange.pointee.pool {
-            cancel(exchange, tables.pointee.models[Int(pool.pointee.model)].filters)
-        }
+        cancel(exchange, modelFilters(exchange))
     }
 
     func cancel(_ exchange: ExchangePointer, _ chain: FilterChain) {
@@ -93,9 +91,7 @@ extension Worker {
         exchange.pointee.errorTold = true
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         tell(exchange, tables.pointee.filters, error)
-        if let pool = exchange.pointee.pool {
-            tell(exchange, tables.pointee.models[Int(pool.pointee.model)].filters, error)
-        }
+        tell(exchange, modelFilters(exchange), error)
     }
 
     private func tell(_ exchange: ExchangePointer, _ chain: FilterChain, _ error: sluice_status) {

@@ -18,6 +18,7 @@ extension Worker {
         retryAfter: UInt32 = 0, degradesAs: sluice_status? = nil
     ) -> ExchangeMachine.Action {
         exchange.pointee.status = status
+        forgetEdits(exchange)
         // Whoever suspended the exchange is not asked again; nor does anybody else answer for it.
         let isSuspended = exchange.pointee.machine.phase == .suspended
         if isSuspended {
@@ -36,6 +37,8 @@ extension Worker {
         }
         if let action = degrade(exchange, degradesAs ?? status) { return action }
         if exchange.pointee.machine.responseBegan { return .cut }
+        // No step of a fallback has given this answer.
+        removeOwnField(exchange)
         if !isSuspended { tellFilters(exchange, status) }
         if exchange.pointee.isGRPC { return sendStatus(exchange, status, httpStatus, message) }
         var error = sluice_error()

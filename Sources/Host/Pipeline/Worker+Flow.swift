@@ -227,11 +227,7 @@ extension Worker {
     /// `mayGather`: one of them may have the answer gathered for itself.
     func showHead(_ exchange: ExchangePointer, mayGather: Bool = false) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var hears = hearsResponses(tables.pointee.filters)
-        if let pool = exchange.pointee.pool, !hears {
-            hears = hearsResponses(tables.pointee.models[Int(pool.pointee.model)].filters)
-        }
-        guard hears else { return nil }
+        guard hearsResponses(tables.pointee.filters) || hearsResponses(modelFilters(exchange)) else { return nil }
         exchange.pointee.mayGatherAnswer = mayGather
         defer { exchange.pointee.mayGatherAnswer = false }
         // A second look at a head that one of them had suspended: what the others have made of it stands.
@@ -257,24 +253,13 @@ extension Worker {
 
     /// Whether a filter on the exchange's way asked for the pieces of bodies.
     func wantsChunks(_ exchange: ExchangePointer) -> Bool {
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var needs = tables.pointee.filters.needs
-        if let pool = exchange.pointee.pool {
-            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
-        }
-        return needs & UInt32(SLUICE_FILTER_CHUNKS) != 0
+        filterNeeds(exchange) & UInt32(SLUICE_FILTER_CHUNKS) != 0
     }
 
     /// Shows bytes that no filter has seen yet to those that asked for chunks. An action when one objects.
     func showChunk(_ exchange: ExchangePointer, _ side: Int32, _ input: Buffer) -> ExchangeMachine.Action? {
+        guard wantsChunks(exchange) else { return nil }
         let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var needs = tables.pointee.filters.needs
-        var modelChain = FilterChain.empty
-        if let pool = exchange.pointee.pool {
-            modelChain = tables.pointee.models[Int(pool.pointee.model)].filters
-            needs |= modelChain.needs
-        }
-        guard needs & UInt32(SLUICE_FILTER_CHUNKS) != 0 else { return nil }
         let isRequest = side == SLUICE_SIDE_REQUEST
         let flow = isRequest ? exchange.pointee.toEndpoint : exchange.pointee.toClient
         let available: sluice_bytes
@@ -298,14 +283,15 @@ extension Worker {
             }
         }
         if let action = show(available, to: tables.pointee.filters, exchange, side) { return action }
-        return show(available, to: modelChain, exchange, side)
+        return show(available, to: modelFilters(exchange), exchange, side)
     }
 
-    /// The same for the filters of one chain.
-    private func show(
-        _ available: sluice_bytes, to chain: FilterChain, _ exchange: ExchangePointer, _ side: Int32
+    /// The same for the filters of one chain, or those of them that stand from `first` on.
+    func show(
+        _ available: sluice_bytes, to chain: FilterChain, from first: Int = 0, _ exchange: ExchangePointer,
+        _ side: Int32
     ) -> ExchangeMachine.Action? {
-        for position in 0..<chain.count {
+        for position in min(first, chain.count)..<chain.count {
             let filter = chain.links + position
             guard filter.pointee.needs & UInt32(SLUICE_FILTER_CHUNKS) != 0,
                 let function = filter.pointee.table.pointee.on_chunk
@@ -315,6 +301,7 @@ extension Worker {
             endCall(exchange, filter.pointee.plugin, start)
             if status < 0 {
                 answersErrors(exchange)
+                exchange.pointee.editsBeforeAnswer = Exchange.keepsEdits
                 return failPlugin(exchange, status, filter.pointee.plugin)
             }
         }

@@ -252,9 +252,7 @@ extension Worker {
 
     @inline(never)
     func runModelFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        let pool = exchange.pointee.pool.unsafelyUnwrapped
-        let chain = tables.pointee.models[Int(pool.pointee.model)].filters
+        let chain = modelFilters(exchange)
         if needsPayload(exchange, chain), !exchange.pointee.machine.hasPayload {
             return exchange.pointee.machine.handle(.payloadNeeded)
         }

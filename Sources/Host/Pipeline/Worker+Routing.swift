@@ -76,6 +76,7 @@ extension Worker {
         }
         let pool = tables.pointee.pools + Int(index)
         exchange.pointee.pool = pool
+        exchange.pointee.model = tables.pointee.models + Int(pool.pointee.model)
         request.pointee.model_id = decision.model
         request.pointee.priority = min(decision.priority, 9)
         // A router may tighten a deadline; a model's own timeout takes the place of the gateway's.

@@ -196,8 +196,7 @@ enum HostServices {
             guard let handle else { return SLUICE_INVALID_ARGUMENT }
             let exchange = ExchangePointer(handle)
             return exchange.pointee.worker?._withUnsafeGuaranteedRef {
-                // Without a value there is nothing to add; NULL must not read as "remove".
-                value.data == nil ? SLUICE_INVALID_ARGUMENT : $0.edit(exchange, side, name, value, adds: true)
+                $0.edit(exchange, side, name, value, adds: true)
             } ?? SLUICE_INTERNAL
         })
 

@@ -37,14 +37,7 @@ extension Worker {
         _ exchange: ExchangePointer, _ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool = false
     ) -> sluice_status {
         guard maySet(side, name, value, adds: adds) else { return SLUICE_INVALID_ARGUMENT }
-        if exchange.pointee.edits == nil {
-            guard let list = allocate(exchange, FieldEdits.self, 1),
-                let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.bound)
-            else { return SLUICE_RESOURCE_EXHAUSTED }
-            list.initialize(to: FieldEdits(edits: room))
-            exchange.pointee.edits = list
-        }
-        guard let list = exchange.pointee.edits, list.pointee.count < FieldEdits.bound,
+        guard let list = editList(exchange), list.pointee.ofPlugins < FieldEdits.bound,
             let nameCopy = copy(exchange, name), let valueCopy = copy(exchange, value)
         else { return SLUICE_RESOURCE_EXHAUSTED }
         let kept = value.data == nil ? sluice_bytes.empty : valueCopy
@@ -52,6 +45,47 @@ extension Worker {
             to: FieldEdits.Edit(name: nameCopy, value: kept, side: side, adds: adds))
         list.pointee.count += 1
         return SLUICE_OK
+    }
+
+    /// The exchange's edits, which begin with the first; nil without memory.
+    private func editList(_ exchange: ExchangePointer) -> UnsafeMutablePointer<FieldEdits>? {
+        if let list = exchange.pointee.edits { return list }
+        guard let list = allocate(exchange, FieldEdits.self, 1),
+            let room = allocate(exchange, FieldEdits.Edit.self, FieldEdits.room)
+        else { return nil }
+        list.initialize(to: FieldEdits(edits: room))
+        exchange.pointee.edits = list
+        return list
+    }
+
+    /// Sets the gateway's own field of the response, in place of the one that it has set before. False without memory.
+    /// One that could not be written, such as a model's name of several lines, is left out. The field's bytes are the
+    /// generation's.
+    func setOwnField(_ exchange: ExchangePointer, _ field: sluice_field) -> Bool {
+        removeOwnField(exchange)
+        guard HeadWriter.mayBeSet(name: field.name, value: field.value) else { return true }
+        guard let list = editList(exchange) else { return false }
+        list.pointee.own = list.pointee.count
+        (list.pointee.edits + list.pointee.count).initialize(
+            to: FieldEdits.Edit(name: field.name, value: field.value, side: UInt32(SLUICE_SIDE_RESPONSE), adds: false))
+        list.pointee.count += 1
+        return true
+    }
+
+    func removeOwnField(_ exchange: ExchangePointer) {
+        guard let list = exchange.pointee.edits, list.pointee.own >= 0 else { return }
+        let behind = list.pointee.edits + list.pointee.own + 1
+        // The others stay in their order, by which they count.
+        (behind - 1).update(from: behind, count: list.pointee.count - list.pointee.own - 1)
+        list.pointee.count -= 1
+        list.pointee.own = -1
+    }
+
+    /// Takes away what filters have made for an answer that nobody gets.
+    func forgetEdits(_ exchange: ExchangePointer) {
+        let count = Int(exchange.pointee.editsBeforeAnswer)
+        exchange.pointee.editsBeforeAnswer = Exchange.keepsEdits
+        if count >= 0, let list = exchange.pointee.edits { list.pointee.count = min(list.pointee.count, count) }
     }
 
     func maySet(_ side: UInt32, _ name: sluice_bytes, _ value: sluice_bytes, adds: Bool) -> Bool {
@@ -67,7 +101,7 @@ extension Worker {
         guard let list = exchange.pointee.edits else { return false }
         for index in 0..<list.pointee.count {
             let edit = list.pointee.edits[index]
-            if edit.side == UInt32(side), !edit.adds, edit.name.equalsIgnoringCase(name) { return true }
+            if edit.side == UInt32(side), edit.hidesOriginal, edit.name.equalsIgnoringCase(name) { return true }
         }
         return false
     }

@@ -165,6 +165,7 @@ extension Worker {
             return failPlugin(
                 exchange, status, adapter.pointee.plugin, http: response.pointee.http_status, answer: message.pointee)
         }
+        if let action = showGathered(exchange) { return action }
         return answerUnified(exchange)
     }
 

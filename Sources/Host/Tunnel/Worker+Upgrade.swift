@@ -18,13 +18,8 @@ extension Worker {
                 exchange, SLUICE_UNIMPLEMENTED, 501,
                 "the model's endpoints speak HTTP/2, which cannot carry an upgrade to WebSocket")
         }
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var needs = tables.pointee.filters.needs
-        if let pool = exchange.pointee.pool {
-            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
-        }
         // Whoever has to see an answer whole before it goes out cannot be shown one that has no end.
-        guard needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) == 0 else {
+        guard filterNeeds(exchange) & UInt32(SLUICE_FILTER_RESPONSE_BODY) == 0 else {
             return fail(
                 exchange, SLUICE_UNIMPLEMENTED, 501,
                 "a filter reads this model's answers whole, and a WebSocket cannot be read that way")

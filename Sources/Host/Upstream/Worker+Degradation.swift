@@ -15,6 +15,9 @@ extension Worker {
         // What is wrong with the request is wrong with it everywhere.
         default: return nil
         }
+        guard !exchange.pointee.machine.responseBegan, exchange.pointee.machine.phase != .suspended else { return nil }
+        // What there was of an answer is none, whoever gives another.
+        forgetAnswer(exchange)
         guard let step = nextStep(fallback, exchange, status) else { return nil }
         return take(step, fallback, exchange, status)
     }
@@ -46,9 +49,6 @@ extension Worker {
     }
 
     private func canTake(_ step: FallbackStep, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {
-        guard !exchange.pointee.machine.responseBegan, exchange.pointee.machine.phase != .suspended else {
-            return false
-        }
         switch step.kind {
         case .kept: return true
         // A call of gRPC has no body that could be fixed here: it is of the service's own types.
@@ -66,8 +66,10 @@ extension Worker {
         _ step: FallbackStep, _ fallback: UnsafePointer<FallbackChain>, _ exchange: ExchangePointer,
         _ error: sluice_status
     ) -> ExchangeMachine.Action? {
+        guard setOwnField(exchange, sluice_field(name: sluice_bytes(Self.fieldName), value: step.name)) else {
+            return failWithoutMemory(exchange)
+        }
         metrics.degraded(pool: PoolMetricsID(index: fallback.pointee.metrics))
-        _ = edit(exchange, UInt32(SLUICE_SIDE_RESPONSE), sluice_bytes(Self.fieldName), step.name)
         switch step.kind {
         case .pool(let index): return divert(exchange, index)
         case .kept: return answerKept(exchange, fallback)
@@ -78,8 +80,8 @@ extension Worker {
         }
     }
 
-    /// On with another pool, as if it had been routed there. The model's filters are not run again: the request has
-    /// been through them.
+    /// On with another pool, as if it had been routed there. Its model's filters are not run: the request has been
+    /// through those of the model that it was routed to, which see what answers it, too.
     private func divert(_ exchange: ExchangePointer, _ index: UInt32) -> ExchangeMachine.Action? {
         let tables = exchange.pointee.generation.unsafelyUnwrapped
         guard exchange.pointee.machine.divert() else { return nil }
@@ -108,11 +110,10 @@ extension Worker {
         request.pointee.deadline_ns &-= left &- timeout
     }
 
-    /// Leaves the pool that could not answer, and what was read of its answer, for another.
+    /// Leaves the pool that could not answer for another. What was read of its answer is forgotten already.
     private func enter(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {
         if exchange.pointee.client != nil { countRetries(exchange) }
         leavePool(exchange)
-        forgetAnswer(exchange)
         let request = exchange.pointee.request.unsafelyUnwrapped
         exchange.pointee.pool = pool
         exchange.pointee.status = SLUICE_OK
@@ -153,7 +154,7 @@ extension Worker {
         exchange.pointee.pool = pool
         defer { exchange.pointee.pool = present }
         return askForKept(tables.pointee.filters, exchange, status)
-            || askForKept(tables.pointee.models[Int(pool.pointee.model)].filters, exchange, status)
+            || askForKept(modelFilters(exchange), exchange, status)
     }
 
     private func askForKept(_ chain: FilterChain, _ exchange: ExchangePointer, _ status: sluice_status) -> Bool {

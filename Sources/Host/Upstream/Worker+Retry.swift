@@ -161,8 +161,10 @@ extension Worker {
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.gathered = .none
         exchange.pointee.responseMessage = nil
+        exchange.pointee.firstByteAt = 0
         exchange.pointee.toClient.digest?.pointee = BodyDigest()
         exchange.pointee.answerLink = Exchange.allLinks
+        forgetEdits(exchange)
     }
 
     /// What the response asks for, nanoseconds from now (RFC 9110 §10.2.3); 0: nothing that can be read.

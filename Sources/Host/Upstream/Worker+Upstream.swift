@@ -230,11 +230,6 @@ extension Worker {
         exchange.pointee.toClient.setSource(head.pointee.body)
         if upstream.pointee.isStream { exchange.pointee.toClient.endsWithStream(isEmpty: isEmpty) }
         upstream.pointee.input.start &+= head.pointee.headSize
-        let tables = exchange.pointee.generation.unsafelyUnwrapped
-        var needs = tables.pointee.filters.needs
-        if let pool = exchange.pointee.pool {
-            needs |= tables.pointee.models[Int(pool.pointee.model)].filters.needs
-        }
         var call = SLUICE_OK
         var isNoCall = false
         if exchange.pointee.isGRPC, exchange.pointee.passes {
@@ -265,7 +260,7 @@ extension Worker {
         // It is the answer: from here on there is but one attempt.
         if exchange.pointee.rival != nil { settleHedge(exchange) }
         if isNoCall { return failHTTPAnswer(exchange, head.pointee.status) }
-        let gather = isGathered(exchange, head, needs)
+        let gather = isGathered(exchange, head, filterNeeds(exchange))
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
         } else if let action = showHead(exchange, mayGather: mayGather(exchange)) {

@@ -112,6 +112,51 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_plugin_rate_limit_unmetered_answers_total") == 3)
         }
 
+        /// A filter that has answers gathered may stand on either side: each answer is counted once, as it would be
+        /// without it. One that the cache gives counts where the limit stands before the cache.
+        @Test(arguments: [
+            ("", "rate-limit"), ("", "rate-limit, cache"), ("", "cache, rate-limit"), ("rate-limit", "cache"),
+        ])
+        func answersThatACacheGathersAreCounted(own: String, ofModel: String) throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(
+                    200, #"{"usage":{"prompt_tokens":5,"completion_tokens":5}}"#,
+                    fields: ["Content-Type: application/json"])
+            }
+            let limit = "{ name: tokens, tokens: 1000, per: day, reserve: 200 }"
+            var configuration = Self.configuration(backend.endpoint, limit, more: ", headers: always")
+            configuration.workers = 1
+            configuration.filters = own.isEmpty ? [] : [own]
+            configuration.adapters = ["openai"]
+            configuration.plugins += [
+                "  - { name: openai, library: libOpenAI.so }", "  - { name: cache, library: libCache.so }",
+            ]
+            configuration.models = [
+                "  gpt:", "    versions: { \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: openai } }",
+                "    filters: [ \(ofModel) ]",
+            ]
+            let gateway = try Gateway(configuration)
+            func ask(_ question: String) throws -> HTTPMessage {
+                try gateway.post("/v1/chat/completions", "{\"model\":\"gpt\",\"user\":\"\(question)\"}")
+            }
+            for asked in 0..<7 {
+                let answer = try ask("\(asked)")
+                #expect(answer.status == 200)
+                #expect(answer.field("ratelimit")?.split(separator: ";")[1] == "r=\(800 - 10 * asked)")
+            }
+            #expect(try gateway.metric("sluice_plugin_rate_limit_tokens_total", ["limit=\"tokens\""]) == 70)
+            guard ofModel.contains("cache") else { return }
+            for _ in 0..<7 { #expect(try ask("0").field("cache-status") == "sluice; hit") }
+            let isBefore = ofModel != "cache, rate-limit"
+            #expect(backend.requests.count == 7)
+            #expect(
+                try gateway.metric("sluice_plugin_rate_limit_tokens_total", ["limit=\"tokens\""])
+                    == (isBefore ? 140 : 70))
+            let last = try ask("new").field("ratelimit")?.split(separator: ";")[1]
+            #expect(last == (isBefore ? "r=660" : "r=730"))
+            #expect(try gateway.metric("sluice_plugin_rate_limit_unmetered_answers_total") == 0)
+        }
+
         @Test func aCallOfGRPCIsRefusedAsOne() throws {
             let backend = try ScriptedBackend.ordinary()
             let gateway = try Gateway(Self.configuration(backend.endpoint, "{ name: calls, requests: 1, per: day }"))

@@ -64,7 +64,7 @@ extension EndToEnd {
             configuration.gateway = ["  routing: { default_timeout_ms: 400 }"]
             let late = try Gateway(configuration)
             let refused = try late.get("/a")
-            #expect(refused.status == 504 && refused.field("x-sluice-fallback") == "other/7", "\(refused)")
+            #expect(refused.status == 504 && refused.field("x-sluice-fallback") == nil, "\(refused)")
             #expect(try late.metric("sluice_timeouts_total", ["kind=\"response\""]) == 1)
         }
 
@@ -174,7 +174,7 @@ extension EndToEnd {
             for path in ["/none", "/fails", "/waits"] {
                 let answer = try gateway.get(path)
                 #expect(answer.status == 503, "\(path)")
-                #expect(answer.field("x-sluice-fallback") == "other/7", "\(path)")
+                #expect(answer.field("x-sluice-fallback") == nil, "\(path)")
             }
             #expect(try gateway.metric("sluice_call_errors_total", ["keeping"]) == 2)
         }

@@ -41,6 +41,30 @@ extension EndToEnd {
             #expect(counted.reduce(0, +) == 30 && counted.allSatisfy { $0 > 0 })
         }
 
+        /// Two entries of the plugin say what they have assigned in one field: what a client says there is gone, and
+        /// what the first entry has said stays.
+        @Test func twoEntriesMayTellByOneField() throws {
+            let backend = try Self.named("it")
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            for (name, key) in [("first", "x-user"), ("second", "x-guest")] {
+                configuration.plugins += [
+                    "  - name: \(name)", "    library: libABTest.so", "    config:",
+                    "      request_header: x-experiment", "      response_header: x-variant", "      experiments:",
+                    "        - { name: \(name), model: web, key: { header: \(key) }, "
+                        + "variants: [ { name: a, version: \"1\" } ] }",
+                ]
+            }
+            configuration.router = "[ first, second, by-version ]"
+            let gateway = try Gateway(configuration)
+            for (user, variant) in [("X-User: u", "first=a"), ("X-Guest: g", "second=a"), ("X-None: n", nil)] {
+                for fields in [[user], [user, "X-Experiment: forged"]] {
+                    let answer = try gateway.get("/", fields: fields)
+                    #expect(answer.all("x-variant") == (variant.map { [$0] } ?? []), "\(fields)")
+                    #expect(backend.requests.last?.all("x-experiment") == (variant.map { [$0] } ?? []), "\(fields)")
+                }
+            }
+        }
+
         @Test func aTenantGoesToItsPool() throws {
             let (slow, fast) = (try Self.named("slow"), try Self.named("fast"))
             var configuration = GatewayConfiguration.web([])

@@ -122,6 +122,35 @@ extension EndToEnd {
             #expect(try Self.count(gateway, "differences_total", "body") == 1)
         }
 
+        /// A fixed response stands for an answer that there was not: there is nothing to compare.
+        @Test(arguments: [false, true]) func aFixedResponseIsNotCompared(breaksOff: Bool) throws {
+            let web = try ScriptedBackend { connection in
+                guard try connection.reader.request() != nil else { return }
+                if breaksOff {
+                    connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                } else {
+                    connection.answer(503, "down")
+                }
+            }
+            let next = try Self.named("same")
+            var configuration = Self.configuration(web.endpoint, copy: next.endpoint)
+            configuration.plugins += ["  - { name: cache, library: libCache.so, config: { operations: [ other ] } }"]
+            let place = try #require(configuration.models.firstIndex { $0 == "  next:" })
+            configuration.models.insert(
+                contentsOf: ["    fallback: { response: { status: 200, body: same } }", "    filters: [ cache ]"],
+                at: place)
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/")
+            #expect(answer.bodyText == "same" && answer.field("x-sluice-fallback") == "response", "\(answer)")
+            try waitUntil("the copy was answered") {
+                try next.requests.count == 1 && gateway.metric("sluice_exchanges_in_flight") == 0
+            }
+            #expect(try Self.count(gateway, "copies_total") == 1)
+            #expect(try Self.count(gateway, "failures_total") == 0)
+            #expect(try Self.count(gateway, "compared_total") == 0)
+            #expect(try Self.count(gateway, "differences_total") == 0)
+        }
+
         @Test func whatIsBeyondTheBoundIsNotCopied() throws {
             let gate = Gate()
             let web = try Self.named("web")

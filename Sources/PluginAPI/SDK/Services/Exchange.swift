@@ -161,8 +161,21 @@ public struct Exchange {
             "a field cannot be added to the message")
     }
 
+    /// Removes the fields of that name which the message toward `side` has, and leaves what was set or added before:
+    /// for a name that several plugins may set and nobody else. At most 32 edits an exchange.
+    @inlinable
+    public func removeOriginalField(_ side: Side, _ name: Bytes) throws(PluginError) {
+        let nothing = sluice_bytes(data: nil, size: 0)
+        // A gateway older than this refuses: what was received must go in any case.
+        guard let table = services.pointee.fields,
+            table.pointee.add.unsafelyUnwrapped(services.pointee.context, handle, side.rawValue, name.raw, nothing)
+                == SLUICE_OK
+        else { return try removeField(side, name) }
+    }
+
     /// Has an answer gathered and decoded that streams, and whose head `Filter.onResponse` is being shown: when that
-    /// returns `pass` it is called again, with the payload. False when the answer does not stream, cannot be read
+    /// returns `pass` it is called again, with the payload; filters behind this one that have seen the head, too, and
+    /// asked for chunks are shown the body as one chunk. False when the answer does not stream, cannot be read
     /// whole, or the gateway is older than this. Ask for answers whose size is known and small alone: others are to
     /// stream.
     @inlinable

@@ -517,13 +517,13 @@ typedef struct sluice_route_service_1 {
 } sluice_route_service;
 #define SLUICE_ROUTE "sluice.route/1"
 
-/* "sluice.fields/1": fields of which a message may have several. */
+/* "sluice.fields/1": fields of which a message may have several, such as Set-Cookie. */
 typedef struct sluice_fields_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* As `sluice_exchange_service.set_field`, but beside the fields of that name which the message has: one more line of
-   * Set-Cookie, say, but not Host of a request. A later `set_field` of the name takes its place, too. Counts among the
-   * same 32 edits. [worker] */
+  /* As `sluice_exchange_service.set_field`, but beside the fields of that name which the message has (not Host of a
+   * request); a later `set_field` of the name takes its place, too. With `value.data` NULL it takes away those that the
+   * message has, and leaves what was set or added. Counts among the same 32 edits. [worker] */
   sluice_status (*add)(void *context, sluice_exchange *exchange, uint32_t side, sluice_bytes name, sluice_bytes value);
 } sluice_fields;
 #define SLUICE_FIELDS "sluice.fields/1"
@@ -533,10 +533,10 @@ typedef struct sluice_gather_1 {
   uint32_t struct_size;
   uint32_t reserved;
   /* Of an answer that streams, whose head `on_response` was called with: has it gathered and decoded. When that call
-   * returns SLUICE_OK the same function of the same instance is called again, with the payload, and then those of the
-   * filters before it. SLUICE_FAILED_PRECONDITION when the answer does not stream or cannot be read whole. Ask for
-   * answers whose size is known and small: one beyond the gateway's limits becomes an error. Legal inside
-   * `on_response`. [worker] */
+   * returns SLUICE_OK, the filters behind this one that asked for chunks see the body as one; then the same function of
+   * the same instance is called again, with the payload, and those of the filters before it. Ask for answers whose size
+   * is known and small: one beyond the gateway's limits becomes an error. SLUICE_FAILED_PRECONDITION when the answer
+   * does not stream or cannot be read whole. Legal inside `on_response`. [worker] */
   sluice_status (*answer)(void *context, sluice_exchange *exchange);
 } sluice_gather;
 #define SLUICE_GATHER "sluice.gather/1"
