@@ -162,13 +162,21 @@ extension Worker {
         return count > 0 ? placesBeside(pool, places(pool, count)) : .max
     }
 
+    /// How often, milliseconds, those who wait beside an endpoint that is out are looked after: much less than an
+    /// inference takes, and a hundred walks over a pool's endpoints a second are nothing.
+    private static let besideLookMs: UInt64 = 10
+
     /// An ejection or a breaker's time ends without a word: where somebody waits, who would hear of nothing else, this
-    /// worker looks when the mask is good no more.
+    /// worker looks when the mask is good no more. Beside endpoints that are out the room is what stands on the others,
+    /// the requests of other pools included, and their ends nobody tells this one: it looks now and then.
     private func lookAgain(_ shared: UnsafeMutablePointer<SharedPool>, _ home: UnsafeMutablePointer<PoolHome>) {
-        guard let until = home.pointee.pool?.pointee.policy?.pointee.until, until < .max else { return }
+        guard let pool = home.pointee.pool, let policy = pool.pointee.policy else { return }
+        var look = policy.pointee.until == .max ? .max : max(policy.pointee.until / 1_000_000, nowMs) &+ 1
+        if Int(policy.pointee.count) < pool.pointee.endpointCount { look = min(look, nowMs &+ Self.besideLookMs) }
+        guard look < .max else { return }
         home.pointee.timer.kind = TimerKind.poolRoom
         home.pointee.timer.owner = UnsafeMutableRawPointer(shared)
-        timers.start(home.timer, at: max(until / 1_000_000, nowMs) &+ 1)
+        timers.start(home.timer, at: look)
     }
 
     func roomTimerExpired(_ owner: UnsafeMutableRawPointer) {

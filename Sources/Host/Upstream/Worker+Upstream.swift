@@ -297,9 +297,11 @@ extension Worker {
     /// All of the response was taken from the connection.
     func endUpstream(_ exchange: ExchangePointer) {
         guard let upstream = exchange.pointee.upstream else { return }
-        leaveGate(exchange)
         let status = exchange.pointee.httpStatus
         finishAttempt(exchange, status >= 500 ? .serverError : .success, SLUICE_OK)
+        // Not before the endpoint counts one less: the pool's home, which may run beside us, looks at that once for
+        // those who wait.
+        leaveGate(exchange)
         if upstream.pointee.isStream {
             exchange.pointee.upstream = nil
             release(upstream.asCall)

@@ -91,6 +91,44 @@ extension EndToEnd {
             for socket in stuck { #expect(try MessageReader(socket).response()?.status == 200) }
         }
 
+        /// What another model has on an endpoint takes its places, too, and its end is heard of by those who wait.
+        @Test func anotherModelsEndMakesRoomBesideAFrozenEndpoint() throws {
+            let frozen = try Held()
+            let (first, second) = (Gate(), Gate())
+            let shared = try ScriptedBackend { connection, request in
+                if request.target == "/first" { _ = first.wait() }
+                if request.target == "/other" { _ = second.wait() }
+                connection.answer()
+            }
+            var configuration = GatewayConfiguration.web(
+                [frozen.backend.endpoint, shared.endpoint], version: ", max_connections: 1")
+            configuration.balancer = "round-robin"
+            configuration.routes = "[ { prefix: /other, model: other }, { prefix: /, model: web } ]"
+            configuration.models += [
+                Self.check, "  other:",
+                "    versions: { \"1\": { endpoints: [ \"\(shared.endpoint)\" ], protocol: passthrough } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let asked = { shared.requests.map(\.target).filter { $0 != "/health" } }
+            // One each, whichever has its turn first.
+            let sockets = try [send(gateway, "/first"), send(gateway, "/first")]
+            try waitUntil("both are busy") { frozen.requests.count == 1 && asked() == ["/first"] }
+            frozen.isIll.add(1)
+            try waitUntil("it is out") { try gateway.metric("sluice_endpoint_healthy", [frozen.backend.endpoint]) == 0 }
+            let other = try send(gateway, "/other")
+            try waitUntil("the other model's request is there") { asked().count == 2 }
+            let waiting = try send(gateway)
+            try waitFor(gateway, depth: 1)
+            first.open()
+            try waitUntil("the first has its answer") { try gateway.metric("sluice_pool_under_way", ["web"]) == 1 }
+            #expect(asked().count == 2)
+            second.open()
+            #expect(try MessageReader(waiting).response()?.status == 200)
+            #expect(try MessageReader(other).response()?.status == 200)
+            frozen.letsGo.open()
+            for socket in sockets { #expect(try MessageReader(socket).response()?.status == 200) }
+        }
+
         @Test func whenNobodyIsLeftThoseWhoWaitHearSo() throws {
             let held = try Held()
             let gateway = try Gateway(configuration([held], connections: 1, model: [Self.check]))
