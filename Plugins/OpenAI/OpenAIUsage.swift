@@ -49,6 +49,7 @@ struct OpenAIUsage: Filter, ~Copyable {
     private let counters: UnsafeMutableBufferPointer<Counters>
     /// Beyond its bound an answer goes uncounted.
     private let answers: ExchangeTable<Answer>
+    private let host: Host
 
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(OpenAI.configurationKeys)
@@ -70,6 +71,7 @@ struct OpenAIUsage: Filter, ~Copyable {
             places.initializeElement(at: index, to: (names.firstIndex(of: all[index]) ?? -1) + 1)
         }
         answers = ExchangeTable()
+        host = context.host
     }
 
     deinit {
@@ -116,14 +118,14 @@ struct OpenAIUsage: Filter, ~Copyable {
         // Without memory the answer goes uncounted: that is no reason to fail it.
         guard let answer = try? exchange.arena.allocate(Answer.self, count: 1) else { return .pass }
         answer.initialize(to: Answer(watch: watch, place: place))
-        answers.insert(exchange.suspension.token, answer)
+        answers.insert(exchange.suspension.token, answer, now: host.clock.monotonic)
         return .pass
     }
 
     mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError) {
         guard side == .response else { return }
         let token = exchange.suspension.token
-        guard let answer = answers.find(token) else { return }
+        guard let answer = answers.find(token, now: host.clock.monotonic) else { return }
         answer.pointee.watch.feed(chunk.raw)
         counters[answer.pointee.place].add(answer.pointee.watch.takeNew())
         if answer.pointee.watch.isFinished { answers.remove(token) }

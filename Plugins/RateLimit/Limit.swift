@@ -181,6 +181,6 @@ struct Limit {
             hash.feed(UInt64(value.count))
             hash.feed(value)
         }
-        return hash.finish()
+        return Reconciliation.key(hash.finish(), isFleets: isShared)
     }
 }

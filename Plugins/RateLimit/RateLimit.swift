@@ -220,7 +220,7 @@ struct RateLimit: Filter, ~Copyable {
             count += 1
         }
         spending.initialize(to: Spending(charges: charges, count: count))
-        spendings.insert(exchange.suspension.token, spending)
+        spendings.insert(exchange.suspension.token, spending, now: host.clock.monotonic)
         // What is compressed cannot be read as it goes by.
         if exchange.header("accept-encoding") != nil {
             try? exchange.setField(.request, Bytes("Accept-Encoding"), Bytes("identity"))
@@ -232,7 +232,7 @@ struct RateLimit: Filter, ~Copyable {
     ) throws(PluginError) -> FilterVerdict {
         guard countsTokens else { return .pass }
         let token = exchange.suspension.token
-        guard let spending = spendings.find(token) else { return .pass }
+        guard let spending = spending(of: exchange) else { return .pass }
         let message = response.response.message
         let status = message?.status ?? response.httpStatus
         guard status == 0 || (200...299).contains(status) else {
@@ -267,7 +267,7 @@ struct RateLimit: Filter, ~Copyable {
     mutating func onChunk(_ chunk: Bytes, side: Side, exchange: Exchange) throws(PluginError) {
         guard side == .response, countsTokens else { return }
         let token = exchange.suspension.token
-        guard let spending = spendings.find(token) else { return }
+        guard let spending = spending(of: exchange) else { return }
         if settle(spending, chunk, isWhole: false) { spendings.remove(token) }
     }
 
@@ -275,17 +275,21 @@ struct RateLimit: Filter, ~Copyable {
 
     /// Nobody has answered, so nothing was used.
     mutating func onError(_ error: ErrorCode, exchange: Exchange) {
-        guard countsTokens, let spending = spendings.find(exchange.suspension.token) else { return }
+        guard countsTokens, let spending = spending(of: exchange) else { return }
         if spending.pointee.giveBack(limits, ledger, now: host.clock.monotonic).isUntold { untold?.add() }
         spendings.remove(exchange.suspension.token)
     }
 
     /// What an answer has cost when it is broken off, it costs.
     mutating func onCancel(exchange: Exchange) {
-        guard countsTokens, let spending = spendings.find(exchange.suspension.token) else { return }
+        guard countsTokens, let spending = spending(of: exchange) else { return }
         spending.pointee.countTaken(limits)
         if let watch = spending.pointee.watch, watch.seen.isZero { unmetered?.add() }
         spendings.remove(exchange.suspension.token)
+    }
+
+    private func spending(of exchange: Exchange) -> UnsafeMutablePointer<Spending>? {
+        spendings.find(exchange.suspension.token, now: host.clock.monotonic)
     }
 
     /// True when nothing more will come of it.

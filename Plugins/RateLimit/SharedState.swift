@@ -35,8 +35,7 @@ final class SharedState: Sendable {
 
     deinit { segments.deallocate() }
 
-    /// Over a new connection all buckets are told, whichever limit they are of: those of limits that are not shared
-    /// must not meet others'.
+    /// Of limits that are not shared names nobody could find in the store, were they told.
     func key(isShared: Bool) -> (UInt64, UInt64) { isShared ? fleetKey ?? ownKey : ownKey }
 
     /// Whether both are of the same buckets.

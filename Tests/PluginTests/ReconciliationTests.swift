@@ -67,7 +67,7 @@ private let second: UInt64 = 1_000_000_000
         let rate = try rate(1, per: 3_600, burst: 10)
         let now = 1_000 * second
         #expect((0..<4).allSatisfy { _ in one.passes(7, rate, now: now) })
-        #expect((0..<2).allSatisfy { _ in one.passes(8, rate, now: now) })
+        #expect((0..<2).allSatisfy { _ in one.passes(9, rate, now: now) })
         one.asks(&store, now: now)
         #expect((0..<3).allSatisfy { _ in other.passes(7, rate, now: now) })
         other.asks(&store, now: now)
@@ -81,8 +81,25 @@ private let second: UInt64 = 1_000_000_000
         one.asks(&store, all: true, now: now)
         other.asks(&store, all: true, now: now)
         #expect(store.full[7] == now + 8 * rate.cost(1))
-        #expect(store.full[8] == now + 2 * rate.cost(1))
+        #expect(store.full[9] == now + 2 * rate.cost(1))
         #expect((0..<9).count { _ in one.passes(7, rate, now: now) } == 2)
+    }
+
+    /// What was given back of such a bucket the store would never hear, and hold the charges against it.
+    @Test func whatIsNotSharedIsNotToldOverANewConnectionEither() throws {
+        let member = FleetMember()
+        var store = FleetStoreModel()
+        let rate = try rate(1, per: 3_600, burst: 10)
+        let now = 1_000 * second
+        let (own, shared) = (Reconciliation.key(0xABC0, isFleets: false), Reconciliation.key(0xABC0, isFleets: true))
+        for (key, isShared) in [(own, false), (shared, true)] {
+            _ = member.ledger.charge(key, rate.cost(8), isShared: isShared, now: now)
+        }
+        member.asks(&store, all: true, now: now)
+        #expect(store.full == [shared: now + rate.cost(8)])
+        #expect(member.ledger.giveBack(own, rate.cost(8), isShared: false, now: now))
+        member.asks(&store, all: true, now: now)
+        #expect(member.under.left(own, rate, now: now) == rate.tolerance)
     }
 
     @Test func aTimeWithoutTheStoreLeavesTheDebtThatIsLeft() throws {

@@ -55,6 +55,13 @@ public struct Reconciliation {
         let number: Int
     }
 
+    /// Whether the fleet is told of the bucket of that key, whose lowest bit says so. Of what one gateway has for
+    /// itself the store would not learn what is given back, and hold it against it for ever.
+    public static func isFleets(_ key: UInt64) -> Bool { key & 1 == 1 }
+
+    /// The key of a bucket by the hash of what it is for.
+    public static func key(_ hash: UInt64, isFleets: Bool) -> UInt64 { isFleets ? hash | 1 : hash & ~1 }
+
     private let table: BucketTable
     private let rings: [ChargeRing]
     private var pending: [UInt64: Pending] = [:]
@@ -77,7 +84,7 @@ public struct Reconciliation {
         if all {
             let now = clock()
             table.forEach { key, time in
-                if time > now, pending.count < Self.bucketsAtMost, pending[key] == nil {
+                if Self.isFleets(key), time > now, pending.count < Self.bucketsAtMost, pending[key] == nil {
                     pending[key] = Pending(base: time)
                 }
             }

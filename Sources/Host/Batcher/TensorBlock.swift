@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import SluiceABI
 
-/// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do. Of an answer it
-/// holds the fields as well.
+/// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do. It
+/// holds fields as well: an answer's, or those that were set in a request.
 struct TensorBlock {
     let memory: UnsafeMutableRawPointer
     let payload: UnsafeMutablePointer<sluice_payload>

@@ -24,8 +24,8 @@ final class DiscoveryFeed: @unchecked Sendable {
     }
 
     /// What a plugin says so soon after a set, in nanoseconds, belongs to it: a source of which a part fails is not
-    /// away. Both are said in one go; a second is far more than the thread that does so waits for its turn, and less
-    /// than any plugin lets pass until it asks again.
+    /// away. Both are said in one go; a second is far more than the thread that does so waits for its turn. Who
+    /// is away says so again.
     static let complaintWithin: UInt64 = 1_000_000_000
 
     typealias Resolver = @Sendable (_ host: String, _ port: UInt16) -> SocketAddress?

@@ -114,8 +114,8 @@ extension Worker {
             tell(pool, pool.pointee.targets[host].pointee.text, what)
         case .returned(let host):
             let member = policy.pointee.members[host].pointee
-            // It has been picked since its time was up, not since somebody looked.
-            member.warmingSince = max(member.warmingSince, member.ejectedUntil)
+            // It has been picked since its time was up, not since somebody looked; one that is back early, since now.
+            member.warmingSince = max(member.warmingSince, min(member.ejectedUntil, now))
             member.ejectedUntil = 0
             tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
         }

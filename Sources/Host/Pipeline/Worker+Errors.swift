@@ -21,7 +21,8 @@ extension Worker {
         forgetEdits(exchange)
         // Whoever suspended the exchange is not asked again; nor does anybody else answer for it.
         let isSuspended = exchange.pointee.machine.phase == .suspended
-        if isSuspended {
+        // Of a copy or a batch's request they have seen nothing.
+        if isSuspended, exchange.pointee.client != nil {
             tellFilters(exchange, status)
             cancelFilters(exchange)
         }

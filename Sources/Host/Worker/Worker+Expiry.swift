@@ -35,6 +35,15 @@ extension Worker {
         cancelCopies { $0.pointee.retired && $0.pointee.exchanges == $0.pointee.copies }
     }
 
+    /// A worker that stops waits for no copies when nothing else is left. Whether there were any, so that what they
+    /// held is handed on.
+    func cancelLastCopies() -> Bool {
+        guard clients.inUse == 0, shadows > 0, exchanges.inUse == held &+ shadows else { return false }
+        let before = shadows
+        cancelCopies()
+        return shadows < before
+    }
+
     /// A request that has not ended may still be compared with its copy; a copy that is left alone is not worth a
     /// configuration in memory, nor a process that does not stop.
     func cancelCopies(where isLeft: (UnsafeMutablePointer<WorkerGeneration>) -> Bool = { _ in true }) {

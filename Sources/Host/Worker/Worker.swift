@@ -222,16 +222,21 @@ final class Worker: @unchecked Sendable {
             }
             while let timer = timers.expire(at: began) { expired(timer) }
             // Each may give the others something to do.
-            while connectionsFreed || firstShadow != nil || firstDirty != nil || firstDirtyUpstream != nil {
-                if firstShadow != nil { startShadows() }
-                if connectionsFreed {
-                    connectionsFreed = false
-                    serveWaiting()
+            repeat {
+                while connectionsFreed || firstShadow != nil || hasLeftovers || firstDirty != nil
+                    || firstDirtyUpstream != nil
+                {
+                    if firstShadow != nil { startShadows() }
+                    // Its places are for those who wait, and its resets for endpoints: before both.
+                    if hasLeftovers { cancelLeftovers() }
+                    if connectionsFreed {
+                        connectionsFreed = false
+                        serveWaiting()
+                    }
+                    if firstDirtyUpstream != nil { flushDirtyUpstreams() }
+                    if firstDirty != nil { flushDirty() }
                 }
-                if firstDirtyUpstream != nil { flushDirtyUpstreams() }
-                if firstDirty != nil { flushDirty() }
-            }
-            if hasLeftovers { cancelLeftovers() }
+            } while draining && cancelLastCopies()
             if hasRetired { reportRetired() }
             if draining { leaveIfDrained() }
         }
@@ -379,9 +384,7 @@ final class Worker: @unchecked Sendable {
     }
 
     private func leaveIfDrained() {
-        guard draining, !stopped, clients.inUse == 0 else { return }
-        if shadows > 0, exchanges.inUse == held &+ shadows { cancelCopies() }
-        guard exchanges.inUse == held else { return }
+        guard draining, !stopped, clients.inUse == 0, exchanges.inUse == held else { return }
         // A client of another worker may have a request in a batch that is gathered here. Who sees the last one off
         // wakes the others.
         guard settings.connections.isEmpty else { return }

@@ -208,7 +208,7 @@ extension EndToEnd {
             server.say { _ in [] }
             try waitUntil("the source is away") { try Self.degraded(gateway) }
             try waitUntil("the pool is empty") { try gateway.get("/").status == 503 }
-            #expect(gateway.log.contains("the last set was kept for 2 s and is dropped"))
+            try waitUntil("it is told") { gateway.log.contains("the last set was kept for 2 s and is dropped") }
             #expect(try Discovery.endpoints(gateway) == 0)
             server.hold(records)
             try waitUntil("the pool serves again") { try gateway.get("/").status == 200 }

@@ -113,32 +113,27 @@ extension EndToEnd {
             #expect(received >= size)
         }
 
+        /// The endpoint answers before it has read all: how fast a kernel opens a window that was small for long is not
+        /// what is asked here.
         @Test func anUploadThatAnEndpointReadsSlowlyFromItsSocketIsNotCut() throws {
             let size = 8 << 20
             let backend = try ScriptedBackend { connection in
                 var buffer: Int32 = 8_192
                 setsockopt(connection.socket.descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, 4)
                 let slow = Deadline.after(seconds: Double(3 * Self.limitMs) / 1_000)
-                var received = 0
-                while received < size {
-                    guard
-                        case .data(let data) = connection.socket.receive(
-                            .ordinary, limit: slow.isPast ? 65_536 : 2_048)
-                    else { return }
-                    received += data.count
-                    if !slow.isPast {
-                        pauseBetweenLooks(milliseconds: 50)
-                    } else if buffer < size {
-                        buffer = Int32(size)
-                        setsockopt(connection.socket.descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, 4)
-                    }
+                while !slow.isPast {
+                    guard case .data = connection.socket.receive(.ordinary, limit: 2_048) else { return }
+                    pauseBetweenLooks(milliseconds: 50)
                 }
                 connection.answer(200, "all")
                 _ = connection.socket.closedByPeer()
             }
             let gateway = try Self.gateway(backend.endpoint)
-            let answer = try gateway.post("/", String(repeating: "u", count: size))
-            #expect(answer.status == 200 && answer.bodyText == "all", "\(answer.bodyText)")
+            let socket = try gateway.connect()
+            socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(size)\r\n\r\n")
+            Thread { _ = socket.send([UInt8](repeating: UInt8(ascii: "u"), count: size)) }.start()
+            let answer = try MessageReader(socket).response(to: "POST")
+            #expect(answer?.status == 200 && answer?.bodyText == "all", "\(answer as Any)")
         }
 
         @Test func aClientThatReadsNothingIsCut() throws {

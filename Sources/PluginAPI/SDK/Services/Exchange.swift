@@ -226,7 +226,8 @@ public struct Exchange {
 /// The right to resume an exchange that was suspended by returning `pending`.
 @frozen
 public struct Suspension: @unchecked Sendable {
-    /// Never reused while the process lives: a key for what the plugin remembers of the exchange.
+    /// Of no other exchange under way: a key for what the plugin remembers of this one. Another one may get it after
+    /// 2^27 more have ended in its place.
     public let token: UInt64
     @usableFromInline let services: UnsafePointer<HostServices>
 

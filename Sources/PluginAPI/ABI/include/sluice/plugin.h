@@ -783,7 +783,7 @@ typedef struct sluice_endpoint_1 {
 typedef struct sluice_pick_1 {
   const sluice_endpoint *endpoints;
   uint32_t count;          /* 1 to 4096 */
-  uint32_t attempt;        /* 1: the request's first; from 2 on a retry or a hedge, which best moves no turns */
+  uint32_t attempt;        /* 1: the request's first; from 2 on a retry, hedge or fallback: best in turns of its own */
   const uint64_t *eligible; /* bit i: endpoint i is healthy, its breaker lets it, and it was not just tried */
   uint32_t eligible_count; /* bits that are set, at least 1 */
   uint32_t now_ms;         /* the low 32 bits of the monotonic time in milliseconds, as of this turn of the worker's
@@ -1019,8 +1019,8 @@ typedef struct sluice_endpoint_sink_2 {
   void *context;
   /* The whole set. What is no address is refused, counted and logged; the rest is taken. [any] */
   void (*set)(void *context, const sluice_discovered *endpoints, uint32_t count);
-  /* The source could not be asked, or said nothing that makes sense; the last set holds. `message` is for the operator
-   * and holds no secret. [any] */
+  /* The source could not be asked, or made no sense; the last set holds. A failure within a second of a `set` is about
+   * that set: who is away fails again. `message` is for the operator and holds no secret. [any] */
   void (*failed)(void *context, sluice_bytes message);
 } sluice_endpoint_sink_2;
 
