@@ -11,6 +11,8 @@ struct HTTP2Upstream {
     let worker: Unmanaged<Worker>
     /// Frames that the socket has not taken yet.
     var output = Buffer.none
+    /// Bytes of frames that the socket has taken so far.
+    var taken: UInt64 = 0
     var firstCall: UnsafeMutablePointer<HTTP2Call>?
     var callCount = 0
     /// Calls whose bytes have all gone, and whose exchange has more.
@@ -74,6 +76,9 @@ struct HTTP2Call: SlabElement {
     var connection: UnsafeMutablePointer<HTTP2Upstream>
     /// 0 until the request is submitted.
     var id: Int32 = 0
+    /// What stood before the request on the connection, as `HTTP2Upstream.taken` counts: until that has grown beyond
+    /// it, not a byte of the request has gone out.
+    var begin: UInt64 = 0
     /// The text of the request's head, which libnghttp2 reads when it sends it.
     var head = Buffer.none
     /// The connection's `timesHeard` at that moment.

@@ -39,18 +39,13 @@ extension Worker {
             return false
         }
         call.pointee.id = id
+        call.pointee.begin = connection.pointee.taken &+ UInt64(connection.pointee.output.count)
         call.pointee.head = flow.staged
         call.pointee.heardBefore = connection.pointee.timesHeard
         call.pointee.requestEnded = !hasBody
         exchange.pointee.toEndpoint.staged = .none
         markDirty(connection)
         return true
-    }
-
-    /// The request's head is out.
-    func headSent(_ call: UnsafeMutablePointer<HTTP2Call>) {
-        buffers.give(call.pointee.head)
-        call.pointee.head = .none
     }
 
     /// What `sendCollected` is for a socket: copies as much as there is room for behind what waits for the window.

@@ -139,6 +139,7 @@ extension Worker {
             let sent = send(socket, connection.pointee.output.head, wanted)
             guard sent >= 0 else { return readLast(connection) }
             connection.pointee.output.start &+= sent
+            connection.pointee.taken &+= UInt64(sent)
             metrics.bytes(.upstream, received: 0, sent: UInt64(sent))
             if sent < wanted {
                 socket.pointee.writable = false
@@ -156,6 +157,12 @@ extension Worker {
         }
         // Reading had stopped while the endpoint did not read.
         if socket.pointee.readable { readHTTP2(connection) }
+    }
+
+    /// The request's head is among the frames to be written.
+    func headSent(_ call: UnsafeMutablePointer<HTTP2Call>) {
+        buffers.give(call.pointee.head)
+        call.pointee.head = .none
     }
 
     /// The endpoint takes nothing any more. What it said before, answers that came early among it, is still to be read,
@@ -193,6 +200,8 @@ extension Worker {
             if connection.pointee.isMalformed { call.pointee.note(.malformed) }
             if isRejected { call.pointee.note(.notAdmitted) }
             call.pointee.noteClosed()
+            // Nobody has looked at what has not gone out: it may be sent again, whatever it is.
+            if call.pointee.id > 0, connection.pointee.taken <= call.pointee.begin { call.pointee.isRefused = true }
             guard call.pointee.upstream.exchange != nil else {
                 free(call)
                 continue

@@ -75,6 +75,38 @@ extension EndToEnd {
             }
         }
 
+        /// A connection full of an upload that nobody reads takes one more request, and ends before a byte of that has
+        /// gone out: it is asked on another one, though it may not be asked twice.
+        @Test func aRequestThatHasNotGoneOutIsAskedAnew() throws {
+            let certificates = try Self.certificates()
+            let (connections, letsGo) = (Counter(), Gate())
+            let backend = try ScriptedBackend { connection in
+                let isFirst = connections.increment() == 1
+                let server = try TLSServer(connection.socket, certificates, "model", speaksHTTP2: true)
+                server.write(
+                    HTTP2Frame(.settings, [0, 4, 0x7F, 0xFF, 0, 0]).encoded
+                        + HTTP2Frame(.windowUpdate, HTTP2Frame.word(0x7FFF_0000)).encoded)
+                guard server.read(until: isFirst ? [7, 7, 7, 7, 7, 7, 7, 7] : bytes("second")) else { return }
+                if isFirst { pauseBetweenLooks(milliseconds: 300) }
+                let fields = [(":status", isFirst ? "413" : "200"), ("content-length", "2")]
+                server.write(
+                    HTTP2Frame(.headers, flags: 4, stream: 1, HTTP2Client.block(fields)).encoded
+                        + HTTP2Frame(.data, flags: 1, stream: 1, bytes("ok")).encoded)
+                if isFirst { _ = letsGo.wait() } else { _ = server.read() }
+            }
+            var configuration = Self.configuration(certificates, "grpcs", backend)
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            #expect(try Self.upload(gateway)?.status == 413)
+            let socket = try gateway.connect()
+            socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecond")
+            try waitUntil("it is under way") { try gateway.metric("sluice_endpoint_in_flight") == 1 }
+            #expect(connections.value == 1)
+            letsGo.open()
+            let answer = try MessageReader(socket).response(to: "POST")
+            #expect(answer?.status == 200 && answer?.bodyText == "ok", "\(answer as Any)")
+        }
+
         /// What an endpoint has said on a WebSocket reaches the client, which is slow, also when TLS has no end.
         @Test func theLastWordsOfAWebSocketArrive() throws {
             let size = 2_000_000
