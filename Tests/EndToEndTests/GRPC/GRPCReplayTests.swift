@@ -104,8 +104,8 @@ extension EndToEnd {
                 while let stream = try peer.nextRequest(.after(seconds: 60)) {
                     let timeout = peer.answers[stream]?.field("grpc-timeout") ?? "none"
                     let ends = [("grpc-status", "0"), ("seen", timeout)]
-                    // Twenty minutes in the finest unit that eight digits hold, less a moment; an attempt has one.
-                    if timeout.hasSuffix("m"), (1_100_000...1_200_000).contains(Int(timeout.dropLast()) ?? 0) {
+                    // Twenty minutes in the finest unit that eight digits hold, rounded up; an attempt has one.
+                    if timeout.hasSuffix("m"), (1_100_000...1_200_001).contains(Int(timeout.dropLast()) ?? 0) {
                         _ = told.increment()
                     }
                     peer.send(
