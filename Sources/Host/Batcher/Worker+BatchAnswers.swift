@@ -21,18 +21,25 @@ extension Worker {
                 "the model's answer to a batch has not as many rows as the batch: take batching off this model")
         }
         guard let fields = memberFields(exchange, response.pointee) else { return failWithoutMemory(exchange) }
+        // Names and parameters of the merged request lie in its first member's memory, and a backend in this process
+        // may have put them into its answer: it stays until all is split.
+        let lent = batch.pointee.members.first?.pointee.block
         var first = 0
-        for member in batch.pointee.members {
+        for (position, member) in batch.pointee.members.enumerated() {
             let count = Int(member.pointee.rows)
             if let block = TensorBlock(payload, first: first, rows: count, fields: fields) {
                 deliver(
                     BatchReply(
-                        member: member, status: SLUICE_OK, httpStatus: response.pointee.http_status, block: block))
+                        member: member, status: SLUICE_OK, httpStatus: response.pointee.http_status, block: block),
+                    keepsBlock: position == 0)
             } else {
-                reply(to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8))
+                reply(
+                    to: member, error: SLUICE_INTERNAL, 502, [UInt8]("the answer to a batch is malformed".utf8),
+                    keepsBlock: position == 0)
             }
             first += count
         }
+        lent?.deallocate()
         batchDone(exchange, SLUICE_OK)
         batch.pointee.members.removeAll()
         return .finish(keepAlive: false)

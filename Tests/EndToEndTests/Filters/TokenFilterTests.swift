@@ -74,7 +74,8 @@ extension EndToEnd {
             let (gateway, backend) = try Self.gateway([try key.jwk(id: "a")], serverKeys: ["offload_threads: 3"])
             defer { withExtendedLifetime(backend) {} }
             #expect(try Self.get(gateway, try key.token(Self.claims(), id: "a")).status == 200)
-            #expect(gateway.process.threads(named: "sluice-offload") == 3)
+            // A thread has its name when it has begun to run.
+            try waitUntil("three threads") { gateway.process.threads(named: "sluice-offload") == 3 }
         }
 
         @Test func refusalsSayWhyAndHoldNoSecret() throws {
