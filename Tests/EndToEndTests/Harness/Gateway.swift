@@ -128,6 +128,11 @@ final class Gateway: @unchecked Sendable {
     /// All that it wrote.
     var log: String { process.standardOutput + process.standardError }
 
+    /// Lines are written by a thread of their own, behind what they tell of.
+    func awaitLog(_ text: String) throws {
+        try waitUntil("the log says: \(text)") { log.contains(text) }
+    }
+
     func connect(receiveBuffer: Int32? = nil) throws -> Socket {
         try Socket.connect(port: port, receiveBuffer: receiveBuffer)
     }

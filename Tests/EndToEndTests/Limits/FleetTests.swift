@@ -119,7 +119,7 @@ extension EndToEnd {
             try Self.awaitRounds(other)
             #expect(try Self.passes(other, 30) == 0)
             #expect(one.log.components(separatedBy: "limits are this gateway's own").count == 2, "once: \(one.log)")
-            #expect(one.log.contains("is back"))
+            try one.awaitLog("is back")
             withExtendedLifetime(redis) {}
         }
 

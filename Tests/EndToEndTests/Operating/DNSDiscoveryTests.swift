@@ -187,7 +187,7 @@ extension EndToEnd {
                 }
                 #expect(try gateway.get("/").bodyText == "it")
             }
-            #expect(gateway.log.contains("discovery of web/1 is degraded: no name server answers"))
+            try gateway.awaitLog("discovery of web/1 is degraded: no name server answers")
             // A reload while the source is away begins with the last set.
             #expect(try gateway.reload().status == 0)
             #expect(try gateway.get("/").bodyText == "it")

@@ -102,7 +102,7 @@ extension EndToEnd {
             let failures = try gateway.metric("sluice_discovery_failures_total")
             try waitUntil("it is tried again") { try gateway.metric("sluice_discovery_failures_total") > failures + 2 }
             #expect(try Self.status(gateway).contains("degraded: etcd: 127.0.0.1:\(etcd.clientPort): "))
-            #expect(gateway.log.contains("discovery of web/1 is degraded: etcd: "))
+            try gateway.awaitLog("discovery of web/1 is degraded: etcd: ")
             #expect(try Self.isServed(gateway, by: "first"))
             // A reload begins with the last set, too.
             #expect(try gateway.reload().status == 0)

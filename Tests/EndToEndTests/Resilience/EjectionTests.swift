@@ -55,7 +55,7 @@ extension EndToEnd {
             other.stop()
             try waitUntil("the other is out") { Self.unhealthy(gateway) == 1 }
             for _ in 0..<20 { #expect(try gateway.get("/").status == 500) }
-            #expect(gateway.log.contains("endpoint is back in its pool"))
+            try gateway.awaitLog("endpoint is back in its pool")
         }
 
         /// Each reload begins another generation, with timers of its own.

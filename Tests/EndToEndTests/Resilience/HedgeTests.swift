@@ -87,7 +87,7 @@ extension EndToEnd {
                 for _ in 0..<12 { #expect(try gateway.get("/").bodyText == "fast 0") }
                 return try gateway.metric("sluice_ejections_total", ["model=\"web\""]) >= 1
             }
-            #expect(gateway.log.contains("endpoint ejected for its latency"))
+            try gateway.awaitLog("endpoint ejected for its latency")
             #expect(try gateway.metric("sluice_endpoint_healthy", [slow.endpoint]) == 0)
         }
 

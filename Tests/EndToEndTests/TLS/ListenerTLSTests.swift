@@ -34,7 +34,7 @@ extension EndToEnd {
                 "https://localhost:\(gateway.port)/v2/models",
             ])
             #expect(answer == "{\"models\":[\"iris\"]} \(version == "--http2" ? "2" : "1.1")")
-            #expect(gateway.log.contains("listening on https://127.0.0.1:\(gateway.port)"))
+            try gateway.awaitLog("listening on https://127.0.0.1:\(gateway.port)")
         }
 
         @Test func theCertificateIsChosenByName() throws {
