@@ -43,7 +43,7 @@ struct QueuePlace: ~Copyable {
     /// `token` is the place's own address.
     var entry: AdmissionEntry
     /// The home worker's: where the queue has it, `none` when it has it no more.
-    private(set) var handle = AdmissionHandle.none
+    fileprivate(set) var handle = AdmissionHandle.none
     var verdict = Verdict.waits
     /// Seconds, for who is refused.
     var retryAfter: UInt32 = 1
@@ -56,16 +56,6 @@ struct QueuePlace: ~Copyable {
         self.entry = entry
     }
 
-    /// The queue has it. [home worker]
-    mutating func stands(at handle: AdmissionHandle) { self.handle = handle }
-
-    /// The queue has it no more, or never had. Its handle goes with that: a queue of another size gives the same ones
-    /// anew, and a request that leaves late would take out somebody else by it. [home worker]
-    mutating func judge(_ verdict: Verdict) {
-        self.verdict = verdict
-        handle = .none
-    }
-
     func retain() { references.wrappingAdd(1, ordering: .relaxed) }
 
     /// Gives a reference back. True: it was the last.
@@ -76,6 +66,20 @@ struct QueuePlace: ~Copyable {
     /// The place that an entry of the queue is of.
     static func of(_ entry: AdmissionEntry) -> UnsafeMutablePointer<QueuePlace> {
         UnsafeMutablePointer(bitPattern: UInt(entry.token)).unsafelyUnwrapped
+    }
+}
+
+/// Of the pointer and not of the place: changing all of it, if only in name, while its own worker reads what never
+/// changes would be a race by the language's rules.
+extension UnsafeMutablePointer where Pointee == QueuePlace {
+    /// The queue has it. [home worker]
+    func stands(at handle: AdmissionHandle) { pointee.handle = handle }
+
+    /// The queue has it no more, or never had. Its handle goes with that: a queue of another size gives the same ones
+    /// anew, and a request that leaves late would take out somebody else by it. [home worker]
+    func judge(_ verdict: QueuePlace.Verdict) {
+        pointee.verdict = verdict
+        pointee.handle = .none
     }
 }
 
@@ -147,7 +151,7 @@ struct PoolHome {
     /// Takes a place out of the queue; false when the queue has it no more.
     mutating func remove(_ place: UnsafeMutablePointer<QueuePlace>) -> Bool {
         guard queue?.remove(place.pointee.handle) != nil else { return false }
-        place.pointee.judge(.left)
+        place.judge(.left)
         return true
     }
 }

@@ -57,9 +57,9 @@ extension Worker {
             return
         }
         switch home.pointee.queue?.push(place.pointee.entry, now: now) {
-        case .queued(let handle): place.pointee.stands(at: handle)
+        case .queued(let handle): place.stands(at: handle)
         case .displaced(let handle, let other, let isExpired):
-            place.pointee.stands(at: handle)
+            place.stands(at: handle)
             judge(QueuePlace.of(other), isExpired ? .expired : .dropped)
             send(QueuePlace.of(other))
         case .refused, nil:
@@ -77,7 +77,7 @@ extension Worker {
         let isAdmitted = LoadShedder.admits(
             priority: place.pointee.entry.priority, pressure: pressure, random: nextRandom(), settings)
         if isAdmitted { return false }
-        place.pointee.judge(.shed)
+        place.judge(.shed)
         place.pointee.retryAfter = LoadShedder.retryAfter(pressure: pressure, random: nextRandom(), settings)
         return true
     }
@@ -98,7 +98,7 @@ extension Worker {
     }
 
     private func judge(_ place: UnsafeMutablePointer<QueuePlace>, _ verdict: QueuePlace.Verdict) {
-        place.pointee.judge(verdict)
+        place.judge(verdict)
         place.pointee.shared.pointee.gate.pointee.endWaiting()
     }
 
