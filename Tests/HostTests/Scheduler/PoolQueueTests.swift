@@ -28,7 +28,7 @@ private final class Home {
                 entry: AdmissionEntry(token: token, priority: 5, waitingSince: 0)))
         places.append(place)
         guard case .queued(let handle) = home.queue?.push(place.pointee.entry, now: 0) else { return nil }
-        place.pointee.stands(at: handle)
+        place.stands(at: handle)
         return place
     }
 
@@ -57,7 +57,7 @@ struct PoolQueueTests {
         let first = try #require(home.enter())
         #expect(home.takeNext() == first)
         let handle = first.pointee.handle
-        first.pointee.judge(.granted)
+        first.judge(.granted)
         home.home.limits.admission.capacity = 8
         let second = try #require(home.enter())
         #expect(second.pointee.handle == handle, "or the test shows nothing")
