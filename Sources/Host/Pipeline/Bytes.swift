@@ -42,7 +42,7 @@ extension sluice_bytes {
         guard left.size > 0, let first = left.data, let second = right.data else { return true }
         // Most that differ do at once, most versions have one byte, and a name is often found by itself.
         guard first[0] == second[0] else { return false }
-        return left.size == 1 || first == second || memcmp(first, second, left.size) == 0
+        return left.size == 1 || first == second || sameBytes(first, second, left.size)
     }
 
     /// Without regard to ASCII case.

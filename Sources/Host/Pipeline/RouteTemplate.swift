@@ -105,15 +105,9 @@ struct CompiledRoute {
         let size = prefix.size
         if path.size < size { return false }
         if size > 0, path.data.unsafelyUnwrapped[size &- 1] != prefix.data.unsafelyUnwrapped[size &- 1] { return false }
-        if self.method.size != 0, !isMethod(method) { return false }
+        if self.method.size != 0, !(self.method == method) { return false }
         if matchesAll { return true }
         return matchParts(path: path, target: target, captures: captures)
-    }
-
-    @inline(__always)
-    private func isMethod(_ method: sluice_bytes) -> Bool {
-        guard let one = self.method.data, let other = method.data else { return false }
-        return self.method.size == method.size && sameBytes(one, other, method.size)
     }
 
     private func matchParts(
