@@ -234,7 +234,7 @@ extension EndToEnd {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference", "rest-predict", "tf-serving"]
             configuration.plugins = ["  - { name: tf-serving, library: libTFServing.so }"]
-            let port = try Clients.freePort()
+            let port = try Ports.free()
             configuration.listeners = ["127.0.0.1:\(port)"]
             configuration.models = [
                 Self.iris,

@@ -192,7 +192,7 @@ extension EndToEnd {
         @Test(arguments: ["{ cached: true }", "[ { model: other }, { cached: true }, { response: { status: 500 } } ]"])
         func anOldAnswerStandsInForADeadBackend(fallback: String) throws {
             let backend = try Self.counting()
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let gateway = try Gateway(Self.fallingBack(backend, fallback, other: "http://127.0.0.1:\(dead)"))
             #expect(try gateway.post("/a", "question").bodyText == "answer 1")
             backend.stop()

@@ -20,14 +20,14 @@ extension EndToEnd {
             let gateway = try Gateway(elsewhere)
             try Clients.run("drive_grpc.py", ["\(gateway.port)", "unknown"])
             try Clients.run("drive_grpc.py", ["\(gateway.port)", "plain_http"])
-            let closed = try Clients.freePort()
+            let closed = try Ports.refusing()
             let unreachable = try Gateway(.calls(["grpc://127.0.0.1:\(closed)"]))
             try Clients.run("drive_grpc.py", ["\(unreachable.port)", "unreachable"])
         }
 
         @Test func healthIsAnsweredForTheGatewayAndItsModels() throws {
             let server = try PythonServer("serve_grpc.py")
-            let closed = try Clients.freePort()
+            let closed = try Ports.refusing()
             var configuration = GatewayConfiguration()
             configuration.adapters = ["grpc-health", "model-service", "passthrough"]
             configuration.routes = "[ { prefix: /grpc.health.v1.Health/Else, model: plain } ]"

@@ -22,8 +22,8 @@ final class EtcdServer {
     init(certificates: Certificates? = nil) throws {
         directory = try TemporaryDirectory()
         self.certificates = certificates
-        clientPort = try Clients.freePort()
-        peerPort = try Clients.freePort()
+        clientPort = try Ports.free()
+        peerPort = try Ports.free()
         process = try ChildProcess(
             "etcd", Self.arguments(directory, clientPort, peerPort, certificates), directory: directory.path)
         try waitUntilReady()

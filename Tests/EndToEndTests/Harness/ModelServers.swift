@@ -29,12 +29,6 @@ enum Clients {
                 "\(name) \(arguments): \(result.status)\n\(result.output)\n\(result.errors.suffix(3_000))")
         }
     }
-
-    static func freePort() throws -> UInt16 {
-        let (socket, port) = try Socket.listen()
-        socket.close()
-        return port
-    }
 }
 
 /// A server of ours in Python on a free port of the loopback address, which prints `ready`; killed with its owner.
@@ -43,7 +37,7 @@ final class PythonServer {
     private let process: ChildProcess
 
     init(_ script: String, _ arguments: [String] = []) throws {
-        port = try Clients.freePort()
+        port = try Ports.free()
         process = try ChildProcess(Clients.python, [Clients.script(script), "\(port)"] + arguments)
         try waitUntil("\(script) is ready", .after(seconds: 60)) { [process] in
             if let status = process.poll() {
@@ -65,7 +59,7 @@ final class ModelServer {
     /// MLServer with an sklearn model.
     static func mlserver() throws -> ModelServer {
         let directory = try TemporaryDirectory()
-        let ports = try (0..<3).map { _ in try Clients.freePort() }
+        let ports = try (0..<3).map { _ in try Ports.free() }
         let process = try ChildProcess(
             Clients.python, [Clients.script("serve_mlserver.py"), directory.path] + ports.map { "\($0)" })
         return try ModelServer(process, directory, ports[0])
@@ -73,21 +67,21 @@ final class ModelServer {
 
     /// The kserve SDK's server with an sklearn model.
     static func kserve() throws -> ModelServer {
-        let port = try Clients.freePort()
+        let port = try Ports.free()
         let process = try ChildProcess(Clients.python, [Clients.script("serve_kserve.py"), "\(port)"])
         return try ModelServer(process, TemporaryDirectory(), port)
     }
 
     /// A server of OpenAI's API with a model that makes its input larger.
     static func openAI() throws -> ModelServer {
-        let port = try Clients.freePort()
+        let port = try Ports.free()
         let process = try ChildProcess(Clients.python, [Clients.script("serve_openai.py"), "\(port)"])
         return try ModelServer(process, TemporaryDirectory(), port, ready: "/v1/files")
     }
 
     /// fakellm, which serves the chats of OpenAI's API with made-up answers.
     static func fakeLLM() throws -> ModelServer {
-        let port = try Clients.freePort()
+        let port = try Ports.free()
         let directory = try TemporaryDirectory()
         try directory.write("fakellm.yaml", "version: 1\ndefaults: { fallback: deterministic_echo }\n")
         let process = try ChildProcess(

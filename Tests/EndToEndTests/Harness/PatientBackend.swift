@@ -13,7 +13,7 @@ final class PatientBackend: @unchecked Sendable {
 
     /// So many, which come up beside each other.
     static func some(_ count: Int, _ wire: Wire) throws -> [PatientBackend] {
-        let backends = try (0..<count).map { _ in try PatientBackend(wire, port: Clients.freePort()) }
+        let backends = try (0..<count).map { _ in try PatientBackend(wire, port: Ports.free()) }
         for backend in backends { try backend.awaitReady() }
         return backends
     }

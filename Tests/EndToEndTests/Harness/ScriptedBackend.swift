@@ -34,8 +34,9 @@ final class ScriptedBackend: @unchecked Sendable {
     private var stopping = false
 
     /// `script` runs for each connection; when it returns the connection is closed.
-    init(path: String? = nil, port: UInt16 = 0, _ script: @escaping @Sendable (BackendConnection) throws -> Void) throws
-    {
+    init(
+        path: String? = nil, port: UInt16? = nil, _ script: @escaping @Sendable (BackendConnection) throws -> Void
+    ) throws {
         self.path = path
         self.script = script
         if let path {
@@ -68,7 +69,7 @@ final class ScriptedBackend: @unchecked Sendable {
 
     /// Answers every request with `respond`, keeping the connection.
     convenience init(
-        path: String? = nil, port: UInt16 = 0, respond: @escaping @Sendable (BackendConnection, HTTPMessage) -> Void
+        path: String? = nil, port: UInt16? = nil, respond: @escaping @Sendable (BackendConnection, HTTPMessage) -> Void
     ) throws {
         let box = WeakBackend()
         try self.init(path: path, port: port) { connection in
@@ -82,7 +83,7 @@ final class ScriptedBackend: @unchecked Sendable {
     }
 
     /// Answers every request with 200 and a text that names its method and target.
-    static func ordinary(path: String? = nil, port: UInt16 = 0) throws -> ScriptedBackend {
+    static func ordinary(path: String? = nil, port: UInt16? = nil) throws -> ScriptedBackend {
         try ScriptedBackend(path: path, port: port) { connection, request in
             let body = "\(request.method) \(request.target) \(request.body.count)"
             let head = "HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n"

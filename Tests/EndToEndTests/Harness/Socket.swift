@@ -44,22 +44,28 @@ final class Socket: @unchecked Sendable {
         return socket
     }
 
-    /// Listens on a free port of the loopback address, or on `port`.
-    static func listen(port: UInt16 = 0, backlog: Int32 = 128) throws -> (Socket, port: UInt16) {
+    /// A socket that has a port of the loopback address and does not listen; nil if the port is taken. With `reusing`,
+    /// connections that were closed a moment ago do not keep it taken.
+    static func bind(port: UInt16, reusing: Bool) -> Socket? {
         let socket = Socket(adopting: Foundation.socket(AF_INET, streamType, 0))
-        var one: Int32 = 1
+        var one: Int32 = reusing ? 1 : 0
         setsockopt(socket.descriptor, SOL_SOCKET, SO_REUSEADDR, &one, 4)
         var address = loopback(port: port)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { (pointer) -> Int32 in
-                if bind(socket.descriptor, pointer, length) != 0 { return -1 }
-                if Foundation.listen(socket.descriptor, backlog) != 0 { return -1 }
-                return getsockname(socket.descriptor, pointer, &length)
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Foundation.bind(socket.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard result == 0 else { throw HarnessError("listen: errno \(errno)") }
-        return (socket, UInt16(bigEndian: address.sin_port))
+        return result == 0 ? socket : nil
+    }
+
+    /// Listens on a free port of the loopback address, or on `port`.
+    static func listen(port: UInt16? = nil, backlog: Int32 = 128) throws -> (Socket, port: UInt16) {
+        let port = try port ?? Ports.free()
+        guard let socket = bind(port: port, reusing: true), Foundation.listen(socket.descriptor, backlog) == 0 else {
+            throw HarnessError("listen on \(port): errno \(errno)")
+        }
+        return (socket, port)
     }
 
     static func listen(path: String) throws -> Socket {
@@ -67,7 +73,9 @@ final class Socket: @unchecked Sendable {
         var address = try unixAddress(path)
         let result = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { (pointer) -> Int32 in
-                if bind(socket.descriptor, pointer, socklen_t(MemoryLayout<sockaddr_un>.size)) != 0 { return -1 }
+                if Foundation.bind(socket.descriptor, pointer, socklen_t(MemoryLayout<sockaddr_un>.size)) != 0 {
+                    return -1
+                }
                 return Foundation.listen(socket.descriptor, 128)
             }
         }

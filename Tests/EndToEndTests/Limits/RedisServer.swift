@@ -12,7 +12,7 @@ final class RedisServer {
     }
 
     init(port: UInt16? = nil, password: String = "") throws {
-        let port = try port ?? Clients.freePort()
+        let port = try port ?? Ports.free()
         self.port = port
         directory = try TemporaryDirectory()
         // Nothing is written to disk: what a test leaves behind is gone with the server.

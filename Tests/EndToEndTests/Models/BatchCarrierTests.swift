@@ -79,7 +79,7 @@ extension EndToEnd {
         }
 
         @Test func itsRetriesAreCounted() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let backend = try Self.echo()
             var configuration = Self.configuration(
                 ["http://127.0.0.1:\(dead)", backend.endpoint],

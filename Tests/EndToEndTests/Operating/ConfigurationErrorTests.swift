@@ -118,8 +118,8 @@ extension EndToEnd {
 
         @Test func theWellKnownTemplateLoads() throws {
             let directory = try TemporaryDirectory()
-            let port = try Clients.freePort()
-            let metrics = try Clients.freePort()
+            let port = try Ports.free()
+            let metrics = try Ports.free()
             // As it stands but for the ports, which may be taken on the machine that runs the tests.
             let text = """
                 gateway:

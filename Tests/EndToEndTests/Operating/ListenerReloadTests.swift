@@ -36,7 +36,7 @@ extension EndToEnd {
             try certificates.make("server", "DNS:localhost")
             var both = configuration
             // An address of its own: listeners are told apart by what is written.
-            let place = "127.0.0.1:\(try Clients.freePort())"
+            let place = "127.0.0.1:\(try Ports.free())"
             let secured = certificates.listener("server").replacing("127.0.0.1:0", with: place)
             both.listeners = ["127.0.0.1:0", secured]
             let gateway = try Gateway(both)

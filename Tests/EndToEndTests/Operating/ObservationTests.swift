@@ -129,7 +129,7 @@ extension EndToEnd {
         @Test func makeRunsFileServesWhatItPrints() throws {
             // The project's own file, on other ports and with the plugins of this build.
             let directory = try TemporaryDirectory()
-            let port = try Clients.freePort()
+            let port = try Ports.free()
             let text = try String(contentsOfFile: Clients.root + "/plugins.yaml", encoding: .utf8)
                 .replacingOccurrences(of: "port: 8080", with: "port: \(port)")
                 .replacingOccurrences(of: "metrics_port: 9090", with: "metrics_port: 0")

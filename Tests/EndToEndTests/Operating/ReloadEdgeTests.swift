@@ -16,7 +16,7 @@ extension EndToEnd {
             let silent = try FakeNameServer { _ in [] }
             var configuration = GatewayConfiguration.web([backend.endpoint])
             configuration.gateway = ["  reload: { drain_timeout_ms: 1000 }"]
-            configuration.listeners = ["127.0.0.1:0", "127.0.0.1:\(try Clients.freePort())"]
+            configuration.listeners = ["127.0.0.1:0", "127.0.0.1:\(try Ports.free())"]
             let gateway = try Gateway(configuration)
             let held = try gateway.connect()
             held.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")

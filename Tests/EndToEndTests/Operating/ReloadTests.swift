@@ -117,7 +117,7 @@ extension EndToEnd {
         @Test func listenersComeAndGo() throws {
             let backend = try Self.named("it")
             let gateway = try Gateway(.web([backend.endpoint]))
-            let second = try Clients.freePort()
+            let second = try Ports.free()
             var configuration = GatewayConfiguration.web([backend.endpoint])
             configuration.listeners = ["127.0.0.1:0", "127.0.0.1:\(second)"]
             try gateway.write(configuration)
@@ -151,7 +151,7 @@ extension EndToEnd {
         @Test func missingStandardDescriptorsAreOpened() throws {
             let backend = try Self.named("it")
             let directory = try TemporaryDirectory()
-            let port = try Clients.freePort()
+            let port = try Ports.free()
             var configuration = GatewayConfiguration.web([backend.endpoint])
             configuration.listeners = ["127.0.0.1:\(port)"]
             try directory.write("plugins.yaml", configuration.text(in: directory))

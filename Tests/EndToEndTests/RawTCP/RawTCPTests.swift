@@ -156,7 +156,7 @@ extension EndToEnd {
 
         @Test func aListenerTakesAnotherProtocolAtAReload() throws {
             let backend = try Self.echo("it")
-            let port = try Clients.freePort()
+            let port = try Ports.free()
             var configuration = GatewayConfiguration.rawTCP(port: backend.port, models: ["m"])
             configuration.listeners = ["127.0.0.1:\(port)"]
             let gateway = try Gateway(configuration)

@@ -175,7 +175,7 @@ extension EndToEnd {
         }
 
         @Test func aConnectionIsEnoughForTCP() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let well = try ScriptedBackend.ordinary()
             let gateway = try Gateway(
                 web(

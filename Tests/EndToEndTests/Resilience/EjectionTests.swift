@@ -21,7 +21,7 @@ extension EndToEnd {
             let backend = try ScriptedBackend { connection, request in
                 connection.answer(request.target == "/health" ? 200 : 500, "ill")
             }
-            let dead = try (0..<2).map { _ in "http://127.0.0.1:\(try Clients.freePort())" }
+            let dead = try (0..<2).map { _ in "http://127.0.0.1:\(try Ports.refusing())" }
             let gateway = try Gateway(
                 Self.configuration(
                     [backend.endpoint] + dead,

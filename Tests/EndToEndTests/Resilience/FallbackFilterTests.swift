@@ -22,7 +22,7 @@ extension EndToEnd {
             ["  - name: \(name)", "    library: libHeaders.so", "    config: { \(config) }"]
         }
 
-        private static func deadEndpoint() throws -> String { "http://127.0.0.1:\(try Clients.freePort())" }
+        private static func deadEndpoint() throws -> String { "http://127.0.0.1:\(try Ports.refusing())" }
 
         @Test func theAnswerIsSeenByTheFiltersOfTheModelThatWasAsked() throws {
             let other = try ScriptedBackend.ordinary()

@@ -30,7 +30,7 @@ extension EndToEnd {
         func theShorterTimeoutHolds(_ first: Int, _ second: Int) throws {
             let gate = Gate()
             defer { gate.open() }
-            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            let dead = "http://127.0.0.1:\(try Ports.refusing())"
             let silent = try Self.silent(gate)
             let gateway = try Gateway(
                 Self.configuration([
@@ -61,7 +61,7 @@ extension EndToEnd {
         @Test func itsHedgesAreMade() throws {
             let gate = Gate()
             defer { gate.open() }
-            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            let dead = "http://127.0.0.1:\(try Ports.refusing())"
             let (slow, fast) = (try Hedging.gated(gate, "slow"), try Hedging.named("fast"))
             let gateway = try Gateway(
                 Self.configuration([

@@ -15,7 +15,7 @@ extension EndToEnd {
         }
 
         @Test func anotherModelAnswersAndIsNamed() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let other = try ScriptedBackend.ordinary()
             let gateway = try Gateway(
                 configuration("http://127.0.0.1:\(dead)", other.endpoint, "{ model: other }"))
@@ -74,7 +74,7 @@ extension EndToEnd {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference"]
             configuration.gateway = ["  limits: { body_timeout_ms: 100 }"]
-            let calls = "grpc://127.0.0.1:\(try Clients.freePort())"
+            let calls = "grpc://127.0.0.1:\(try Ports.refusing())"
             // Toward an endpoint of gRPC the message is made, of a body that is gathered when the pool is there.
             configuration.models = [
                 "  iris:", "    versions:",
@@ -92,8 +92,8 @@ extension EndToEnd {
         }
 
         @Test func theNextStepIsTakenWhenOneFails() throws {
-            let dead = try Clients.freePort()
-            let alsoDead = try Clients.freePort()
+            let dead = try Ports.refusing()
+            let alsoDead = try Ports.refusing()
             let gateway = try Gateway(
                 configuration(
                     "http://127.0.0.1:\(dead)", "http://127.0.0.1:\(alsoDead)",
@@ -162,7 +162,7 @@ extension EndToEnd {
         @Test func aFilterAnswersFailures() throws {
             let directory = try TemporaryDirectory()
             let library = try CompiledPlugin.c(Self.keeping, "keeping.so", in: directory)
-            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            let dead = "http://127.0.0.1:\(try Ports.refusing())"
             var configuration = configuration(dead, dead, "[ { model: other }, { cached: true } ]")
             configuration.plugins = ["  - { name: keeping, library: \(library) }"]
             configuration.filters = ["keeping"]
@@ -262,7 +262,7 @@ extension EndToEnd {
         @Test func filtersAreToldOfTheErrorThatAFixedAnswerStandsFor() throws {
             let directory = try TemporaryDirectory()
             let library = try CompiledPlugin.c(Self.hearing, "hearing.so", in: directory)
-            let dead = "http://127.0.0.1:\(try Clients.freePort())"
+            let dead = "http://127.0.0.1:\(try Ports.refusing())"
             let well = try ScriptedBackend.ordinary()
             func gateway(_ other: String, _ fallback: String) throws -> Gateway {
                 var configuration = configuration(dead, other, fallback)
@@ -291,7 +291,7 @@ extension EndToEnd {
         }
 
         @Test func anInferenceGoesToAModelInTheGateway() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference"]
             configuration.models = [
@@ -349,7 +349,7 @@ extension EndToEnd {
         /// client sent behind it is another request.
         @Test func aBodyThatWasStreamedAndThenGatheredIsSentOnce() throws {
             let first = try ScriptedBackend { connection in _ = try connection.reader.request() }
-            let second = "http://127.0.0.1:\(try Clients.freePort())"
+            let second = "http://127.0.0.1:\(try Ports.refusing())"
             let all = Gate()
             let third = try ScriptedBackend { connection in
                 guard let request = try connection.reader.request() else { return }

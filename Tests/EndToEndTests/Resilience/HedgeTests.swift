@@ -140,7 +140,7 @@ extension EndToEnd {
         @Test func anEndpointThatIsGoneIsNoAnswerEither() throws {
             let gate = Gate()
             let first = try Self.gated(gate, "first")
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let gateway = try Gateway(
                 Self.configuration(
                     [first.endpoint, "http://127.0.0.1:\(dead)"],

@@ -64,7 +64,7 @@ extension EndToEnd {
         }
 
         @Test func whatNobodyGotIsTriedElsewhereWhateverItIs() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let backend = try ScriptedBackend.ordinary()
             let gateway = try Gateway(
                 Self.configuration(

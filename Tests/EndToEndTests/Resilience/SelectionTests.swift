@@ -61,7 +61,7 @@ extension EndToEnd {
         }
 
         @Test func requestsSpillOverInProportion() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let (near, far) = (try ScriptedBackend.ordinary(), try ScriptedBackend.ordinary())
             let gateway = try Gateway(
                 Self.configuration(

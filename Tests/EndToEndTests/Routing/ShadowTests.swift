@@ -85,7 +85,7 @@ extension EndToEnd {
         }
 
         @Test func aCopyIsTriedOnceAndFailsAlone() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let web = try Self.named("web")
             let gateway = try Gateway(
                 Self.configuration(

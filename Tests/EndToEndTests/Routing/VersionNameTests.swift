@@ -104,7 +104,7 @@ extension EndToEnd {
         }
 
         @Test func aFallbackNamesItsVersion() throws {
-            let dead = try Clients.freePort()
+            let dead = try Ports.refusing()
             let well = try ScriptedBackend.ordinary()
             var configuration = Self.configuration([])
             configuration.models += [

@@ -209,7 +209,7 @@ extension EndToEnd {
                     }
                 }
             }
-            let dead = "grpc://127.0.0.1:\(try Clients.freePort())"
+            let dead = "grpc://127.0.0.1:\(try Ports.refusing())"
             let endpoints = deadFirst ? [dead, backend.grpcEndpoint] : [backend.grpcEndpoint, dead]
             var configuration = GatewayConfiguration.web(endpoints, version: ", max_connections: 1")
             configuration.models.append("    health_check: { type: tcp, interval_ms: 50, unhealthy_after: 1 }")

@@ -21,9 +21,9 @@ extension EndToEnd {
         func tensorsComeBackTheSame(_ client: String) throws {
             let directory = try TemporaryDirectory()
             let identity = try CompiledPlugin.c(Self.identity, "identity.so", in: directory)
-            let port = try Clients.freePort()
+            let port = try Ports.free()
             var configuration = GatewayConfiguration()
-            let tcpPort = try Clients.freePort()
+            let tcpPort = try Ports.free()
             configuration.listeners = [
                 "127.0.0.1:\(port)", "127.0.0.1:\(tcpPort)\n      adapter: length-prefixed-tcp",
             ]
