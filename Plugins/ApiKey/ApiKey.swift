@@ -81,19 +81,25 @@ struct ApiKey: Filter, ~Copyable {
         }
         let file = config["key_file"]
         if !file.isNull {
-            let path = try file.text()
-            // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
-            if !path.hasPrefix("/") { throw file.error("the path must be absolute") }
-            let entries: [KeyFile.Entry]
-            do throws(KeyFileReading.Failure) {
-                entries = try KeyFileReading.entries(path, atMost: KeyRing.limit - keys.count)
-            } catch { throw file.error(error.text) }
-            for entry in entries where try !add(entry.key, entry.tenant) {
+            let path = try file.absolutePath()
+            for entry in try entries(file, path, atMost: KeyRing.limit - keys.count) where try !add(entry.key, entry.tenant) {
                 throw file.error("\(path):\(entry.line): this key is there already")
             }
         }
         if keys.count == 0 { throw config.error("neither 'keys' nor 'key_file' has a key: nobody could pass") }
         return keys
+    }
+
+    private static func entries(
+        _ named: Configuration, _ path: String, atMost count: Int
+    ) throws(PluginError) -> [KeyFile.Entry] {
+        let bytes: [UInt8]
+        do throws(RegularFile.Failure) {
+            bytes = try RegularFile(path).content(atMost: KeyFile.bytesAtMost)
+        } catch { throw named.error("\(path) \(error.text)") }
+        do throws(KeyFile.Problem) { return try KeyFile(bytes, entriesAtMost: count).entries } catch {
+            throw named.error("\(path):\(error.line): \(error.text)")
+        }
     }
 
     mutating func onRequest(

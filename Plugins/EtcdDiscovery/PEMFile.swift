@@ -1,5 +1,4 @@
 import COpenSSL
-import Glibc
 import SluicePlugin
 
 /// A file in PEM that `tls` names, read once. On the control thread, which neither a pipe by that name nor a question
@@ -13,28 +12,10 @@ struct PEMFile {
 
     init(_ named: Configuration) throws(PluginError) {
         self.named = named
-        let path = try named.text()
-        // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
-        if !path.hasPrefix("/") { throw named.error("the path must be absolute") }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw named.error("the file cannot be read: \(String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
-            status.st_size <= Self.bytesAtMost
-        else { throw named.error("it is no regular file of at most \(Self.bytesAtMost) bytes") }
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        var used = 0
-        while used < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress! + used, $0.count - used) }
-            if count < 0, errno == EINTR { continue }
-            if count < 0 { throw named.error("the file cannot be read: \(String(cString: strerror(errno)))") }
-            if count == 0 { break }
-            used += count
-        }
-        self.bytes = Array(bytes[..<used])
+        let path = try named.absolutePath()
+        do throws(RegularFile.Failure) {
+            bytes = try RegularFile(path).content(atMost: Self.bytesAtMost)
+        } catch { throw named.error("it \(error.text)") }
     }
 
     /// Hands each certificate to `use`, which takes a reference of its own and says whether it could, in their order.

@@ -20,9 +20,8 @@ struct FileDiscovery: Discovery {
         try context.config.allow([])
         let config = context.modelConfig
         try config.allow(["path", "poll_seconds"])
-        path = try config.required("path")
-        // The gateway's directory is not the file's: a relative path would mean another file after a change of it.
-        if !path.hasPrefix("/") { throw config["path"].error("the path must be absolute") }
+        _ = try config.required("path") as String
+        path = try config["path"].absolutePath()
         pollMs = Int(try config.integer("poll_seconds", default: 10, in: 1...3_600)) * 1_000
     }
 
@@ -45,7 +44,7 @@ final class FileFollower: @unchecked Sendable {
     private let directory: String
     private let pollMs: Int
     private let sink: EndpointSink
-    private var seen: Identity?
+    private var seen: RegularFile.Identity?
     /// What was told last, and when, in nanoseconds of the monotonic clock.
     private var told: Finding?
     private var toldAt: UInt64 = 0
@@ -53,14 +52,6 @@ final class FileFollower: @unchecked Sendable {
     private enum Finding: Equatable {
         case set([DiscoveredEndpoint])
         case complaint(String)
-    }
-
-    /// Which file, and which content of it.
-    private struct Identity: Equatable {
-        var device: UInt
-        var node: UInt
-        var size: Int
-        var modified: [Int]
     }
 
     /// Which directory.
@@ -148,43 +139,21 @@ final class FileFollower: @unchecked Sendable {
 
     /// What the file says. It is read when it is another one than at the last look.
     private func find() -> Finding {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
+        do throws(RegularFile.Failure) {
+            let file = try RegularFile(path)
+            if file.identity == seen, let told { return told }
+            seen = file.identity
+            let text = try file.content(atMost: EndpointList.bytesAtMost)
+            do throws(ListFault) {
+                return .set(
+                    try EndpointList.read(text).map {
+                        DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone)
+                    })
+            } catch { return .complaint("\(path): \(error.text)") }
+        } catch {
+            // Looked at again even if it is the same one: what could not be read may be readable the next time.
             seen = nil
-            return .complaint("\(path) cannot be opened: \(String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            seen = nil
-            return .complaint("\(path) is no regular file")
-        }
-        let identity = Identity(
-            device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
-            modified: [
-                status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
-            ])
-        if identity == seen, let told { return told }
-        seen = identity
-        guard let text = content(descriptor) else {
-            return .complaint("\(path) is larger than \(EndpointList.bytesAtMost) bytes, or cannot be read")
-        }
-        do throws(ListFault) {
-            return .set(
-                try EndpointList.read(text).map {
-                    DiscoveredEndpoint(address: $0.address, weight: $0.weight, zone: $0.zone)
-                })
-        } catch { return .complaint("\(path): \(error.text)") }
-    }
-
-    private func content(_ descriptor: Int32) -> [UInt8]? {
-        var text: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = read(descriptor, &piece, piece.count)
-            if count == 0 { return text }
-            guard count > 0, text.count + count <= EndpointList.bytesAtMost else { return nil }
-            text.append(contentsOf: piece[..<count])
+            return .complaint("\(path) \(error.text)")
         }
     }
 }

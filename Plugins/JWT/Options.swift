@@ -72,9 +72,7 @@ struct Options {
                 throw inline.error("the JWK Set cannot be used: \(error.text)")
             }
         }
-        let path = try place.text()
-        // A relative path would mean another file where the gateway is started from another directory.
-        if !path.hasPrefix("/") { throw place.error("the path must be absolute") }
+        let path = try place.absolutePath()
         let file = KeyFile(path, reading)
         switch file.look() {
         case .keys(let keys): return (keys, file)

@@ -345,7 +345,7 @@ extension EndToEnd {
                 ("timeout_ms: 1000", "username: a", "`username` and `password` go together"),
                 ("timeout_ms: 1000", "tls: { }", "no endpoint begins with `https://`"),
                 ("timeout_ms: 1000", "tiemout_ms: 1000", "unknown key 'tiemout_ms'"),
-                (list, "endpoints: [ \"https://a\" ]\n            tls: { ca_file: /none }", "cannot be read"),
+                (list, "endpoints: [ \"https://a\" ]\n            tls: { ca_file: /none }", "it cannot be opened"),
             ] {
                 try directory.write("plugins.yaml", good.replacingOccurrences(of: from, with: to))
                 let checked = try Gateway.command(["check", "--config", directory.file("plugins.yaml")])

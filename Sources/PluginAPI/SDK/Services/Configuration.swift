@@ -75,6 +75,14 @@ public struct Configuration {
 
     // MARK: Values
 
+    /// This node as the absolute path of a file: a relative one would mean another file where the gateway is started
+    /// from another directory, or changes its own.
+    public func absolutePath() throws(PluginError) -> String {
+        let path = try text()
+        guard path.hasPrefix("/") else { throw error("the path must be absolute") }
+        return path
+    }
+
     /// This node as text.
     public func text() throws(PluginError) -> String {
         var value = sluice_bytes()
