@@ -82,7 +82,8 @@ struct ApiKey: Filter, ~Copyable {
         let file = config["key_file"]
         if !file.isNull {
             let path = try file.absolutePath()
-            for entry in try entries(file, path, atMost: KeyRing.limit - keys.count) where try !add(entry.key, entry.tenant) {
+            let entries = try entries(file, path, atMost: KeyRing.limit - keys.count)
+            for entry in entries where try !add(entry.key, entry.tenant) {
                 throw file.error("\(path):\(entry.line): this key is there already")
             }
         }

@@ -1,8 +1,8 @@
 import Glibc
 
-/// A regular file, open to be read whole: keys, certificates, lists. A pipe or a device by its name is refused, and holds
-/// nobody up. Opening and reading may wait for the disk: on the control thread, or on a thread of the plugin's or of the
-/// pool. Relative paths mean other files where the gateway is started from another directory: see
+/// A regular file, open to be read whole: keys, certificates, lists. A pipe or a device by its name is refused, and
+/// holds nobody up. Opening and reading may wait for the disk: on the control thread, or on a thread of the plugin's or
+/// of the pool. Relative paths mean other files where the gateway is started from another directory: see
 /// `Configuration.absolutePath()`.
 public struct RegularFile: ~Copyable {
     /// Which file it is, and which content it has: one that is equal to an earlier one need not be read again. Times
