@@ -43,6 +43,8 @@ struct BatchMember: ~Copyable {
     var bytes: UInt64
     var key: UInt64
     var deadline: UInt64
+    /// What its client said itself, as an exchange has it.
+    var callDeadline: UInt64
     var enqueued: UInt64
     var block: TensorBlock
     var operation: UInt32

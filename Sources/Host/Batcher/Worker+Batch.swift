@@ -65,7 +65,7 @@ extension Worker {
             to: BatchMember(
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
-                deadline: limitNs(exchange), enqueued: now, block: block,
+                deadline: limitNs(exchange), callDeadline: exchange.pointee.callDeadline, enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
                 namesVersion: namesVersion, tenant: request.pointee.tenant.allocated(), request: copy))
         member.pointee.wait.begin(at: now)
@@ -255,6 +255,8 @@ extension Worker {
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)
         let deadline = members.map { $0.pointee.deadline }.max() ?? now
+        // Where all of its clients were hasty, the end of their time says nothing of the endpoint.
+        exchange.pointee.callDeadline = members.map { $0.pointee.callDeadline }.max() ?? .max
         timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
         guard merge(exchange, first, members, rows, deadline) else {
             perform(exchange, failWithoutMemory(exchange))

@@ -156,6 +156,10 @@ extension Worker {
         stopsWaiting(exchange, reply.member)
         guard let block = reply.block, let response = freshResponse(exchange) else {
             if reply.answersErrors { answersErrors(exchange) }
+            // The batch may tell of the end of its members' time before a member's own timer does.
+            if reply.status == SLUICE_DEADLINE_EXCEEDED, !hasTimeLeft(exchange) {
+                countTimeout(exchange, exchange.pointee.callDeadline <= now ? .deadline : .response)
+            }
             let message = reply.message.withUnsafeBufferPointer {
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))
             }

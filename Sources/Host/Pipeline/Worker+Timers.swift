@@ -128,7 +128,7 @@ extension Worker {
             return
         }
         if exchange.pointee.callDeadline / 1_000_000 <= nowMs {
-            metrics.timedOut(.deadline)
+            countTimeout(exchange, .deadline)
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
             attemptTookTooLong(exchange)
             perform(exchange, machine.responseBegan ? .cut : .failDeadline)
@@ -171,10 +171,15 @@ extension Worker {
             perform(exchange, attemptFailed(exchange, .tryTimedOut))
             return
         }
-        metrics.timedOut(machine.phase == .queued ? .queue : .response)
+        countTimeout(exchange, machine.phase == .queued ? .queue : .response)
         exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
         attemptTookTooLong(exchange)
         perform(exchange, exchange.pointee.machine.handle(.deadlinePassed))
+    }
+
+    /// A request's limit in time was reached. Those of a batch are its members', each of which counts its own.
+    func countTimeout(_ exchange: ExchangePointer, _ kind: TimeoutKind) {
+        if exchange.pointee.batch == nil { metrics.timedOut(kind) }
     }
 
     /// The deadline has come in the middle of an attempt. One whose answer a filter holds took no longer than it may.

@@ -205,7 +205,7 @@ extension Worker {
             metrics.rejected(.shed)
             message = sluice_bytes("the model has more requests than it can serve")
         case .expired:
-            metrics.timedOut(.queue)
+            countTimeout(exchange, .queue)
             exchange.pointee.status = SLUICE_DEADLINE_EXCEEDED
             return exchange.pointee.machine.handle(.deadlinePassed)
         default: metrics.rejected(.queueFull)

@@ -134,6 +134,48 @@ extension EndToEnd {
             for socket in others { #expect(try Self.read(socket).status == 200) }
         }
 
+        /// Each of its members has reached its limit; the batch has none of its own.
+        @Test func itsMembersCountTheirTime() throws {
+            let never = Gate()
+            defer { never.open() }
+            let backend = try Self.echo(never)
+            var configuration = Self.configuration([backend.endpoint])
+            configuration.gateway = ["  routing: { default_timeout_ms: 300 }"]
+            let gateway = try Gateway(configuration)
+            let sockets = [try Self.send(gateway, [1]), try Self.send(gateway, [1])]
+            for socket in sockets { #expect(try Self.read(socket).status == 504) }
+            try waitUntil("nothing is left") { try gateway.metric("sluice_exchanges_in_flight") == 0 }
+            #expect(try gateway.metric("sluice_timeouts_total") == 2)
+        }
+
+        /// As of a call by itself: its client leaves an endpoint as little time as it likes.
+        @Test func theHasteOfItsClientsSaysNothingOfTheEndpoint() throws {
+            let never = Gate()
+            defer { never.open() }
+            let backend = try Self.echo(never)
+            var configuration = Self.configuration([backend.endpoint])
+            configuration.models[3] = "    batching: { max_batch_size: 2, max_delay_ms: 1 }"
+            configuration.gateway = [
+                "  circuit_breaker: { failure_threshold: 1, reset_timeout_sec: 600, scope: both }",
+                "  outlier_detection: { consecutive_errors: 1, base_ejection_ms: 600000 }",
+            ]
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            let tensor = Wire.text(1, "x") + Wire.text(2, "INT64") + Wire.number(3, 1) + Wire.number(3, 1)
+            let one: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0]
+            let message = Wire.text(1, "m") + Wire.bytes(5, tensor) + Wire.bytes(7, one)
+            for _ in 0..<20 {
+                let answer = try gateway.call(
+                    MalformedCall.inferPath, fields: [("grpc-timeout", "20m")], message: message)
+                #expect(answer.field("grpc-status") == "4")
+            }
+            try waitUntil("nothing is left") { try gateway.metric("sluice_exchanges_in_flight") == 0 }
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"cancelled\""]) > 0)
+            #expect(try gateway.metric("sluice_attempts_total", ["outcome=\"timeout\""]) == 0)
+            #expect(try gateway.metric("sluice_breaker_opened_total") == 0)
+            #expect(try gateway.metric("sluice_ejections_total") == 0)
+        }
+
         @Test func itWaitsInTheTurnOfItsMostFavouredTenant() throws {
             let gate = Gate()
             defer { gate.open() }
