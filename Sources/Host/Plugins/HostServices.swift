@@ -233,7 +233,8 @@ enum HostServices {
         },
         count: { _, handle in ConfigurationNode.from(handle)?.children.count ?? 0 },
         at: { _, handle, index, key in
-            guard let node = ConfigurationNode.from(handle), index < node.children.count else { return nil }
+            // `size_t` comes as a signed number: what is beyond its half is negative.
+            guard let node = ConfigurationNode.from(handle), node.children.indices.contains(index) else { return nil }
             if let key {
                 key.pointee =
                     index < node.keys.count
