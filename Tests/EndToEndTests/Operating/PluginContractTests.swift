@@ -53,5 +53,66 @@ extension EndToEnd {
             let result = try check(configuration(observing: library, "{ a: 1, b: 2 }"))
             #expect(result.status == 0, "\(result.errors)")
         }
+
+        // MARK: Shared instances
+
+        /// A shared filter that does in `on_request` what the C statements `request` say, and counts in `cancelled` and
+        /// `failed` what it hears.
+        private func sharedFilter(_ request: String) throws -> String {
+            let source = CompiledPlugin.source(
+                "shared", tables: ["SLUICE_FILTER_2": "filter"],
+                """
+                static const sluice_metrics *metrics;
+                static void *context;
+                static uint32_t cancelled, failed;
+                static sluice_status create(const sluice_host *host, const sluice_create *arguments, void **instance) {
+                  (void)arguments;
+                  context = host->context;
+                  metrics = host->service(host->context, text(SLUICE_METRICS));
+                  cancelled = metrics->declare(context, SLUICE_METRIC_COUNTER, text("cancelled"), text("."), NULL, 0);
+                  failed = metrics->declare(context, SLUICE_METRIC_COUNTER, text("failed"), text("."), NULL, 0);
+                  *instance = NULL;
+                  return SLUICE_OK;
+                }
+                static uint32_t needs(void *instance) { (void)instance; return 0; }
+                static sluice_status on_request(void *instance, sluice_exchange *exchange, sluice_request *request,
+                                                sluice_response *answer) {
+                  (void)instance, (void)exchange, (void)request, (void)answer;
+                  \(request)
+                }
+                static void on_cancel(void *instance, sluice_exchange *exchange) {
+                  (void)instance, (void)exchange;
+                  metrics->add(context, cancelled, 1);
+                }
+                static void on_error(void *instance, sluice_exchange *exchange, sluice_status error) {
+                  (void)instance, (void)exchange, (void)error;
+                  metrics->add(context, failed, 1);
+                }
+                static const sluice_filter_2 filter = {
+                    .base = {sizeof(sluice_filter_2), SLUICE_INSTANCE_SHARED, create, no_end}, .needs = needs,
+                    .on_request = on_request, .on_cancel = on_cancel, .on_error = on_error};
+                """)
+            return try CompiledPlugin.c(source, "shared.so", in: directory)
+        }
+
+        /// It stands on the exchange's way twice, and is one instance.
+        @Test func aSharedFilterHearsOnceHowAnExchangeEnded() throws {
+            // Never answers.
+            let backend = try ScriptedBackend { _, _ in }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.plugins = ["  - { name: shared, library: \(try sharedFilter("return SLUICE_OK;")) }"]
+            configuration.filters = ["shared"]
+            configuration.models.insert("    filters: [ shared ]", at: 1)
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            socket.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+            try waitUntil("it is under way") { backend.requests.count == 1 }
+            socket.close()
+            try waitUntil("it is over") { try gateway.metric("sluice_exchanges_in_flight") == 0 }
+            #expect(try gateway.metric("sluice_plugin_shared_cancelled_total") == 1)
+            backend.stop()
+            #expect(try gateway.get("/a").status == 503)
+            #expect(try gateway.metric("sluice_plugin_shared_failed_total") == 1)
+        }
     }
 }

@@ -617,8 +617,8 @@ typedef struct sluice_rules_1 {
 
 /* ------------------------------------------------------------------------------------------------ extensions */
 
-#define SLUICE_INSTANCE_PER_WORKER 0 /* one instance a worker, called by that worker alone */
-#define SLUICE_INSTANCE_SHARED 1     /* one instance, called by all workers at once */
+#define SLUICE_INSTANCE_PER_WORKER 0 /* one a worker and chain or pool that names it, called by that worker alone */
+#define SLUICE_INSTANCE_SHARED 1     /* one instance for all workers and chains, called by all workers at once */
 
 /* What `create` is told. Valid until it returns. */
 typedef struct sluice_create_1 {
