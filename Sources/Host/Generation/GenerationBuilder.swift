@@ -115,9 +115,10 @@ final class GenerationBuilder {
             for instance in instances.reversed() { instance.destroy() }
             memory.free()
             return nil
+        let shared = contexts[0].filter { $0.workerIndex == nil }
         }
         for (worker, table) in tables.enumerated() {
-            let list = Unmanaged.passRetained(InstanceContexts(contexts[worker]))
+            let list = Unmanaged.passRetained(InstanceContexts(contexts[worker], shared: shared))
             table.pointee.contexts = list
             memory.onFree { list.release() }
         }

@@ -114,5 +114,20 @@ extension EndToEnd {
             #expect(try gateway.get("/a").status == 503)
             #expect(try gateway.metric("sluice_plugin_shared_failed_total") == 1)
         }
+
+        /// Whichever worker a refused answer was made on.
+        @Test func answersOfASharedFilterThatAreRefusedAreLogged() throws {
+            var configuration = GatewayConfiguration.web(["http://127.0.0.1:9"])
+            let library = try sharedFilter("answer->http_status = 77; return SLUICE_ANSWER;")
+            configuration.plugins = ["  - { name: shared, library: \(library) }"]
+            configuration.filters = ["shared"]
+            let gateway = try Gateway(configuration)
+            // The kernel gives two workers some of so many each.
+            for _ in 0..<40 { #expect(try gateway.get("/a").status == 500) }
+            #expect(try gateway.metric("sluice_call_errors_total", ["plugin=\"shared\""]) == 40)
+            try waitUntil("all are logged") {
+                gateway.log.components(separatedBy: "shared: an answer was not sent").count == 41
+            }
+        }
     }
 }
