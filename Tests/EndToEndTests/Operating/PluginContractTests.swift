@@ -54,6 +54,32 @@ extension EndToEnd {
             #expect(result.status == 0, "\(result.errors)")
         }
 
+        // MARK: Start
+
+        /// The level of the file, also before the gateway serves.
+        @Test(arguments: ["error", "debug"]) func instancesLogAtTheLevelOfTheFileFromTheFirstOn(level: String) throws {
+            let library = try observer(
+                """
+                const sluice_log *log = host->service(host->context, text(SLUICE_LOG));
+                for (uint32_t level = SLUICE_LOG_ERROR; level <= SLUICE_LOG_DEBUG; level++) {
+                  char line[64];
+                  snprintf(line, sizeof line, "level %u is %s", (unsigned)level,
+                           log->enabled(host->context, level) ? "on" : "off");
+                  if (level != SLUICE_LOG_WARNING) log->write(host->context, level, text(line));
+                }
+                return SLUICE_OK;
+                """)
+            var configuration = configuration(observing: library)
+            configuration.gateway = ["  monitoring: { metrics_port: 0, log_level: \(level) }"]
+            let gateway = try Gateway(configuration)
+            try gateway.awaitLog("level 1 is on")
+            #expect(try gateway.stop() == 0)
+            for line in ["level 3 is on", "level 4 is on"] {
+                #expect(gateway.log.contains(line) == (level == "debug"), "\(gateway.log)")
+            }
+            #expect(!gateway.log.contains("is off"))
+        }
+
         // MARK: Shared instances
 
         /// A shared filter that does in `on_request` what the C statements `request` say, and counts in `cancelled` and
