@@ -264,7 +264,11 @@ enum HostServices {
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }
             guard let value = node.node.integer else {
-                report(context, node, "expected a whole number, not \(shown(node))")
+                let isLarge = node.node.kind == .integer
+                report(
+                    context, node,
+                    "expected a whole number"
+                        + (isLarge ? " from \(Int64.min) to \(Int64.max)" : ", not \(shown(node))"))
                 return false
             }
             out?.pointee = Int64(value)
@@ -273,7 +277,10 @@ enum HostServices {
         number: { context, handle, out in
             guard let node = scalar(context, handle, "a number") else { return false }
             guard let value = node.node.number else {
-                report(context, node, "expected a number, not \(shown(node))")
+                let isLarge = node.node.kind == .integer || node.node.kind == .number
+                report(
+                    context, node,
+                    "expected a number" + (isLarge ? " of at most 1.7e308" : ", not \(shown(node))"))
                 return false
             }
             out?.pointee = value

@@ -54,6 +54,23 @@ extension EndToEnd {
             #expect(result.status == 0, "\(result.errors)")
         }
 
+        @Test func aNumberThatIsTooLargeIsNotCalledNone() throws {
+            let library = try observer(
+                """
+                const sluice_config *config = host->service(host->context, text(SLUICE_CONFIG));
+                int64_t integer;
+                double number;
+                config->integer(host->context, config->at(host->context, arguments->config, 0, NULL), &integer);
+                config->number(host->context, config->at(host->context, arguments->config, 1, NULL), &number);
+                return SLUICE_INVALID_ARGUMENT;
+                """)
+            let result = try check(configuration(observing: library, "{ a: 9223372036854775808, b: 1e999 }"))
+            #expect(result.status == 1)
+            let range = "from -9223372036854775808 to 9223372036854775807"
+            #expect(result.errors.contains("plugin `made`: expected a whole number \(range)\n"), "\(result.errors)")
+            #expect(result.errors.contains("plugin `made`: expected a number of at most 1.7e308\n"), "\(result.errors)")
+        }
+
         // MARK: Start
 
         /// The level of the file, also before the gateway serves.
