@@ -73,6 +73,24 @@ extension EndToEnd {
 
         // MARK: Start
 
+        @Test func aStartThatFailsIsToldWithItsStatus() throws {
+            let source = CompiledPlugin.source(
+                "made", tables: ["SLUICE_OBSERVER": "observer"],
+                """
+                static sluice_status start(void) { return SLUICE_UNAVAILABLE; }
+                static void on_finish(void *instance, const sluice_summary *summary) { (void)instance, (void)summary; }
+                static const sluice_observer observer = {
+                    .base = {sizeof(sluice_observer), SLUICE_INSTANCE_SHARED, no_state, no_end},
+                    .on_finish = on_finish};
+                """
+            ).replacingOccurrences(of: ".extensions =", with: ".start = start, .extensions =")
+            let result = try check(
+                configuration(observing: try CompiledPlugin.c(source, "made.so", in: directory)))
+            #expect(result.status == 1)
+            let told = "plugin `made`: its start function failed with status -14, and can tell no reason\n"
+            #expect(result.errors.contains(told), "\(result.errors)")
+        }
+
         /// The level of the file, also before the gateway serves.
         @Test(arguments: ["error", "debug"]) func instancesLogAtTheLevelOfTheFileFromTheFirstOn(level: String) throws {
             let library = try observer(
