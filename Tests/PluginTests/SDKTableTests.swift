@@ -183,6 +183,42 @@ import Testing
     }
 }
 
+extension SDKTableTests {
+    /// Arrays that an adapter made end with their last element, and what is behind them is somebody else's.
+    @Test func whatAnAdapterMadeIsAddedToInACopy() throws {
+        let instance = try make()
+        defer { try? filter().pointee.base.destroy(instance) }
+        let exchange = FakeExchange("POST", "/append")
+        let own = exchange.texts.mutable([Int64](0..<3).map(Self.parameter) + [Self.parameter(-1)])
+        let tensors = exchange.texts.mutable([sluice_tensor(), sluice_tensor(rank: 9)])
+        exchange.request.pointee.payload.parameters = UnsafePointer(own)
+        exchange.request.pointee.payload.parameter_count = 3
+        exchange.request.pointee.payload.tensors = UnsafePointer(tensors)
+        exchange.request.pointee.payload.tensor_count = 1
+        #expect(try ask(instance, exchange) == SLUICE_OK)
+        #expect((0..<4).map { own[$0].integer } == [0, 1, 2, -1])
+        #expect(tensors[1].rank == 9)
+        let payload = Request(exchange.request).payload
+        let values = payload.parameters.map { parameter -> Int64? in
+            if case .integer(let value) = parameter.value { value } else { nil }
+        }
+        #expect(values == [Int64](0..<3) + [Int64](0..<20))
+        // Two that share dimensions, of which one gets more.
+        #expect(payload.tensors.map { Array($0.shape) } == [[], [2, 3], [2, 3, 5]])
+    }
+
+    private static func parameter(_ value: Int64) -> sluice_parameter {
+        Parameter(name: SluicePlugin.Bytes("own"), value: .integer(value)).raw
+    }
+}
+
+extension sluice_tensor {
+    fileprivate init(rank: UInt32) {
+        self.init()
+        self.rank = rank
+    }
+}
+
 /// A filter that does what the path says. Not copyable, so that its end can be seen.
 struct Probe: Filter, ~Copyable {
     static let plugin = PluginDescription(
@@ -259,6 +295,17 @@ struct Probe: Filter, ~Copyable {
             request.session = exchange.adopt(buffer)
             let unused = try host.buffers.make(capacity: 100)
             return unused.capacity == 100 ? .pass : .answer
+        case "/append":
+            for value in Int64(0)..<20 {
+                try request.payload.add(Parameter(name: Bytes("more"), value: .integer(value)), in: exchange)
+            }
+            let first = try request.payload.addTensor(in: exchange)
+            for size in [Int64(2), 3] { try first.addDimension(size, in: exchange) }
+            let shape = first.shape
+            let second = try request.payload.addTensor(in: exchange)
+            second.setShape(shape)
+            try second.addDimension(5, in: exchange)
+            return .pass
         case "/count":
             gauge.set(Double(counters.add(3)))
             return .pass

@@ -93,6 +93,8 @@ final class Gateway: ControlPlane {
     private func begin() -> Bool {
         blockSignals()
         Self.raiseDescriptorLimit()
+        // Plugins log, and ask whether they may, while their instances are made.
+        HostLog.configure(initial.monitoring)
         let (built, diagnostics) = workshop.build(initial, number: nextNumber)
         for diagnostic in diagnostics { StandardStream.error.write(diagnostic.description + "\n") }
         guard let generation = built else { return false }

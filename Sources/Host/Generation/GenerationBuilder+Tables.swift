@@ -25,7 +25,7 @@ extension GenerationBuilder {
                 to: WorkerModel(
                     name: view.name, firstPool: UInt32(next), versionCount: UInt32(model.versions.count),
                     replacesRouters: model.routers != nil, routers: routerChain(model.routers ?? [], worker),
-                    filters: filterChain(model.filters ?? [], worker)))
+                    filters: filterChain(model.filters ?? [], worker, after: filters)))
             for (position, version) in model.versions.enumerated() {
                 let pool = buildPool(
                     PoolPlace(index: next, model: index, version: position), model, version, worker, tables, adapters,
@@ -187,10 +187,17 @@ extension GenerationBuilder {
         return (http, grpc, raw, captureCounts)
     }
 
-    private func filterChain(_ references: [Settings.PluginReference], _ worker: Int) -> FilterChain {
+    /// - Parameter gateway: the chain that requests have been through before; nil: this is the gateway's.
+    private func filterChain(
+        _ references: [Settings.PluginReference], _ worker: Int, after gateway: FilterChain? = nil
+    ) -> FilterChain {
         var links: [FilterLink] = []
         for reference in references {
-            guard let link = filter(reference, worker) else { continue }
+            guard var link = filter(reference, worker) else { continue }
+            // Instances have a context each.
+            if let gateway {
+                link.isRepeated = (0..<gateway.count).contains { gateway.links[$0].context == link.context }
+            }
             links.append(link)
         }
         return FilterChain(links: memory.place(links), count: links.count, needs: links.reduce(0) { $0 | $1.needs })

@@ -27,14 +27,13 @@ final class GenerationWorkshop {
         sharedPools = SharedPools(registry: environment.registry, workerCount: workerCount)
     }
 
-    /// Calls a plugin's `start` before its first instance. False when it fails.
-    func start(_ image: PluginImage) -> Bool {
-        guard started.insert(image.digest).inserted, let start = image.entry.pointee.start else { return true }
-        guard start() == SLUICE_OK else {
-            started.remove(image.digest)
-            return false
-        }
-        return true
+    /// Calls a plugin's `start` before its first instance.
+    /// - Returns: its status; SLUICE_OK also where there is nothing to call.
+    func start(_ image: PluginImage) -> sluice_status {
+        guard started.insert(image.digest).inserted, let start = image.entry.pointee.start else { return SLUICE_OK }
+        let status = start()
+        if status != SLUICE_OK { started.remove(image.digest) }
+        return status
     }
 
     /// Calls `stop` of every plugin that was started, after its last instance.
@@ -116,8 +115,9 @@ final class GenerationBuilder {
             memory.free()
             return nil
         }
+        let shared = contexts[0].filter { $0.workerIndex == nil }
         for (worker, table) in tables.enumerated() {
-            let list = Unmanaged.passRetained(InstanceContexts(contexts[worker]))
+            let list = Unmanaged.passRetained(InstanceContexts(contexts[worker], shared: shared))
             table.pointee.contexts = list
             memory.onFree { list.release() }
         }
@@ -150,10 +150,15 @@ final class GenerationBuilder {
                 path: path, pin: plugin.sha256, allowGroupWritable: plugin.allowGroupWritable)
             {
             case .success(let image):
-                if workshop.start(image) {
+                let status = workshop.start(image)
+                if status == SLUICE_OK {
                     plugins[plugin.name] = LoadedPlugin(settings: plugin, image: image, path: path)
                 } else {
-                    error(plugin.position, "plugin `\(plugin.name)`: its start function failed; see its log")
+                    // It has no host yet to tell a reason to.
+                    error(
+                        plugin.position,
+                        "plugin `\(plugin.name)`: its start function failed with status \(status), "
+                            + "and can tell no reason")
                 }
             case .failure(let refusal):
                 error(plugin.libraryPosition, "plugin `\(plugin.name)`: \(refusal.message)")

@@ -117,6 +117,9 @@ struct FilterLink {
             ) -> sluice_status
         )?
     var onError: (@convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, sluice_status) -> Void)?
+    /// A model's, and its instance stands in the gateway's chain, too, since all who name it share it: how an exchange
+    /// ended it hears there.
+    var isRepeated = false
 }
 
 struct FilterChain {

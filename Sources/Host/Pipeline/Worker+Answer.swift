@@ -77,6 +77,11 @@ extension Worker {
                 position &-= 1
                 continue
             }
+            guard exchange.pointee.isResumed || mayBorrow(filter) else {
+                // Nobody else may give the answer that it has not seen.
+                answersErrors(exchange)
+                return failHeld(exchange)
+            }
             let before = (response.pointee.http_status, response.pointee.fields, response.pointee.field_count)
             let start = beginCall(exchange)
             let status = function(

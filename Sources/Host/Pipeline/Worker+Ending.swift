@@ -80,7 +80,7 @@ extension Worker {
     }
 
     func cancel(_ exchange: ExchangePointer, _ chain: FilterChain) {
-        for position in 0..<chain.count {
+        for position in 0..<chain.count where !chain.links[position].isRepeated {
             let filter = chain.links + position
             filter.pointee.table.pointee.on_cancel?(filter.pointee.instance, exchange.handle)
         }
@@ -95,7 +95,7 @@ extension Worker {
     }
 
     private func tell(_ exchange: ExchangePointer, _ chain: FilterChain, _ error: sluice_status) {
-        for position in 0..<chain.count {
+        for position in 0..<chain.count where !chain.links[position].isRepeated {
             let filter = chain.links + position
             filter.pointee.onError?(filter.pointee.instance, exchange.handle, error)
         }

@@ -279,6 +279,7 @@ extension Worker {
         let request = exchange.pointee.request.unsafelyUnwrapped
         while Int(exchange.pointee.link) < chain.count {
             let filter = chain.links + Int(exchange.pointee.link)
+            guard exchange.pointee.isResumed || mayBorrow(filter) else { return failHeld(exchange) }
             guard let answer = freshResponse(exchange) else { return failWithoutMemory(exchange) }
             let deadline = request.pointee.deadline_ns
             let start = beginCall(exchange)

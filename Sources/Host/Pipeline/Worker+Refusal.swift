@@ -66,7 +66,7 @@ extension Worker {
         writer.write(" ")
         writer.write(json: message.pointee.path.cut(atMost: 256))
         let contexts = exchange.pointee.generation.unsafelyUnwrapped.pointee.contexts?.takeUnretainedValue()
-        guard let context = contexts?.all.first(where: { $0.pluginID == plugin }) else { return }
+        guard let context = contexts?.context(of: plugin) else { return }
         HostLog.write(
             UInt32(SLUICE_LOG_WARNING), source: UnsafeRawBufferPointer(context.source),
             message: UnsafeRawBufferPointer(start: memory, count: writer.count))

@@ -15,6 +15,12 @@ extension Worker {
         held == 0 || metrics.held(plugin: PluginMetricsID(index: plugin)) < heldAtMost
     }
 
+    /// The same of a filter: one that is told when an exchange is over has none of them held.
+    @inline(__always)
+    func mayBorrow(_ filter: UnsafeMutablePointer<FilterLink>) -> Bool {
+        held == 0 || filter.pointee.table.pointee.on_cancel != nil || mayBorrow(filter.pointee.plugin)
+    }
+
     @inline(never)
     func failHeld(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.memory)

@@ -233,7 +233,8 @@ enum HostServices {
         },
         count: { _, handle in ConfigurationNode.from(handle)?.children.count ?? 0 },
         at: { _, handle, index, key in
-            guard let node = ConfigurationNode.from(handle), index < node.children.count else { return nil }
+            // `size_t` comes as a signed number: what is beyond its half is negative.
+            guard let node = ConfigurationNode.from(handle), node.children.indices.contains(index) else { return nil }
             if let key {
                 key.pointee =
                     index < node.keys.count
@@ -263,7 +264,11 @@ enum HostServices {
         integer: { context, handle, out in
             guard let node = scalar(context, handle, "a whole number") else { return false }
             guard let value = node.node.integer else {
-                report(context, node, "expected a whole number, not \(shown(node))")
+                let isLarge = node.node.kind == .integer
+                report(
+                    context, node,
+                    "expected a whole number"
+                        + (isLarge ? " from \(Int64.min) to \(Int64.max)" : ", not \(shown(node))"))
                 return false
             }
             out?.pointee = Int64(value)
@@ -272,7 +277,10 @@ enum HostServices {
         number: { context, handle, out in
             guard let node = scalar(context, handle, "a number") else { return false }
             guard let value = node.node.number else {
-                report(context, node, "expected a number, not \(shown(node))")
+                let isLarge = node.node.kind == .integer || node.node.kind == .number
+                report(
+                    context, node,
+                    "expected a number" + (isLarge ? " of at most 1.7e308" : ", not \(shown(node))"))
                 return false
             }
             out?.pointee = value

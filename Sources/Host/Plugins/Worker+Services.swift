@@ -213,8 +213,19 @@ extension Worker {
     }
 }
 
-/// The instances of a generation whose timers fire on one worker.
+/// The instances of a generation that one worker calls.
 final class InstanceContexts {
+    /// Those whose timers fire on it: its own, and of the first worker those that all share.
     let all: [InstanceContext]
-    init(_ all: [InstanceContext]) { self.all = all }
+    private let shared: [InstanceContext]
+
+    init(_ all: [InstanceContext], shared: [InstanceContext]) {
+        self.all = all
+        self.shared = shared
+    }
+
+    /// Any instance of the plugin, for its name.
+    func context(of plugin: Int32) -> InstanceContext? {
+        all.first { $0.pluginID == plugin } ?? shared.first { $0.pluginID == plugin }
+    }
 }

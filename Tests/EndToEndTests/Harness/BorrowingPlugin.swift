@@ -151,6 +151,11 @@ enum BorrowingPlugin {
               (void)answer;
               return suspends(instance, exchange, request, "filter") ? SLUICE_PENDING : SLUICE_OK;
             }
+            static sluice_status on_response(void *instance, sluice_exchange *exchange, const sluice_request *request,
+                                             sluice_response *response) {
+              (void)response;
+              return suspends(instance, exchange, request, "answer") ? SLUICE_PENDING : SLUICE_OK;
+            }
             static sluice_status route(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                        sluice_route_decision *decision) {
               decision->version = 0;
@@ -171,7 +176,7 @@ enum BorrowingPlugin {
 
             static const sluice_filter filter = {
                 .base = {sizeof(sluice_filter), SLUICE_INSTANCE_SHARED, create, destroy},
-                .needs = needs, .on_request = on_request};
+                .needs = needs, .on_request = on_request, .on_response = on_response};
             static const sluice_router router = {
                 .base = {sizeof(sluice_router), SLUICE_INSTANCE_SHARED, create, destroy}, .route = route};
             static const sluice_backend backend = {

@@ -172,27 +172,69 @@ extension EndToEnd {
             #expect(!gateway.log.contains("changed"))
         }
 
-        /// Half as many as connections; those whose turn that plugin is not are served.
-        @Test func onePluginHoldsSoManyAtMost() throws {
-            var configuration = configuration()
-            configuration.serverKeys = ["max_connections: 8"]
-            configuration.models += ["  other:", "    versions:", "      \"1\": { backend: linear-model }"]
-            configuration.router = nil
-            let gateway = try Gateway(configuration)
+        /// Suspends as many in `call` as it may hold, half as many as connections.
+        private func hold(_ call: String, _ gateway: Gateway) throws {
             for turn in 1...4 {
                 let socket = try gateway.connect()
-                socket.send(request("backend"))
+                socket.send(request(call))
                 try waitUntil("it is suspended") { try count(gateway, "waiting_total") == Double(turn) }
                 socket.close()
                 try waitUntil("it is over") { try held(gateway) == Double(turn) }
             }
+        }
+
+        /// Those whose turn that plugin is not are served.
+        @Test(arguments: ["backend", "filter"]) func onePluginHoldsSoManyAtMost(call: String) throws {
+            var configuration = configuration()
+            configuration.serverKeys = ["max_connections: 8"]
+            configuration.models += ["  other:", "    versions:", "      \"1\": { backend: linear-model }"]
+            configuration.models.insert("    filters: [ borrowing ]", at: 1)
+            configuration.filters = []
+            configuration.router = nil
+            if call == "filter" {
+                configuration.models[3] = configuration.models[3].replacing("borrowing", with: "linear-model")
+            }
+            let gateway = try Gateway(configuration)
+            try hold(call, gateway)
             let refused = try gateway.exchange(request("none"))
             #expect(refused.status == 503)
             #expect(refused.field("retry-after") == "1")
             #expect(try gateway.get("/v2/models/other/ready").status == 200)
             try directory.write("go", "")
             try waitUntil("all is given back") { try held(gateway) == 0 }
-            #expect(try gateway.exchange(request("none")).status == 200)
+            // One of another model's number of features, or its answer.
+            #expect(try gateway.exchange(request("none")).status == (call == "filter" ? 400 : 200))
+        }
+
+        /// An answer that another filter gives comes by it, too.
+        @Test func aFilterThatHoldsSoManySeesNoAnswersEither() throws {
+            let answering = CompiledPlugin.filter(
+                "answering", callbacks: ["on_request"],
+                """
+                static sluice_status on_request(
+                    void *instance, sluice_exchange *exchange, sluice_request *request, sluice_response *answer) {
+                  (void)instance, (void)request;
+                  bool found;
+                  exchanges->header(context, exchange, text("answer"), &found);
+                  if (!found) return SLUICE_OK;
+                  answer->ready = 1;
+                  return SLUICE_ANSWER;
+                }
+                """)
+            var configuration = configuration()
+            configuration.serverKeys = ["max_connections: 8"]
+            configuration.plugins += [
+                "  - { name: answering, library: \(try CompiledPlugin.c(answering, "answering.so", in: directory)) }"
+            ]
+            configuration.filters = ["answering", "borrowing"]
+            let gateway = try Gateway(configuration)
+            let answered = "GET /v2/models/m/ready HTTP/1.1\r\nHost: a\r\nAnswer: yes\r\n\r\n"
+            #expect(try gateway.exchange(answered).status == 200)
+            try hold("filter", gateway)
+            #expect(try gateway.exchange(answered).status == 503)
+            try directory.write("go", "")
+            try waitUntil("all is given back") { try held(gateway) == 0 }
+            #expect(try gateway.exchange(answered).status == 200)
         }
 
         /// A filter that resumes again and again after it was called for the second time, and a router of the same

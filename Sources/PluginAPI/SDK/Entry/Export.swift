@@ -16,7 +16,7 @@ public struct PluginDescription: Sendable {
     /// - Parameters:
     ///   - build: free text that tells one build from the next.
     ///   - start: called before the first instance is made, for what a library does once in a process; what it throws
-    ///     refuses the configuration that names the plugin. Main thread.
+    ///     refuses the configuration that names the plugin, with its code alone. Main thread.
     ///   - stop: called after the last instance has ended, when the gateway leaves. Main thread.
     public init(
         name: StaticString, version: StaticString, vendor: StaticString, licence: StaticString,

@@ -33,9 +33,10 @@ public protocol Filter: PluginExtension, ~Copyable {
     mutating func onRequest(
         _ request: MutableRequest, answer: MutableResponse, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict
-    /// A response, in reverse order of the chain, before a byte of it has gone to the client. Its payload is there only
-    /// where `needs` asks for it. What it throws takes the answer's place. `httpStatus` may be changed, but not that of
-    /// a call of gRPC, whose own status says how it went, or of a switch of protocols.
+    /// A response, in reverse order of the chain, before a byte of it has gone to the client; also to requests that
+    /// this filter has not seen, since one before it answered them. Its payload is there only where `needs` asks for
+    /// it. What it throws takes the answer's place. `httpStatus` may be changed, but not that of a call of gRPC, whose
+    /// own status says how it went, or of a switch of protocols.
     mutating func onResponse(
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict

@@ -75,24 +75,25 @@ public struct Exchange {
         return view.bytes
     }
 
-    /// Adds an element at the end of an array of the arena whose room doubles from 4 on; the array must have been made
-    /// by this method from the start.
+    /// Adds an element at the end of an array whose room doubles from 4 on. One that this method has not made, an
+    /// adapter's or the host's, is copied first: there is no telling what lies behind it.
     @inlinable @discardableResult
     func append<Element: BitwiseCopyable>(
         _ element: Element, to array: inout UnsafePointer<Element>?, count: inout UInt32
     ) throws(PluginError) -> UnsafeMutablePointer<Element> {
         let used = Int(count)
-        var place = UnsafeMutablePointer(mutating: array)
-        if used == 0 || (used >= 4 && used & (used &- 1) == 0) {
-            let grown = try allocate(Element.self, count: Swift.max(4, used &* 2)).start
+        guard let present = array, let header = GrownArray.header(of: present, count: count),
+            used < header.pointee.capacity
+        else {
+            let room = Swift.max(4, used &* 2)
+            let grown = GrownArray.place(
+                Element.self, capacity: room,
+                in: try allocate(bytes: GrownArray.overhead &+ room &* MemoryLayout<Element>.stride).start)
             if let old = array { grown.update(from: old, count: used) }
             array = UnsafePointer(grown)
-            place = grown
+            return GrownArray.extend(grown, by: element, &count)
         }
-        let slot = place.unsafelyUnwrapped + used
-        slot.initialize(to: element)
-        count = UInt32(truncatingIfNeeded: used &+ 1)
-        return slot
+        return GrownArray.extend(UnsafeMutablePointer(mutating: present), by: element, &count)
     }
 
     /// A writer of bytes into the exchange's arena. `capacity` is what is likely needed; more is copied over.
@@ -241,5 +242,65 @@ public struct Suspension: @unchecked Sendable {
     @inlinable
     public func resume() {
         services.pointee.exchange.pointee.resume.unsafelyUnwrapped(services.pointee.context, token)
+    }
+}
+
+/// What stands before the arrays that grow in an exchange's arena, by which they are told from all others.
+@usableFromInline
+struct GrownArray {
+    /// The array's address, mixed: a pointer that somebody keeps before an array of his own is not taken for it.
+    @usableFromInline var mark: UInt
+    @usableFromInline var capacity: UInt32
+    /// Elements that it has: who holds it with fewer, since another one has added to it, must not write over those.
+    @usableFromInline var count: UInt32
+
+    /// Bytes beside the elements: those before them, and what brings them to their place.
+    @inlinable static var overhead: Int { 40 }
+    /// Where arrays stand within 32 bytes: what is before them lies in their own page then, and may be read whoever has
+    /// made them.
+    @inlinable static var offset: UInt { 24 }
+
+    @inlinable
+    static func mark(of array: UnsafeRawPointer) -> UInt { UInt(bitPattern: array) ^ 0x5F3A_91C6 }
+
+    /// Nil for an array that was made otherwise, or has not so many elements.
+    @inlinable
+    static func header(of array: UnsafeRawPointer, count: UInt32) -> UnsafeMutablePointer<GrownArray>? {
+        guard UInt(bitPattern: array) & 31 == offset else { return nil }
+        let header = UnsafeMutableRawPointer(mutating: array - MemoryLayout<GrownArray>.size)
+            .assumingMemoryBound(to: GrownArray.self)
+        return header.pointee.mark == mark(of: array) && header.pointee.count == count ? header : nil
+    }
+
+    /// An empty array in memory that is aligned to 16 bytes.
+    @inlinable
+    static func place<Element: BitwiseCopyable>(
+        _ type: Element.Type, capacity: Int, in memory: UnsafeMutablePointer<UInt8>
+    ) -> UnsafeMutablePointer<Element> {
+        let start = UnsafeMutableRawPointer(memory).alignedUp(toMultipleOf: 32) + Int(offset)
+        (start - MemoryLayout<GrownArray>.size).initializeMemory(
+            as: GrownArray.self,
+            to: GrownArray(mark: mark(of: start), capacity: UInt32(truncatingIfNeeded: capacity), count: 0))
+        return start.bindMemory(to: Element.self, capacity: capacity)
+    }
+
+    @inlinable
+    init(mark: UInt, capacity: UInt32, count: UInt32) {
+        self.mark = mark
+        self.capacity = capacity
+        self.count = count
+    }
+
+    /// Writes the next element of an array that has room for it.
+    @inlinable
+    static func extend<Element: BitwiseCopyable>(
+        _ array: UnsafeMutablePointer<Element>, by element: Element, _ count: inout UInt32
+    ) -> UnsafeMutablePointer<Element> {
+        let slot = array + Int(count)
+        slot.initialize(to: element)
+        count &+= 1
+        let header = UnsafeMutableRawPointer(array) - MemoryLayout<GrownArray>.size
+        header.assumingMemoryBound(to: GrownArray.self).pointee.count = count
+        return slot
     }
 }

@@ -230,7 +230,7 @@ typedef struct sluice_payload_1 {
  * Everything it points to lives until the exchange ends.
  */
 typedef struct sluice_request_1 {
-  const sluice_message *message; /* as received from the client; never changed */
+  const sluice_message *message; /* as received from the client; never changed; empty for a batch */
   sluice_bytes model;            /* as asked for */
   sluice_bytes version;          /* as asked for: a version or a label; empty when none */
   sluice_bytes id;               /* of the request, echoed by protocols that have one; empty when none */
@@ -385,16 +385,16 @@ typedef struct sluice_config_1 {
 } sluice_config;
 #define SLUICE_CONFIG "sluice.config/1"
 
-/* "sluice.metrics/1". Declared in `create`, frozen afterwards; names get the prefix `sluice_plugin_`. */
+/* "sluice.metrics/1". Declared in `create`, frozen afterwards; names get the prefix `sluice_plugin_<plugin>_`. */
 #define SLUICE_METRIC_COUNTER 1
 #define SLUICE_METRIC_GAUGE 2
 #define SLUICE_METRIC_HISTOGRAM 3
 typedef struct sluice_metrics_1 {
   uint32_t struct_size;
   uint32_t reserved;
-  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+ or taken by another kind, or the bound of 64
-   * metrics an instance or 2048 in all is reached. Counters `a` and `a_total` are the same. `labels` are fixed, up to
-   * 16, values of UTF-8 up to 256 bytes, names not `plugin`, `le` or `__...`. Legal inside `create` only. [main] */
+  /* A metric's handle, or SLUICE_NONE when the name is not [a-z0-9_]+ or taken by another kind, or an instance has 64;
+   * beyond 2048 in all it counts nothing. Counters `a` and `a_total` are the same. `labels` are fixed, up to 16, values
+   * of UTF-8 up to 1024 bytes, names not `plugin`, `le` or `__...`. Legal inside `create` only. [main] */
   uint32_t (*declare)(void *context, uint32_t kind, sluice_bytes name, sluice_bytes description,
                       const sluice_field *labels, uint32_t label_count);
   /* Of a shared instance, which all threads count in: [any]. */
@@ -617,8 +617,8 @@ typedef struct sluice_rules_1 {
 
 /* ------------------------------------------------------------------------------------------------ extensions */
 
-#define SLUICE_INSTANCE_PER_WORKER 0 /* one instance a worker, called by that worker alone */
-#define SLUICE_INSTANCE_SHARED 1     /* one instance, called by all workers at once */
+#define SLUICE_INSTANCE_PER_WORKER 0 /* one a worker and chain or pool that names it, called by that worker alone */
+#define SLUICE_INSTANCE_SHARED 1     /* one instance for all workers and chains, called by all workers at once */
 
 /* What `create` is told. Valid until it returns. */
 typedef struct sluice_create_1 {
@@ -895,9 +895,9 @@ typedef struct sluice_filter_1 {
   /* SLUICE_OK: pass, changed or not. SLUICE_ANSWER: `answer` goes to the client. PENDING. An error. [worker] */
   sluice_status (*on_request)(void *instance, sluice_exchange *exchange, sluice_request *request,
                               sluice_response *answer);
-  /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client. `response->payload` is
-   * there only where it was asked for. SLUICE_OK, changed or not, but for `http_status` of gRPC and of a switch of
-   * protocols, which stays. PENDING. An error takes the answer's place. [worker] */
+  /* Optional; in reverse order of the chain, before a byte of the answer has gone to the client; also of requests that
+   * it has not seen. `response->payload` is there where it was asked for. SLUICE_OK, changed or not, but `http_status`
+   * of gRPC and of a switch of protocols stays. PENDING. An error takes the answer's place. [worker] */
   sluice_status (*on_response)(void *instance, sluice_exchange *exchange, const sluice_request *request,
                                sluice_response *response);
   /* Optional: pieces of a streamed body, `side` SLUICE_SIDE_*. An error is answered or cuts a begun answer. [worker] */
