@@ -82,6 +82,10 @@ import Testing
     @Test func datatypesFollowTheValues() throws {
         #expect(try Decoded(#"{"instances":[1,2]}"#).describe() == ["input-0 INT64 [2]"])
         #expect(try Decoded(#"{"instances":[1,2.5]}"#).describe() == ["input-0 FP64 [2]"])
+        // Among numbers with a fraction one without is such a number, too: some clients write all that are large so.
+        for text in ["18446744073709551616,0.5", "1e2,-100000000000000000000", "0.5,100000000000000000000,1"] {
+            #expect(try Decoded("{\"inputs\":[\(text)]}").tensor(0).datatype == Datatype.fp64.rawValue, "\(text)")
+        }
         #expect(try Decoded(#"{"instances":[[true],[false]]}"#).describe() == ["input-0 BOOL [2, 1]"])
         #expect(try Decoded(#"{"instances":[18446744073709551615]}"#).describe() == ["input-0 UINT64 [1]"])
         #expect(try Decoded(#"{"instances":[]}"#).describe() == ["input-0 FP64 [0]"])
@@ -116,6 +120,7 @@ import Testing
     }
 
     @Test func whatIsWrongIsNamed() {
+        let digits = String(repeating: "0", count: 40)
         #expect(refusal("{}").contains("neither 'instances' nor 'inputs'"))
         #expect(refusal("{\"instances\":[1],\"inputs\":[1]}").contains("twice"))
         #expect(refusal("{\"instances\":[[1,2],[3]]}").contains("not all of one shape"))
@@ -127,6 +132,10 @@ import Testing
         #expect(refusal("{\"instances\":[1,true]}").contains("mixed"))
         #expect(refusal("{\"instances\":[null]}").contains("null"))
         #expect(refusal("{\"instances\":[-1,18446744073709551615]}").contains("64 bits"))
+        for huge in ["18446744073709551616", "-9223372036854775809", "1,100000000000000000000", "[-1,1\(digits)]"] {
+            #expect(refusal("{\"instances\":[\(huge)]}").contains("64 bits"), "\(huge)")
+            #expect(refusal("{\"instances\":[{\"x\":[\(huge)]}]}").contains("64 bits, in 'x'"), "\(huge)")
+        }
         #expect(refusal("{\"instances\":5}").contains("expected a JSON array"))
         #expect(refusal("{\"instances\":[{\"a\":1},{\"b\":1}]}").contains("lacks 'b'"))
         #expect(refusal("{\"instances\":[{\"a\":1},{}]}").contains("expected 1, found 0"))
