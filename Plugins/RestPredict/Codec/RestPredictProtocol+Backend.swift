@@ -37,6 +37,7 @@ extension RestPredictProtocol {
                 start: request.payload.tensors, count: Int(request.payload.tensor_count))
             let asksColumns =
                 request.payload.flags & UInt32(SLUICE_PAYLOAD_FLAG_COLUMNS) != 0 || !PredictWriter.haveRows(tensors)
+                || PredictWriter.namesOutgrowRows(tensors)
             try PredictWriter(isRequest: true, arena: arena).write(
                 request.payload, asksColumns: asksColumns, namesSingle: false, into: &message)
         case SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY:
