@@ -60,8 +60,8 @@ extension RestPredictProtocol {
         try PathSegment.write(target.model, &path)
         if form == .versioned, request.operation == UInt32(SLUICE_OPERATION_INFER), target.version.isEmpty {
             throw CodecFailure(
-                "the backend is asked by version, but the model's has no name", status: SLUICE_FAILED_PRECONDITION,
-                subject: target.model)
+                "the backend is asked by version: name one in the request, or set `upstream.version` of model",
+                status: SLUICE_FAILED_PRECONDITION, subject: target.model)
         }
         if form != .kserve, !target.version.isEmpty {
             try path.raw("/versions/")
