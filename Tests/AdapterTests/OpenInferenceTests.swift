@@ -316,6 +316,34 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
             }?.contains("percent sign") == true)
     }
 
+    private func takes(_ route: OpenInferenceProtocol.Route, _ captures: [String]) throws -> Bool {
+        let test = TestArena()
+        var request = sluice_request()
+        let match = sluice_match(
+            route: UInt32(route.rawValue), capture_count: UInt32(captures.count),
+            captures: test.array(captures.map { test.bytes($0) }))
+        return try OpenInferenceProtocol(isBinary: false).decodeHead(match, &request, arena: test.arena)
+    }
+
+    /// A backend that normalises one of these serves another model, itself, or an inference that nobody here has read.
+    @Test(arguments: [
+        "../secret/infer", "../../repository/index", "generate/../../secret/infer", "%2e%2e/secret/infer", "..",
+        "..%2fsecret%2finfer", "..\\secret", "./infer", "/infer", "/generate", "generate//x", "%69nfer",
+        "trace%2Fsetting", "x?y/../", "../secret?x",
+    ])
+    func pathsOfAnotherSpellingAreDeclined(_ rest: String) throws {
+        let isTaken = rest.hasPrefix("x?")
+        #expect(try takes(.other, ["m", rest]) == isTaken)
+        #expect(try takes(.otherVersion, ["m", "1", rest]) == isTaken)
+    }
+
+    @Test func pathsOfModelsArePassedOn() throws {
+        for rest in ["generate", "trace/setting", "x%20y", "a.b~c_d-e", "...", "generate_stream?a=%69&b=//.."] {
+            #expect(try takes(.other, ["a%2Fb", rest]), "\(rest)")
+            #expect(try takes(.otherVersion, ["a%2Fb", "%31", rest]), "\(rest)")
+        }
+    }
+
     @Test func theHeadTakesNoMemory() throws {
         let test = TestArena(limit: 0)
         var request = sluice_request()
