@@ -316,6 +316,16 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
             }?.contains("percent sign") == true)
     }
 
+    /// The gateway may read a body that goes on as it came: its backend must not read other tensors in it.
+    @Test func whereTheBinaryDataBeginsIsSaidOnce() {
+        let body = #"{"inputs":[{"name":"x","datatype":"UINT8","shape":[1],"data":[1]}]}"#
+        let size = ("Inference-Header-Content-Length", "\(body.utf8.count)")
+        #expect(refusal(body, fields: [size]) == "accepted")
+        #expect(refusal(body, fields: [size, size]).contains("twice 'inference-header-content-length'"))
+        let other = ("inference-header-content-length", "\(body.utf8.count - 1)")
+        #expect(refusal(body, fields: [size, ("x", "y"), other]).contains("twice"))
+    }
+
     private func takes(_ route: OpenInferenceProtocol.Route, _ captures: [String]) throws -> Bool {
         let test = TestArena()
         var request = sluice_request()
