@@ -316,6 +316,11 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
             }?.contains("percent sign") == true)
     }
 
+    @Test func aBodyThatIsNotThereIsNotCompressed() {
+        #expect(refusal("", fields: [("content-encoding", "gzip")]).contains("expected a JSON object"))
+        #expect(refusal("x", fields: [("content-encoding", "gzip, gzip")]).contains("once; content-encoding is 'gzip,"))
+    }
+
     /// The gateway may read a body that goes on as it came: its backend must not read other tensors in it.
     @Test func whereTheBinaryDataBeginsIsSaidOnce() {
         let body = #"{"inputs":[{"name":"x","datatype":"UINT8","shape":[1],"data":[1]}]}"#
