@@ -15,7 +15,7 @@ struct OpenAI: CodecAdapter, ~Copyable {
     static let configurationKeys = ["models", "other_paths_model", "usage_models"]
 
     /// More than an operator writes by hand; a request for `/v1/models` compares as many names.
-    private static let maximumModels = 1024
+    static let maximumModels = 1024
 
     let codec: OpenAIProtocol
     private let host: Host
@@ -26,22 +26,36 @@ struct OpenAI: CodecAdapter, ~Copyable {
         let other = config["other_paths_model"]
         let otherPathsModel = other.isNull ? "" : try other.text()
         if !other.isNull, otherPathsModel.isEmpty { throw other.error("a model's name is not empty") }
+        if !other.isNull { try Self.require(otherPathsModel, other, context) }
         codec = OpenAIProtocol(
-            OpenAIOptions(models: try Self.names(config["models"]), otherPathsModel: otherPathsModel))
+            OpenAIOptions(models: try Self.names(config["models"], context), otherPathsModel: otherPathsModel))
         host = context.host
     }
 
-    /// A list of models' names; empty when it is not there.
-    static func names(_ node: Configuration) throws(PluginError) -> [String] {
+    /// Fails where the gateway has no model of that name: clients would get 404 for a misspelt one, and its tokens
+    /// would be counted nowhere.
+    private static func require(
+        _ name: String, _ node: Configuration, _ context: Context
+    ) throws(PluginError) {
+        let models = context.host.models
+        guard KeptText(name).withBytes({ models.find($0) }) == nil else { return }
+        throw node.error("no model is named '\(name)'; list it under `models`")
+    }
+
+    /// A list of the gateway's models; empty when it is not there.
+    static func names(
+        _ node: Configuration, atMost: Int = maximumModels, _ context: Context
+    ) throws(PluginError) -> [String] {
         guard !node.isNull else { return [] }
         let elements = try node.elements()
         guard !elements.isEmpty else { throw node.error("the list is empty; leave it out to mean all models") }
-        guard elements.count <= maximumModels else { throw node.error("more than \(maximumModels) models") }
+        guard elements.count <= atMost else { throw node.error("more than \(atMost) models") }
         var names: [String] = []
         for element in elements {
             let name = try element.text()
             if name.isEmpty { throw element.error("a model's name is not empty") }
             if names.contains(name) { throw element.error("this model is there already") }
+            try require(name, element, context)
             names.append(name)
         }
         return names

@@ -54,10 +54,7 @@ struct OpenAIUsage: Filter, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(OpenAI.configurationKeys)
         let node = context.config["usage_models"]
-        var names = try OpenAI.names(node)
-        guard names.count <= Self.countedModels else {
-            throw node.error("more than \(Self.countedModels) models; the rest is counted as one")
-        }
+        var names = try OpenAI.names(node, atMost: Self.countedModels, context)
         let models = context.host.models.all
         var all: [String] = []
         for model in models { all.append(String(model.name)) }

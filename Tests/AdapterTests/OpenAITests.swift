@@ -147,6 +147,7 @@ import Testing
         "/v1/chat/completion%73", "/v1/%63hat/completions", "/v1/chat%2Fcompletions", "/v1/chat%2fcompletions",
         "/v1//chat/completions", "/v1/chat//completions", "/v1/./chat/completions", "/v1/x/../chat/completions",
         "/v1/chat\\completions", "/v1/chat%5ccompletions", "/v1/model%73", "/v1/files/a%7Eb", "/v1/files/a%2Db",
+        "/v1/chat/completions/", "/v1/embeddings//", "/v1/Chat/Completions", "/v1/RESPONSES/",
     ])
     func whatIsNotOfTheAPIIsDeclined(path: String) throws {
         let codec = OpenAIProtocol(OpenAIOptions(otherPathsModel: "rest"))
@@ -159,6 +160,7 @@ import Testing
     @Test(arguments: [
         "/v1/files/a%20b", "/v1/files/%C3%A9", "/v1/files/a%3Ab", "/v1/files/a%", "/v1/files/a%4", "/v1/files/a%zz",
         "/v1/files/", "/v1/files/a.b~c_d-e", "/v1/files/a?x=%73//..",
+        "/v1/chat/completions", "/v1/chat/completions/id", "/v1/responses/id/", "/v1/embedding",
     ])
     func otherPathsInTheirOnlySpellingAreTaken(path: String) throws {
         let codec = OpenAIProtocol(OpenAIOptions(otherPathsModel: "rest"))

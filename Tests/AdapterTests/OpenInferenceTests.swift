@@ -316,6 +316,49 @@ private func tensorRefusal(_ tensor: String) -> String { refusal("{\"inputs\":[\
             }?.contains("percent sign") == true)
     }
 
+    @Test func aBodyThatIsNotThereIsNotCompressed() {
+        #expect(refusal("", fields: [("content-encoding", "gzip")]).contains("expected a JSON object"))
+        #expect(refusal("x", fields: [("content-encoding", "gzip, gzip")]).contains("once; content-encoding is 'gzip,"))
+    }
+
+    /// The gateway may read a body that goes on as it came: its backend must not read other tensors in it.
+    @Test func whereTheBinaryDataBeginsIsSaidOnce() {
+        let body = #"{"inputs":[{"name":"x","datatype":"UINT8","shape":[1],"data":[1]}]}"#
+        let size = ("Inference-Header-Content-Length", "\(body.utf8.count)")
+        #expect(refusal(body, fields: [size]) == "accepted")
+        #expect(refusal(body, fields: [size, size]).contains("twice 'inference-header-content-length'"))
+        let other = ("inference-header-content-length", "\(body.utf8.count - 1)")
+        #expect(refusal(body, fields: [size, ("x", "y"), other]).contains("twice"))
+    }
+
+    private func takes(_ route: OpenInferenceProtocol.Route, _ captures: [String]) throws -> Bool {
+        let test = TestArena()
+        var request = sluice_request()
+        let match = sluice_match(
+            route: UInt32(route.rawValue), capture_count: UInt32(captures.count),
+            captures: test.array(captures.map { test.bytes($0) }))
+        return try OpenInferenceProtocol(isBinary: false).decodeHead(match, &request, arena: test.arena)
+    }
+
+    /// A backend that normalises one of these serves another model, itself, or an inference that nobody here has read.
+    @Test(arguments: [
+        "../secret/infer", "../../repository/index", "generate/../../secret/infer", "%2e%2e/secret/infer", "..",
+        "..%2fsecret%2finfer", "..\\secret", "./infer", "/infer", "/generate", "generate//x", "%69nfer",
+        "trace%2Fsetting", "x?y/../", "../secret?x",
+    ])
+    func pathsOfAnotherSpellingAreDeclined(_ rest: String) throws {
+        let isTaken = rest.hasPrefix("x?")
+        #expect(try takes(.other, ["m", rest]) == isTaken)
+        #expect(try takes(.otherVersion, ["m", "1", rest]) == isTaken)
+    }
+
+    @Test func pathsOfModelsArePassedOn() throws {
+        for rest in ["generate", "trace/setting", "x%20y", "a.b~c_d-e", "...", "generate_stream?a=%69&b=//.."] {
+            #expect(try takes(.other, ["a%2Fb", rest]), "\(rest)")
+            #expect(try takes(.otherVersion, ["a%2Fb", "%31", rest]), "\(rest)")
+        }
+    }
+
     @Test func theHeadTakesNoMemory() throws {
         let test = TestArena(limit: 0)
         var request = sluice_request()

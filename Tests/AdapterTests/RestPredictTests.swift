@@ -82,6 +82,10 @@ import Testing
     @Test func datatypesFollowTheValues() throws {
         #expect(try Decoded(#"{"instances":[1,2]}"#).describe() == ["input-0 INT64 [2]"])
         #expect(try Decoded(#"{"instances":[1,2.5]}"#).describe() == ["input-0 FP64 [2]"])
+        // Among numbers with a fraction one without is such a number, too: some clients write all that are large so.
+        for text in ["18446744073709551616,0.5", "1e2,-100000000000000000000", "0.5,100000000000000000000,1"] {
+            #expect(try Decoded("{\"inputs\":[\(text)]}").tensor(0).datatype == Datatype.fp64.rawValue, "\(text)")
+        }
         #expect(try Decoded(#"{"instances":[[true],[false]]}"#).describe() == ["input-0 BOOL [2, 1]"])
         #expect(try Decoded(#"{"instances":[18446744073709551615]}"#).describe() == ["input-0 UINT64 [1]"])
         #expect(try Decoded(#"{"instances":[]}"#).describe() == ["input-0 FP64 [0]"])
@@ -116,6 +120,7 @@ import Testing
     }
 
     @Test func whatIsWrongIsNamed() {
+        let digits = String(repeating: "0", count: 40)
         #expect(refusal("{}").contains("neither 'instances' nor 'inputs'"))
         #expect(refusal("{\"instances\":[1],\"inputs\":[1]}").contains("twice"))
         #expect(refusal("{\"instances\":[[1,2],[3]]}").contains("not all of one shape"))
@@ -127,6 +132,10 @@ import Testing
         #expect(refusal("{\"instances\":[1,true]}").contains("mixed"))
         #expect(refusal("{\"instances\":[null]}").contains("null"))
         #expect(refusal("{\"instances\":[-1,18446744073709551615]}").contains("64 bits"))
+        for huge in ["18446744073709551616", "-9223372036854775809", "1,100000000000000000000", "[-1,1\(digits)]"] {
+            #expect(refusal("{\"instances\":[\(huge)]}").contains("64 bits"), "\(huge)")
+            #expect(refusal("{\"instances\":[{\"x\":[\(huge)]}]}").contains("64 bits, in 'x'"), "\(huge)")
+        }
         #expect(refusal("{\"instances\":5}").contains("expected a JSON array"))
         #expect(refusal("{\"instances\":[{\"a\":1},{\"b\":1}]}").contains("lacks 'b'"))
         #expect(refusal("{\"instances\":[{\"a\":1},{}]}").contains("expected 1, found 0"))
@@ -267,6 +276,54 @@ import Testing
         #expect(read.name.text == "m")
         #expect(Array(UnsafeBufferPointer(start: read.inputs[0].shape, count: 2)) == [-1, 4])
         #expect(read.inputs[0].datatype == UInt32(SLUICE_DATATYPE_FP32))
+    }
+
+    /// What a backend says of a model, as `inputs -> outputs` with their shapes, and its version.
+    private func told(_ signatures: String) throws -> String {
+        let test = TestArena()
+        var request = sluice_request()
+        request.operation = UInt32(SLUICE_OPERATION_MODEL_METADATA)
+        var response = sluice_response()
+        let spec = #""model_spec":{"name":"m","signature_name":"","version":"3"}"#
+        let body = "{\(spec),\"metadata\":{\"signature_def\":{\"signature_def\":{\(signatures)}}}}"
+        _ = try RestPredictProtocol(PredictOptions()).decodeResponse(
+            test.message(body, status: 200), to: request, into: &response, arena: test.arena)
+        let read = try #require(response.metadata).pointee
+        func list(_ specs: UnsafePointer<sluice_tensor_spec>?, _ count: UInt32) -> String {
+            UnsafeBufferPointer(start: specs, count: Int(count)).map {
+                "\($0.name.text)\(Array(UnsafeBufferPointer(start: $0.shape, count: Int($0.rank))))"
+            }.joined(separator: " ")
+        }
+        let version = read.version_count == 1 ? read.versions[0].text : "?"
+        return "\(list(read.inputs, read.input_count)) -> \(list(read.outputs, read.output_count)) \(version)"
+    }
+
+    private func tensor(_ name: String, _ shape: String) -> String {
+        #""NAME":{"dtype":"DT_FLOAT","tensor_shape":{SHAPE},"name":"NAME:0"}"#
+            .replacing("NAME", with: name).replacing("SHAPE", with: shape)
+    }
+
+    /// As TensorFlow Serving writes them: the JSON form of protocol buffers, what is empty left in.
+    @Test func aModelIsItsDefaultSignatureOrItsFirst() throws {
+        let any = #""dim":[{"size":"-1","name":""},{"size":"4","name":""}],"unknown_rank":false"#
+        let other = "{\"inputs\":{\(tensor("a", any))},\"outputs\":{\(tensor("b", any))},\"method_name\":\"\"}"
+        let standard = other.replacing("\"a", with: "\"x").replacing("\"b", with: "\"y")
+        let initialising = #""__saved_model_init_op":{"inputs":{},"outputs":{},"method_name":""}"#
+        #expect(try told("\"serving_default\":\(standard)") == "x[-1, 4] -> y[-1, 4] 3")
+        #expect(try told("\"p\":\(other),\"serving_default\":\(standard)") == "x[-1, 4] -> y[-1, 4] 3")
+        #expect(try told("\"serving_default\":\(standard),\"p\":\(other)") == "x[-1, 4] -> y[-1, 4] 3")
+        #expect(try told("\(initialising),\"p\":\(other),\"q\":\(standard)") == "a[-1, 4] -> b[-1, 4] 3")
+        #expect(try told(initialising) == " ->  3")
+    }
+
+    @Test func aShapeOfUnknownRankIsNoScalars() throws {
+        for (shape, read) in [
+            (#""dim":[],"unknown_rank":true"#, "[-1]"), (#""unknown_rank":true,"dim":[]"#, "[-1]"),
+            (#""dim":[],"unknown_rank":false"#, "[]"), ("", "[]"), (#""dim":[{"size":3}]"#, "[3]"),
+        ] {
+            let signature = "\"serving_default\":{\"inputs\":{\(tensor("x", shape))}}"
+            #expect(try told(signature) == "x\(read) ->  3", "\(shape)")
+        }
     }
 
     @Test func hostileMessagesDoNoHarm() {

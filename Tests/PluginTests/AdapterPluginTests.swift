@@ -125,6 +125,7 @@ private struct AdapterUnderTest {
     @Test(
         arguments: [
             ("OpenInference", ["binary": "perhaps"], "binary"), ("OpenInference", ["binaries": true], "binaries"),
+            ("OpenInference", ["server_model": "nobody"], "server_model"),
             ("RestPredict", ["float": "fp16"], "float"), ("RestPredict", ["backend_path": "v3"], "backend_path"),
             ("RestPredict", ["inputs": ["x": "FP31"]], "inputs.x"), ("RestPredict", ["input_name": ""], "input_name"),
             ("Passthrough", [:], ""), ("Passthrough", ["routes": []], ""),

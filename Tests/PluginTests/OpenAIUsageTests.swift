@@ -126,9 +126,10 @@ import Testing
 
     @Test(
         arguments: [
-            (["models": []], "models"), (["models": "gpt"], "models"), (["models": ["a", "a"]], "models[1]"),
+            (["models": []], "models"), (["models": "gpt"], "models"), (["models": ["gpt", "gpt"]], "models[1]"),
             (["models": [""]], "models[0]"), (["other_paths_model": ""], "other_paths_model"),
-            (["other_path_model": "a"], "other_path_model"),
+            (["other_path_model": "gpt"], "other_path_model"), (["models": ["gpt", "gtp"]], "models[1]"),
+            (["models": ["gpt"], "other_paths_model": "gtp"], "other_paths_model"),
         ] as [(ConfigTree, String)])
     func aWrongConfigurationOfTheAdapterIsNamedByItsPlace(config: ConfigTree, path: String) throws {
         let table = try LoadedPlugin("OpenAI").table(SLUICE_ADAPTER, as: sluice_adapter.self)
@@ -138,7 +139,15 @@ import Testing
         #expect(host.configurationErrors.map(\.path) == [path])
     }
 
+    @Test func theFilterKnowsItsModels() throws {
+        let table = try LoadedPlugin("OpenAI").table(SLUICE_FILTER, as: sluice_filter.self)
+        #expect(host.create(table.pointee.base, config: ["usage_models": ["gpt", "gtp"]]).instance == nil)
+        #expect(host.configurationErrors.map(\.path) == ["usage_models[1]"])
+        #expect(host.configurationErrors.first?.text == "no model is named 'gtp'; list it under `models`")
+    }
+
     @Test func theFilterCountsTwentyModelsApart() throws {
+        let host = FakeHost(models: (0..<21).map { .init(name: "m\($0)", versions: ["1"]) })
         let table = try LoadedPlugin("OpenAI").table(SLUICE_FILTER, as: sluice_filter.self)
         func create(_ count: Int) -> UnsafeMutableRawPointer? {
             host.create(

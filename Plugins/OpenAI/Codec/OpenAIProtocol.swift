@@ -44,7 +44,9 @@ public struct OpenAIProtocol: MessageCodec {
             // that normalises paths would serve a chat whose tokens nobody counts, or what lies outside of `/v1/`.
             let isOfModels =
                 message.path.equals("/v1/models") || message.path.hasPrefix(.literal("/v1/models/"))
-            if isOfModels || OtherPath.hasAnotherSpelling(message.path) { return .declined }
+            if isOfModels || PathSpelling.hasAnother(message.path) || OpenAIRoute.isSpeltOtherwise(message.path) {
+                return .declined
+            }
             request.model = options.otherPathsModel
             request.rest = message.target
             return .decoded

@@ -1,4 +1,5 @@
 import SluiceABI
+import SluiceJSON
 
 /// One route of the protocol; the first one that matches counts.
 public struct OpenAIRoute: Sendable {
@@ -30,6 +31,17 @@ public struct OpenAIRoute: Sendable {
             method: "GET", path: "/v1/models/{name...}", operation: SLUICE_OPERATION_MODEL_LIST, kind: .model),
         OpenAIRoute(method: "", path: "/v1/{rest...}", operation: SLUICE_OPERATION_OTHER, kind: .other),
     ]
+
+    /// Whether a path is that of an operation but for the case of its letters or a slash behind it, as whole frameworks
+    /// of servers take it for: the operation would be asked for past the gateway's eyes.
+    static func isSpeltOtherwise(_ path: sluice_bytes) -> Bool {
+        var size = path.size
+        while size > 0, path.buffer[size - 1] == UInt8(ascii: "/") { size -= 1 }
+        return all.contains { route in
+            route.kind == .modelInBody && path.slice(0, size).equalsIgnoringCase(.literal(route.path))
+                && !path.equals(route.path)
+        }
+    }
 
     static func at(_ index: UInt32) -> OpenAIRoute? {
         all.indices.contains(Int(index)) ? all[Int(index)] : nil

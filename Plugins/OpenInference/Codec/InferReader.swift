@@ -17,7 +17,7 @@ public struct InferReader {
         try message.requirePlainBody()
         let body = message.wholeBody
         var jsonSize = body.buffer.count
-        if let header = message.field("inference-header-content-length") {
+        if let header = try message.onlyField("inference-header-content-length") {
             guard let size = Self.decimal(header), size <= body.buffer.count else {
                 throw CodecFailure("inference-header-content-length is no size within the body", subject: header)
             }

@@ -95,22 +95,31 @@ public struct OpenInferenceProtocol: MessageCodec {
             let rest = route.hasVersion ? 2 : 1
             if match.capture_count > rest {
                 request.rest = captures[rest]
-                if isOfOtherMethod(captures[rest], isOfVersion: route.hasVersion) { return false }
+                if isOfOtherPath(captures[rest], isOfVersion: route.hasVersion) { return false }
             }
         }
         return true
     }
 
-    /// Whether what follows a model in a path is what the routes before know, asked for with a method that they do not
-    /// have. No backend has another one for it.
-    private func isOfOtherMethod(_ rest: sluice_bytes, isOfVersion: Bool) -> Bool {
+    /// Whether what follows a model in a path is none to be passed on: what routes know, or a path that a backend may
+    /// take for another one. That could be of another model, or of the whole server, which the model's own filters and
+    /// limits know nothing of; or an inference whose tensors nobody would look at.
+    private func isOfOtherPath(_ rest: sluice_bytes, isOfVersion: Bool) -> Bool {
         let size = rest.buffer.firstIndex(of: UInt8(ascii: "?")) ?? rest.buffer.count
         let path = rest.slice(0, size)
+        // A slash stands before it.
+        return path.buffer.first == UInt8(ascii: "/") || PathSpelling.hasAnother(path)
+            || isOfOtherMethod(path, isOfVersion: isOfVersion)
+    }
+
+    /// Whether what follows a model in a path is what the routes before know, asked for with a method that they do not
+    /// have. No backend has another one for it.
+    private func isOfOtherMethod(_ path: sluice_bytes, isOfVersion: Bool) -> Bool {
         if path.equals("infer") || path.equals("ready") { return true }
         let version: StaticString = "versions/"
         let start = version.utf8CodeUnitCount
-        return !isOfVersion && size > start && path.hasPrefix(.literal(version))
-            && !path.slice(start, size - start).buffer.contains(UInt8(ascii: "/"))
+        return !isOfVersion && path.size > start && path.hasPrefix(.literal(version))
+            && !path.slice(start, path.size - start).buffer.contains(UInt8(ascii: "/"))
     }
 
     /// Stage BODY: the payload, and what only the body tells.

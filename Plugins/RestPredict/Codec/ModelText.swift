@@ -141,7 +141,7 @@ enum ModelText {
         try json.raw("}")
     }
 
-    /// The signature `serving_default`, or the only one.
+    /// The signature `serving_default`, or the first when there is none of that name.
     static func readMetadata(
         _ body: sluice_bytes, arena: ExchangeArena
     ) throws(CodecFailure) -> UnsafePointer<sluice_metadata> {
@@ -149,21 +149,61 @@ enum ModelText {
         var metadata = sluice_metadata()
         metadata.platform = .literal("tensorflow_serving")
         try member("model_spec", of: &json) { json throws(CodecFailure) in
-            try member("name", of: &json) { json throws(CodecFailure) in metadata.name = try json.string() }
+            try readSpec(&json, &metadata, arena)
         }
         json = JSONReader(body, arena: arena)
         try member("metadata", of: &json) { json throws(CodecFailure) in
             try member("signature_def", of: &json) { json throws(CodecFailure) in
                 try member("signature_def", of: &json) { json throws(CodecFailure) in
-                    try member("serving_default", of: &json) { json throws(CodecFailure) in
-                        try readSignature(&json, &metadata, arena)
-                    }
+                    guard let place = try signature(&json) else { return }
+                    let end = json.position
+                    json.restore(place)
+                    try readSignature(&json, &metadata, arena)
+                    json.restore(end)
                 }
             }
         }
         let place = try arena.allocate(sluice_metadata.self, count: 1)
         place.pointee = metadata
         return UnsafePointer(place)
+    }
+
+    private static func readSpec(
+        _ json: inout JSONReader, _ metadata: inout sluice_metadata, _ arena: ExchangeArena
+    ) throws(CodecFailure) {
+        try json.beginObject()
+        var isFirst = true
+        while let key = try json.nextKey(&isFirst) {
+            if key.equals("name") {
+                metadata.name = try json.string()
+            } else if key.equals("version"), try json.peek() == .string {
+                let versions = try arena.allocate(sluice_bytes.self, count: 1)
+                versions.initialize(to: try json.string())
+                guard !versions.pointee.isEmpty else { continue }
+                metadata.versions = UnsafePointer(versions)
+                metadata.version_count = 1
+            } else {
+                try json.skip()
+            }
+        }
+    }
+
+    /// Where the signature lies that stands for the model. Those that TensorFlow makes for itself, to initialise what
+    /// it loads, have a name of their own and no inputs.
+    private static func signature(_ json: inout JSONReader) throws(CodecFailure) -> JSONReader.Position? {
+        var first: JSONReader.Position?
+        var standard: JSONReader.Position?
+        try json.beginObject()
+        var isFirst = true
+        while let key = try json.nextKey(&isFirst) {
+            if key.equals("serving_default") {
+                standard = json.position
+            } else if first == nil, !key.hasPrefix(.literal("__saved_model_")) {
+                first = json.position
+            }
+            try json.skip()
+        }
+        return standard ?? first
     }
 
     /// Reads an object, and its member of that name with `body`. For messages off the busy way.
@@ -234,24 +274,43 @@ enum ModelText {
         _ json: inout JSONReader, _ tensor: inout sluice_tensor_spec, _ arena: ExchangeArena
     ) throws(CodecFailure) {
         var shape = ArenaList<Int64>(arena: arena, limit: TensorShape.maximumRank)
-        try member("dim", of: &json) { json throws(CodecFailure) in
-            try json.beginArray()
-            var isFirst = true
-            while try json.nextElement(&isFirst) {
-                var size: Int64 = 0
-                try member("size", of: &json) { json throws(CodecFailure) in
-                    if try json.peek() == .string {
-                        var digits = JSONReader(try json.string(), arena: arena)
-                        size = try digits.integer()
-                    } else {
-                        size = try json.integer()
-                    }
-                }
-                try shape.append(size)
+        var isUnknown = false
+        try json.beginObject()
+        var isFirst = true
+        while let key = try json.nextKey(&isFirst) {
+            if key.equals("dim") {
+                try readDimensions(&json, &shape, arena)
+            } else if key.equals("unknown_rank") {
+                isUnknown = try json.boolean()
+            } else {
+                try json.skip()
             }
+        }
+        if isUnknown, shape.count == 0 {
+            // What comes nearest to any number of dimensions; none would be a scalar.
+            try shape.append(-1)
         }
         tensor.shape = shape.start.map { UnsafePointer($0) }
         tensor.rank = UInt32(shape.count)
+    }
+
+    private static func readDimensions(
+        _ json: inout JSONReader, _ shape: inout ArenaList<Int64>, _ arena: ExchangeArena
+    ) throws(CodecFailure) {
+        try json.beginArray()
+        var isFirst = true
+        while try json.nextElement(&isFirst) {
+            var size: Int64 = 0
+            try member("size", of: &json) { json throws(CodecFailure) in
+                if try json.peek() == .string {
+                    var digits = JSONReader(try json.string(), arena: arena)
+                    size = try digits.integer()
+                } else {
+                    size = try json.integer()
+                }
+            }
+            try shape.append(size)
+        }
     }
 
     /// TensorFlow's names (tensorflow/core/framework/types.proto).

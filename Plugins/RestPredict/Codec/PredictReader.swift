@@ -98,7 +98,7 @@ struct PredictReader {
         if isRequest, let configured = options.datatype(of: name) {
             return configured
         }
-        return try profile.datatype(float: float, name: name)
+        return try profile.datatype(float: float, isRequest: isRequest, name: name)
     }
 
     private func reader(

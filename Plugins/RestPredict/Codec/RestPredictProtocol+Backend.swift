@@ -37,6 +37,7 @@ extension RestPredictProtocol {
                 start: request.payload.tensors, count: Int(request.payload.tensor_count))
             let asksColumns =
                 request.payload.flags & UInt32(SLUICE_PAYLOAD_FLAG_COLUMNS) != 0 || !PredictWriter.haveRows(tensors)
+                || PredictWriter.namesOutgrowRows(tensors)
             try PredictWriter(isRequest: true, arena: arena).write(
                 request.payload, asksColumns: asksColumns, namesSingle: false, into: &message)
         case SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY:
@@ -59,8 +60,8 @@ extension RestPredictProtocol {
         try PathSegment.write(target.model, &path)
         if form == .versioned, request.operation == UInt32(SLUICE_OPERATION_INFER), target.version.isEmpty {
             throw CodecFailure(
-                "the backend is asked by version, but the model's has no name", status: SLUICE_FAILED_PRECONDITION,
-                subject: target.model)
+                "the backend is asked by version: name one in the request, or set `upstream.version` of model",
+                status: SLUICE_FAILED_PRECONDITION, subject: target.model)
         }
         if form != .kserve, !target.version.isEmpty {
             try path.raw("/versions/")

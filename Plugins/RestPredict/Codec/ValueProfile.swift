@@ -13,6 +13,8 @@ struct ValueProfile {
     /// An integer that only UINT64 can hold.
     private var hasLarge = false
     private var hasFloat = false
+    /// An integer that none of 64 bits can hold.
+    private var hasHuge = false
     private var hasBool = false
     private var hasText = false
 
@@ -64,6 +66,8 @@ struct ValueProfile {
             } else if number.asUInt64 != nil {
                 hasInteger = true
                 hasLarge = true
+            } else if number.isInteger {
+                hasHuge = true
             } else {
                 hasFloat = true
             }
@@ -90,9 +94,12 @@ struct ValueProfile {
 
     /// The datatype that holds all the values.
     ///
-    /// - Parameter float: for numbers with a fraction or exponent, and where there are no values.
-    func datatype(float: Datatype, name: sluice_bytes) throws(CodecFailure) -> Datatype {
-        let hasNumber = hasInteger || hasFloat
+    /// - Parameters:
+    ///   - float: for numbers with a fraction or exponent, and where there are no values.
+    ///   - isRequest: refuses integers that would be rounded. Among numbers with a fraction one that is written without
+    ///     is such a number, too, and a server may write all of them so.
+    func datatype(float: Datatype, isRequest: Bool, name: sluice_bytes) throws(CodecFailure) -> Datatype {
+        let hasNumber = hasInteger || hasFloat || hasHuge
         guard (hasNumber ? 1 : 0) + (hasBool ? 1 : 0) + (hasText ? 1 : 0) <= 1 else {
             throw CodecFailure("numbers, booleans and texts are mixed, in", subject: name)
         }
@@ -102,8 +109,8 @@ struct ValueProfile {
         if hasBool {
             return .bool
         }
-        guard hasInteger, !hasFloat else { return float }
-        guard !hasLarge || !hasNegative else {
+        guard hasInteger || hasHuge, !hasFloat, isRequest || !hasHuge else { return float }
+        guard !hasHuge, !hasLarge || !hasNegative else {
             throw CodecFailure("the integers do not fit in 64 bits, in", subject: name)
         }
         return hasLarge ? .uint64 : .int64

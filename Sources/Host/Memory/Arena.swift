@@ -11,6 +11,8 @@ struct Arena {
     private var limit = 0
     /// Bytes of all chunks.
     private(set) var size = 0
+    /// Something was asked for that there was no memory for.
+    private(set) var wasRefused = false
 
     private struct ChunkHeader {
         var previous: UnsafeMutableRawPointer
@@ -37,12 +39,18 @@ struct Arena {
     private mutating func allocateChunk(
         _ size: Int, from pool: inout BufferPool, bound: Int
     ) -> UnsafeMutableRawPointer? {
-        guard size >= 0, size <= Int.max - 64, size <= bound, self.size <= bound - size else { return nil }
+        guard size >= 0, size <= Int.max - 64, size <= bound, self.size <= bound - size else {
+            wasRefused = true
+            return nil
+        }
         let aligned = (size + 15) & ~15
         // Chunks double with the arena, so that many small pieces of a large answer make few chunks.
         let wanted = max(aligned + Self.headerSize, min(self.size, BufferPool.large))
         let buffer = pool.take(wanted)
-        guard let base = buffer.base else { return nil }
+        guard let base = buffer.base else {
+            wasRefused = true
+            return nil
+        }
         let added = UnsafeMutableRawPointer(base)
         var start = 0
         if let chunk {
@@ -77,6 +85,7 @@ struct Arena {
     }
 
     mutating func release(to pool: inout BufferPool) {
+        wasRefused = false
         guard var current = chunk else { return }
         while size > limit {
             let before = current.load(as: ChunkHeader.self)

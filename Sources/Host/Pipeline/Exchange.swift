@@ -69,6 +69,8 @@ struct Exchange: SlabElement {
     var isTunnel = false
     /// The request toward the endpoint is a HEAD: its response has no body, whatever its fields say.
     var askedHead = false
+    /// The endpoint answers with server-sent events, between which there may be long pauses.
+    var answersEvents = false
     var expectsContinue = false
     var acceptsTrailers = false
     /// The client's request is a call of gRPC: errors go by grpc-status.

@@ -121,6 +121,11 @@ extension Worker {
         _ exchange: ExchangePointer, _ status: sluice_status, _ plugin: Int32, http: UInt32 = 0,
         answer: sluice_message? = nil
     ) -> ExchangeMachine.Action {
+        if status == SLUICE_RESOURCE_EXHAUSTED, exchange.pointee.arena.wasRefused {
+            // It is not the plugin's to say what that means: for a batch, that it is too large.
+            failureSize = 0
+            return failWithoutMemory(exchange)
+        }
         let known = status < 0 && status >= -16
         if !known { metrics.pluginFailed(plugin: PluginMetricsID(index: plugin)) }
         let code = known ? status : SLUICE_INTERNAL

@@ -52,9 +52,14 @@ extension Worker {
         if bodyFlows(exchange) {
             let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
             if exchange.pointee.isTunnel { return exchange.pointee.progressAt &+ limits.tunnelTimeoutMs }
-            // Streams of messages stand still between two of them.
+            // Streams of messages stand still between two of them, and so do those of events: servers that keep one
+            // open send a comment every 15 seconds (HTML Living Standard §9.2.7). A client has to read all the same.
+            let mayPause =
+                exchange.pointee.isGRPC
+                || exchange.pointee.answersEvents && exchange.pointee.machine.responseBegan
+                    && isEndpointAwaited(exchange)
             return exchange.pointee.progressAt
-                &+ (exchange.pointee.isGRPC ? max(limits.bodyTimeoutMs, limits.idleTimeoutMs) : limits.bodyTimeoutMs)
+                &+ (mayPause ? max(limits.bodyTimeoutMs, limits.idleTimeoutMs) : limits.bodyTimeoutMs)
         }
         let deadline = deadlineMs(exchange)
         if exchange.pointee.machine.phase == .backingOff {

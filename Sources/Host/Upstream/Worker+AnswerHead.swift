@@ -18,6 +18,19 @@ extension Worker {
         return false
     }
 
+    /// Whether a body is `text/event-stream` (HTML Living Standard §9.2), with or without parameters.
+    private static func isEventStream(_ fields: FieldSection) -> Bool {
+        guard fields.contentType >= 0 else { return false }
+        let value = fields[Int(fields.contentType)].value
+        let type = sluice_bytes("text/event-stream")
+        guard value.size >= type.size, let data = value.data,
+            sluice_bytes(data, type.size).equalsIgnoringCase(type)
+        else { return false }
+        guard value.size > type.size else { return true }
+        let next = data[type.size]
+        return next == UInt8(ascii: ";") || next == 0x20 || next == 0x09
+    }
+
     /// Notes when the head of an answer came and what it says, and shows it to a balancer that asked for it.
     func noteAnswer(_ exchange: ExchangePointer, _ head: UnsafeMutablePointer<ResponseHead>) {
         // A head that a filter had suspended is read a second time, when it is no news, and the filter's time no fault
@@ -25,6 +38,7 @@ extension Worker {
         let isFirst = exchange.pointee.firstByteAt == 0
         if isFirst { exchange.pointee.firstByteAt = clinux_monotonic_ns() }
         exchange.pointee.httpStatus = head.pointee.status
+        exchange.pointee.answersEvents = Self.isEventStream(head.pointee.fields)
         if isFirst, head.pointee.status < 500, let hedging = exchange.pointee.pool?.pointee.hedging {
             hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince)
         }

@@ -80,6 +80,18 @@ extension sluice_message {
         return nil
     }
 
+    /// The value of the field of that name, or nil. Fails where there are two: readers may differ in which one counts.
+    public func onlyField(_ name: StaticString) throws(CodecFailure) -> sluice_bytes? {
+        guard let fields else { return nil }
+        var value: sluice_bytes?
+        let name = sluice_bytes.literal(name)
+        for index in 0..<Int(field_count) where fields[index].name.equalsIgnoringCase(name) {
+            guard value == nil else { throw CodecFailure("a header field is given twice", subject: name) }
+            value = fields[index].value
+        }
+        return value
+    }
+
     /// The body in one piece: received messages have at most one.
     public var wholeBody: sluice_bytes {
         guard body_count > 0, let body else { return sluice_bytes() }

@@ -86,6 +86,20 @@ public enum TensorShape {
     }
 }
 
+extension TensorShape {
+    /// How many lists the arrays inside each other are of a tensor that has no elements: as many as a shape says, with
+    /// not a byte of data to bear them. 0 where there are elements, each of which bears 16 at most. Cut at `Int.max`.
+    public static func emptyLists(_ shape: UnsafeBufferPointer<Int64>) -> Int {
+        var lists = 1
+        for dimension in shape {
+            if dimension == 0 { return lists }
+            let (product, overflow) = lists.multipliedReportingOverflow(by: Int(max(dimension, 1)))
+            lists = overflow ? .max : product
+        }
+        return 0
+    }
+}
+
 extension sluice_tensor {
     public var shapeBuffer: UnsafeBufferPointer<Int64> {
         UnsafeBufferPointer(start: shape, count: shape == nil ? 0 : Int(rank))

@@ -85,13 +85,13 @@ extension sluice_message {
     }
 
     /// Fails when the body is compressed still: one that is passed on may be, one that is to be read may not. Of a
-    /// request's body the host has undone what it knows.
+    /// request's body the host has undone what it knows. Of one that is empty its reader tells.
     public func requirePlainBody() throws(CodecFailure) {
-        guard let encoding = field("content-encoding"), !encoding.isEmpty,
+        guard !wholeBody.isEmpty, let encoding = field("content-encoding"), !encoding.isEmpty,
             !encoding.equalsIgnoringCase(.literal("identity"))
         else { return }
         throw CodecFailure(
-            "the body has to be read, and its coding is not undone here: send it as it is; content-encoding is",
+            "the body has to be read, and of codings gzip or deflate is undone here, once; content-encoding is",
             status: SLUICE_UNIMPLEMENTED, httpStatus: 415, subject: encoding)
     }
 }

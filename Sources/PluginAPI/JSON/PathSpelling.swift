@@ -1,13 +1,12 @@
 import SluiceABI
-import SluiceJSON
 
 /// Paths that are passed on unread. Routes are matched byte for byte, while a backend may serve what a path comes to
-/// when it is normalised: such a path could be that of a route whose tokens are counted, spelt so that none matches.
-enum OtherPath {
+/// when it is normalised: such a path could be that of another route, or of another model, spelt so that none matches.
+public enum PathSpelling {
     /// Whether the path is not its own normal form (RFC 3986 section 6.2.2): a character that needs no encoding
     /// (section 2.3) or a slash as %XX, two slashes in a row, or a dot segment. Backslashes are taken for slashes, as
     /// some servers do. No client has to write any of these.
-    static func hasAnotherSpelling(_ path: sluice_bytes) -> Bool {
+    public static func hasAnother(_ path: sluice_bytes) -> Bool {
         let bytes = path.buffer
         var index = 0
         var followsSlash = false
