@@ -80,6 +80,7 @@ final class InstanceContext: @unchecked Sendable {
     }
 
     deinit {
+        for metric in declared { environment.registry.letGo(of: metric) }
         for timer in timers.values { timer.deallocate() }
         host.deallocate()
         source.deallocate()
@@ -153,7 +154,7 @@ final class InstanceContext: @unchecked Sendable {
             let metric = environment.registry.declare(
                 plugin: plugin, kind: kind, name: name, description: description, labels: labels)
         else { return nil }
-        declared.insert(metric)
+        if !declared.insert(metric).inserted { environment.registry.letGo(of: metric) }
         return metric
     }
 
