@@ -104,7 +104,7 @@ final class InstanceContext: @unchecked Sendable {
     /// A node that plugins may hold until `create` returns; nil for nothing.
     ///
     /// - Parameter secrets: where scalars stand that came from the environment.
-    func node(_ node: Node, secrets: Set<Position>) -> OpaquePointer? {
+    func node(_ node: Node, secrets: [Position: String]) -> OpaquePointer? {
         if node.isNull { return nil }
         let box = ConfigurationNode(node, secrets)
         box.forEachSecret { redaction.add($0) }
@@ -303,9 +303,9 @@ final class ConfigurationNode {
     let keys: [UnsafeMutableBufferPointer<UInt8>]
     let text: UnsafeMutableBufferPointer<UInt8>
 
-    init(_ node: Node, _ secrets: Set<Position>) {
+    init(_ node: Node, _ secrets: [Position: String]) {
         self.node = node
-        isSecret = secrets.contains(node.position)
+        isSecret = secrets[node.position] != nil
         switch node {
         case .scalar(let value, _, _):
             children = []
