@@ -77,6 +77,8 @@ extension Worker {
                 position &-= 1
                 continue
             }
+            let asked = Int(exchange.pointee.askedLinks)
+            exchange.pointee.isUnasked = asked >= 0 && position > asked
             let before = (response.pointee.http_status, response.pointee.fields, response.pointee.field_count)
             let start = beginCall(exchange)
             let status = function(
