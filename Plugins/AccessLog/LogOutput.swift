@@ -99,7 +99,13 @@ final class LogOutput: Sendable {
     private func write(_ bytes: UnsafeRawBufferPointer, _ turn: inout LogDoor.Turn) -> Int? {
         let descriptor = descriptor()
         guard descriptor >= 0 else { return nil }
-        if isRegular.load(ordering: .relaxed) { return Self.writeAll(bytes, to: descriptor) ? bytes.count : nil }
+        if isRegular.load(ordering: .relaxed) {
+            guard Self.endLine(in: descriptor, &turn) else { return nil }
+            let done = Self.writeAll(bytes, to: descriptor)
+            guard done < bytes.count else { return done }
+            turn.tear(bytes[..<done], bytes[done...], FileIdentity(descriptor))
+            return nil
+        }
         let deadline = Self.now() + Self.patience
         // The end of a line that another call began.
         let end = turn.unfinished
@@ -115,25 +121,35 @@ final class LogOutput: Sendable {
             turn.isSlow = false
             return done
         }
-        guard done > 0, bytes[done - 1] != 0x0A else { return done }
-        // A line that is begun ends before any other begins, whosever it is.
-        let rest = bytes[done...].prefix { $0 != 0x0A }
-        let next = min(rest.endIndex + 1, bytes.count)
-        turn.unfinished = Array(bytes[done..<next])
-        return next
+        turn.tear(bytes[..<done], bytes[done...], nil)
+        return done + turn.unfinished.count
     }
 
-    private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
-        var rest = bytes
-        while !rest.isEmpty {
-            let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+    /// The end of a line that a full disk has torn, once there is room again: else the next would be no line either.
+    /// Another file, as after a rotation, has no such line.
+    private static func endLine(in descriptor: Int32, _ turn: inout LogDoor.Turn) -> Bool {
+        if turn.unfinished.isEmpty { return true }
+        if turn.file == FileIdentity(descriptor) {
+            let done = turn.unfinished.withUnsafeBytes { writeAll($0, to: descriptor) }
+            turn.unfinished.removeFirst(done)
+            if !turn.unfinished.isEmpty { return false }
+        }
+        turn.unfinished = []
+        return true
+    }
+
+    /// Bytes that were written: all, unless that failed.
+    private static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int {
+        var done = 0
+        while done < bytes.count {
+            let written = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
             if written > 0 {
-                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+                done += written
             } else if written == 0 || errno != EINTR {
-                return false
+                break
             }
         }
-        return true
+        return done
     }
 
     /// As many bytes as go until the deadline, or until the reader stands still; nil when a write fails.
@@ -180,8 +196,20 @@ final class LogDoor: Sendable {
     struct Turn {
         /// What is left of a line whose beginning is written; at most `Line.limit` bytes.
         var unfinished: [UInt8] = []
+        /// Of a regular file, the one that has the beginning.
+        var file: FileIdentity?
         /// The reader did not take all when a writer last waited for it.
         var isSlow = false
+
+        /// A line that is begun ends before any other begins, whosever it is.
+        mutating func tear(
+            _ written: Slice<UnsafeRawBufferPointer>, _ rest: Slice<UnsafeRawBufferPointer>, _ file: FileIdentity?
+        ) {
+            guard let last = written.last, last != 0x0A else { return }
+            let end = rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex
+            unfinished = Array(rest[..<end])
+            self.file = file
+        }
     }
     /// Taken by threads of the pool and by the control thread only, who look for it and don't wait.
     let turn = Mutex(Turn())
@@ -198,5 +226,18 @@ final class LogDoor: Sendable {
             doors[path] = made
             return made
         }
+    }
+}
+
+/// Which file a descriptor is of, whatever its name is by now.
+struct FileIdentity: Equatable {
+    private let device: UInt
+    private let node: UInt
+
+    /// Nil: it is none.
+    init?(_ descriptor: Int32) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        (device, node) = (UInt(status.st_dev), UInt(status.st_ino))
     }
 }

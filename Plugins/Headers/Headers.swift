@@ -30,17 +30,24 @@ struct Headers: Filter {
         try self.request.rename(in: request.message, .request, exchange)
         try self.request.put(.request, request.request, exchange)
         // Now rather than with the response: errors, which filters do not see, have these fields, too.
-        try response.remove(.response, exchange)
-        try response.put(.response, request.request, exchange)
+        try putEarly(request.request, exchange)
         return .pass
     }
 
     mutating func onResponse(
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
+        // The answer of a filter before this one, such as a cache's, comes without them.
+        if !exchange.isAsked { try putEarly(request, exchange) }
         if let message = response.response.message { try self.response.rename(in: message, .response, exchange) }
         try self.response.putLate(request, response.response, exchange)
         return .pass
+    }
+
+    /// What can be said of the response without knowing it.
+    private func putEarly(_ request: Request, _ exchange: Exchange) throws(PluginError) {
+        try response.remove(.response, exchange)
+        try response.put(.response, request, exchange)
     }
 }
 

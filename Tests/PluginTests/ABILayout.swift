@@ -305,6 +305,13 @@ extension ABILayout {
                 ("answer", \.answer, 8),
             ])
         pin(
+            sluice_asked.self, "sluice_asked", 0x7d0adcff6e8ccb10, 16, 8,
+            [
+                ("struct_size", \.struct_size, 0),
+                ("reserved", \.reserved, 4),
+                ("request", \.request, 8),
+            ])
+        pin(
             sluice_shadow_end.self, "sluice_shadow_end", 0xe037598cc0d7cdd1, 40, 8,
             [
                 ("status", \.status, 0),
@@ -747,6 +754,7 @@ extension ABILayout {
         pin("SLUICE_ROUTE", SLUICE_ROUTE, "sluice.route/1")
         pin("SLUICE_FIELDS", SLUICE_FIELDS, "sluice.fields/1")
         pin("SLUICE_GATHER", SLUICE_GATHER, "sluice.gather/1")
+        pin("SLUICE_ASKED", SLUICE_ASKED, "sluice.asked/1")
         pin("SLUICE_SHADOW", SLUICE_SHADOW, "sluice.shadow/1")
         pin("SLUICE_RULES", SLUICE_RULES, "sluice.rules/1")
         pin("SLUICE_ADAPTER", SLUICE_ADAPTER, "sluice.adapter/1")

@@ -113,6 +113,45 @@ import Testing
         #expect(host.log.filter { $0.level == UInt32(SLUICE_LOG_ERROR) }.count == 1)
     }
 
+    /// A write that finds no room ends in the middle of a line: what comes when there is room again is no part of that.
+    @Test func aFullDiskTearsNoLine() throws {
+        let file = try TemporaryFile()
+        // A size that no other file of this process comes near; 40 bytes of room are left for a line of some 250.
+        let bound = 1 << 40
+        truncate(file.path, bound - 40)
+        signal(SIGXFSZ, SIG_IGN)
+        var before = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        var full = rlimit(rlim_cur: rlim_t(bound), rlim_max: before.rlim_max)
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
+        let log = try ObserverUnderTest(host, config: ["path": .scalar(file.path)])
+        func write(_ path: String) {
+            log.finish(path: path)
+            host.advance(by: 1_000_000_000)
+            host.runOffloaded()
+        }
+        write("/torn")
+        write("/lost")
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        write("/whole")
+        let lines = try file.read(from: bound - 40).split(separator: "\n")
+        #expect(lines.count == 2, "\(lines)")
+        for (line, path) in zip(lines, ["/torn", "/whole"]) {
+            #expect(line.hasPrefix("{\"time\":") && line.hasSuffix("\"queued_ms\":0.010}") && line.contains(path))
+        }
+        // It is another file that comes in its place after a torn line.
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
+        truncate(file.path, bound - 40)
+        write("/torn")
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        unlink(file.path)
+        let rotated = try ObserverUnderTest(host, config: ["path": .scalar(file.path)])
+        rotated.finish(path: "/new")
+        host.advance(by: 1_000_000_000)
+        host.runOffloaded()
+        #expect(try file.read().hasPrefix("{\"time\":"))
+    }
+
     /// An instance that is made for a check only must not leave a file that is somebody else's.
     @Test func theFileIsMadeWithTheFirstLine() throws {
         let path: String
@@ -202,10 +241,11 @@ final class TemporaryFile {
 
     deinit { unlink(path) }
 
-    func read() throws -> String {
+    func read(from offset: Int = 0) throws -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw LoadedPlugin.Failure(description: "\(path) cannot be read") }
         defer { close(descriptor) }
+        lseek(descriptor, offset, SEEK_SET)
         var content: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {

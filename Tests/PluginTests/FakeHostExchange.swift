@@ -17,6 +17,8 @@ final class FakeExchange {
     /// Whether an answer streams that may be gathered, and whether a filter asked for that.
     var mayGather = false
     var gathers = false
+    /// Whether the filter was shown the request.
+    var isAsked = true
     private var blocks: [UnsafeMutableRawPointer] = []
     private var buffers: [FakeBuffer] = []
     private(set) var allocated = 0

@@ -166,6 +166,10 @@ final class ServiceTables {
             sluice_gather(
                 struct_size: size(sluice_gather.self), reserved: 0,
                 answer: { FakeExchange.of($1).gatherAnswer() }))
+        add(
+            "sluice.asked/1",
+            sluice_asked(
+                struct_size: size(sluice_asked.self), reserved: 0, request: { FakeExchange.of($1).isAsked }))
     }
 
     private func addState() {

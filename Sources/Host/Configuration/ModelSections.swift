@@ -128,7 +128,7 @@ extension Settings.VersionSettings {
         let usesTLS = scheme?.usesTLS == true
         if usesTLS {
             tls = found ?? Settings.EndpointTLS(position: section.position)
-        } else if let position = section.keyPosition("tls"), scheme != nil {
+        } else if let position = section.keyPosition("tls"), section.peek("tls")?.isNull == false, scheme != nil {
             section.reading.error(
                 position, "`tls` is for endpoints of `https://` and `grpcs://`, and these speak without TLS; remove it")
         }

@@ -5,7 +5,7 @@ final class Reading {
     let file: String
     /// Relative paths begin here; absolute, without a slash at the end.
     let directory: String
-    private let secrets: Set<Position>
+    private let secrets: [Position: String]
     private let unreadable: Set<Position>
     private(set) var diagnostics: [Diagnostic]
     private var candidates = 0
@@ -20,7 +20,7 @@ final class Reading {
     init(file: String, directory: String, tree: YAMLTree? = nil) {
         self.file = file
         self.directory = directory
-        secrets = tree?.secrets ?? []
+        secrets = tree?.secrets ?? [:]
         unreadable = tree?.unreadable ?? []
         diagnostics = tree?.diagnostics ?? []
     }
@@ -33,12 +33,12 @@ final class Reading {
         diagnostics.append(Diagnostic(.warning, position, message))
     }
 
-    func isSecret(_ node: Node) -> Bool { secrets.contains(node.position) }
+    func isSecret(_ node: Node) -> Bool { secrets[node.position] != nil }
 
     /// What a message says was found: the text itself where that is no secret.
     func shown(_ node: Node) -> String {
         guard case .scalar(let text, _, let position) = node, !node.isNull else { return node.kind.rawValue }
-        return secrets.contains(position) ? "what the environment gave" : "`\(printable(text))`"
+        return secrets[position] != nil ? "what the environment gave" : "`\(printable(text))`"
     }
 
     /// The known name that a text most likely means, or nil: for what the environment gave (a guess would tell what it

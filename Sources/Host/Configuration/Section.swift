@@ -169,13 +169,13 @@ extension Section {
         }
     }
 
-    /// One section, or a list of them.
+    /// One section, or a list of them; nothing after the key is the same as no key.
     func oneOrMore(_ key: String, initially: String? = nil, _ meaning: String, _ body: Body) {
         func shape() -> Shape {
             let item = isDescribing ? Section.describe(body) : SectionShape()
             return .either([.null, .section(item), .list(.section(item), atLeast: 0)])
         }
-        guard let node = take(key, shape(), initially: initially, meaning) else { return }
+        guard let node = take(key, shape(), initially: initially, meaning), !node.isNull else { return }
         for item in node.items ?? [node] where reading.check(item, .section(SectionShape()), "`\(key)`") {
             Section.read(item, reading, body)
         }

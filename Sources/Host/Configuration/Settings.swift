@@ -31,8 +31,8 @@ public struct Settings: Sendable {
     /// The file named neither `plugins` nor `pipeline`, so both come from ``ShippedChain``.
     public var usesShippedChain = false
 
-    /// Scalars whose text came from the environment: no message may show it.
-    public var secrets: Set<Position> = []
+    /// Scalars whose text came from the environment, with that text: no message about them may show it.
+    public var secrets: [Position: String] = [:]
 
     /// Where those keys of `gateway` stand that a reload cannot change.
     var keyPositions: [String: Position] = [:]

@@ -4,8 +4,8 @@ struct YAMLTree {
     private let file: String
     private let references: EnvironmentReferences
     private(set) var diagnostics: [Diagnostic] = []
-    /// Scalars whose text came from the environment: messages must not show it.
-    private(set) var secrets: Set<Position> = []
+    /// Scalars whose text came from the environment, with that text: messages must not show it.
+    private(set) var secrets: [Position: String] = [:]
     /// Scalars that could not be read, reported already: what they would say does not count.
     private(set) var unreadable: Set<Position> = []
 
@@ -141,7 +141,7 @@ struct YAMLTree {
             try checkNodes(position)
             textBytes += cost.textBytes
             guard textBytes <= Bounds.textBytes else { throw refusal(position, EnvironmentReferences.tooLong) }
-            if secrets.contains(node.position) { secrets.insert(position) }
+            if let secret = secrets[node.position] { secrets[position] = secret }
             if unreadable.contains(node.position) { unreadable.insert(position) }
             return (node.moved(to: position), cost)
         }
@@ -222,7 +222,7 @@ struct YAMLTree {
         case .unchanged: break
         case .expanded(let expanded, let secret):
             value = expanded
-            if secret { secrets.insert(position) }
+            if secret { secrets[position] = expanded }
         case .refused(let message):
             unreadable.insert(position)
             report(position, message)

@@ -14,15 +14,15 @@ extension GenerationBuilder {
                 signature = try NativeSignature.parse(declared.signature)
             } catch {
                 self.error(
-                    declared.signaturePosition,
-                    "function `\(declared.name)`: column \(error.column) of the signature: \(error.message)")
+                    declared.signaturePosition, of: "function `\(declared.name)`: ",
+                    "column \(error.column) of the signature: \(error.message)")
                 continue
             }
             guard let address = address(of: declared) else { continue }
             guard let call = NativeCall(address, signature) else {
                 error(
-                    declared.signaturePosition,
-                    "function `\(declared.name)`: libffi cannot call a function of this signature; simplify it")
+                    declared.signaturePosition, of: "function `\(declared.name)`: ",
+                    "libffi cannot call a function of this signature; simplify it")
                 continue
             }
             memory.onFree { withExtendedLifetime(call) {} }
@@ -35,13 +35,13 @@ extension GenerationBuilder {
         do throws(FunctionLibraries.Refusal) {
             library = try workshop.libraries.library(declared.library)
         } catch {
-            self.error(declared.libraryPosition, "function `\(declared.name)`: \(error.message)")
+            self.error(declared.libraryPosition, of: "function `\(declared.name)`: ", error.message)
             return nil
         }
         do throws(FunctionLibraries.Refusal) {
             return try FunctionLibraries.symbol(declared.symbol, of: library)
         } catch {
-            self.error(declared.symbolPosition, "function `\(declared.name)`: \(error.message)")
+            self.error(declared.symbolPosition, of: "function `\(declared.name)`: ", error.message)
             return nil
         }
     }

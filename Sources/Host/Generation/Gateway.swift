@@ -206,13 +206,13 @@ final class Gateway: ControlPlane {
     func reload() -> ReloadOutcome {
         let outcome = tryReload()
         // A signal has no other answer than the log: a refusal and its reasons are there at every level.
-        for line in outcome.diagnostics {
-            HostLog.logger.log(level: outcome.succeeded ? .warning : .error, "\(line)")
-        }
+        let level: Logger.Level =
+            outcome.succeeded ? .warning : HostLog.writer.enabled(rank: LogFormatter.rank(.error)) ? .error : .critical
+        for line in outcome.diagnostics { HostLog.logger.log(level: level, "\(line)") }
         if outcome.succeeded {
             HostLog.logger.notice("reloaded: generation \(outcome.generation) is in force")
         } else {
-            HostLog.logger.error("reload refused: generation \(outcome.generation) stays in force")
+            HostLog.logger.log(level: level, "reload refused: generation \(outcome.generation) stays in force")
         }
         return outcome
     }

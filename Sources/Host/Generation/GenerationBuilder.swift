@@ -81,14 +81,6 @@ final class GenerationBuilder {
 
     var failed: Bool { diagnostics.contains { $0.severity == .error } }
 
-    func error(_ position: Position, _ message: String) { diagnostics.append(Diagnostic(.error, position, message)) }
-
-    /// Says what an instance warns of, once: those of all workers warn of the same.
-    private func warn(_ plugin: Settings.PluginSettings, _ message: String) {
-        let warning = Diagnostic(.warning, plugin.position, "plugin `\(plugin.name)`: \(message)")
-        if !diagnostics.contains(where: { $0.description == warning.description }) { diagnostics.append(warning) }
-    }
-
     func build() -> Generation? {
         loadPlugins()
         loadFunctions()
@@ -156,12 +148,11 @@ final class GenerationBuilder {
                 } else {
                     // It has no host yet to tell a reason to.
                     error(
-                        plugin.position,
-                        "plugin `\(plugin.name)`: its start function failed with status \(status), "
-                            + "and can tell no reason")
+                        plugin.position, of: "plugin `\(plugin.name)`: ",
+                        "its start function failed with status \(status), and can tell no reason")
                 }
             case .failure(let refusal):
-                error(plugin.libraryPosition, "plugin `\(plugin.name)`: \(refusal.message)")
+                error(plugin.libraryPosition, of: "plugin `\(plugin.name)`: ", refusal.message)
             }
         }
     }
@@ -174,8 +165,8 @@ final class GenerationBuilder {
             if access(path, F_OK) == 0 { return path }
         }
         error(
-            plugin.libraryPosition,
-            "plugin `\(plugin.name)`: `\(plugin.library)` is in none of \(directories.joined(separator: ", ")); "
+            plugin.libraryPosition, of: "plugin `\(plugin.name)`: ",
+            "`\(plugin.library)` is in none of \(directories.joined(separator: ", ")); "
                 + "put it there, or give its path")
         return nil
     }
@@ -364,15 +355,17 @@ final class GenerationBuilder {
         context.created()
         for warning in context.warnings { warn(plugin.settings, warning) }
         for problem in context.problems {
-            error(problem.position ?? plugin.settings.position, "plugin `\(plugin.settings.name)`: \(problem.message)")
+            error(
+                problem.position ?? plugin.settings.position, of: "plugin `\(plugin.settings.name)`: ", problem.message)
         }
         guard status == SLUICE_OK else {
             // One mistake is one error: where it was told at its place, the failure as a whole says no more.
             if context.problems.isEmpty, let failure {
-                error(plugin.settings.position, "plugin `\(plugin.settings.name)`: \(failure)")
+                error(plugin.settings.position, of: "plugin `\(plugin.settings.name)`: ", failure)
             } else if context.problems.isEmpty {
                 error(
-                    reference, "plugin `\(plugin.settings.name)` refused to start (status \(status)) without a reason")
+                    reference, of: "plugin `\(plugin.settings.name)` ",
+                    "refused to start (status \(status)) without a reason")
             }
             return nil
         }

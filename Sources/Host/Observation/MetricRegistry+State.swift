@@ -95,11 +95,12 @@ extension MetricRegistry {
         }
     }
 
-    /// What plugins declared: one family after the other, whatever the order of the declarations.
+    /// What plugins declared: one family after the other, whatever the order of the declarations. What was counted
+    /// stays; a gauge goes with the last instance that could say how things stand.
     func writeDeclared(_ text: inout PrometheusText, _ names: Names) {
         var families: [String] = []
         var members: [String: [Int]] = [:]
-        for (index, metric) in names.declared.enumerated() {
+        for (index, metric) in names.declared.enumerated() where metric.kind != .gauge || names.holders[index] > 0 {
             if members[metric.family] == nil { families.append(metric.family) }
             members[metric.family, default: []].append(index)
         }

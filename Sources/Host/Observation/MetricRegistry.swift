@@ -36,6 +36,8 @@ final class MetricRegistry: Sendable {
         var pluginIDs: [String: Int32] = ["other": 0]
         var declared: [DeclaredMetric] = []
         var declaredIDs: [DeclaredMetric.Key: Int] = [:]
+        /// Of each of `declared`, how often it was declared by who still lives.
+        var holders: [Int] = []
         /// Series that found their table full.
         var refused: UInt64 = 0
         var reloads = [UInt64](repeating: 0, count: ReloadResult.count)

@@ -94,9 +94,10 @@ extension MetricRegistry {
 
     /// `sluice_metrics.declare`, but for the bound of 64 metrics an instance, which its caller counts. The metric of
     /// the same plugin, name and labels is the same in every instance and generation. [main]
-    /// - Returns: a handle for `DeclaredMetricWriter`, or nil when a name is not of the form that the ABI states or the
-    ///   family exists as another kind. Beyond 2,048 metrics one that ignores what is written: places are never given
-    ///   away again, so names that change by reloads get there, and no reload may fail for want of a count.
+    /// - Returns: a handle for `DeclaredMetricWriter`, to be let go of once for each declaration, or nil when a name is
+    ///   not of the form that the ABI states or the family exists as another kind. Beyond 2,048 metrics one that
+    ///   ignores what is written: places are never given away again, so names that change by reloads get there, and no
+    ///   reload may fail for want of a count.
     func declare(
         plugin: String, kind: MetricKind, name: String, description: String, labels: [(name: String, value: String)]
     ) -> UInt32? {
@@ -115,6 +116,7 @@ extension MetricRegistry {
         return names.withLock { names in
             if let known = names.declaredIDs[key] {
                 guard names.declared[known].kind == kind else { return nil }
+                names.holders[known] += 1
                 return UInt32(known) << 2 | kind.rawValue
             }
             // A counter's family is not called as it is declared: the families do not show that a name is taken.
@@ -131,8 +133,23 @@ extension MetricRegistry {
             let index = names.declared.count
             names.declared.append(
                 DeclaredMetric(key: key, name: name, kind: kind, description: description))
+            names.holders.append(1)
             names.declaredIDs[key] = index
             return UInt32(index) << 2 | kind.rawValue
+        }
+    }
+
+    /// Who has declared the metric of this handle is gone. A gauge that nobody else writes tells of nothing any more:
+    /// it begins anew with the next. Under the lock, so that none can have declared it meanwhile. [any]
+    func letGo(of metric: UInt32) {
+        names.withLock { names in
+            let index = Int(metric >> 2)
+            guard names.holders.indices.contains(index) else { return }
+            names.holders[index] -= 1
+            guard names.holders[index] == 0, names.declared[index].kind == .gauge else { return }
+            let row = MetricLayout.declared + index * MetricLayout.declaredCells
+            common.set(0, at: row)
+            for shard in shards { shard.cells.set(0, at: row) }
         }
     }
 

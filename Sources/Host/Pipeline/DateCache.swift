@@ -12,10 +12,10 @@ struct DateCache {
     /// The value in it, of the fixed length that RFC 9110 §5.6.7 demands.
     private static let value = 6..<35
 
-    /// The field as a line of HTTP/1.1. `monotonic` says only whether a second has passed since the last call.
+    /// The field as a line of HTTP/1.1. `monotonic` says only whether the second that it tells is over.
     @inline(__always)
     mutating func line(at monotonic: UInt64) -> sluice_bytes {
-        if monotonic >= end { write(at: monotonic) }
+        if monotonic >= end { write(at: monotonic, wall: clinux_wall_ns()) }
         return sluice_bytes(field, Self.size)
     }
 
@@ -25,10 +25,12 @@ struct DateCache {
         return sluice_bytes(data: line.data.map { $0 + Self.value.lowerBound }, size: Self.value.count)
     }
 
+    /// Both clocks in nanoseconds. The second that ends is the wall clock's, which begins at any time of the other's:
+    /// workers would tell different times for a part of each second otherwise, and what follows could be the earlier.
     @inline(never)
-    private mutating func write(at monotonic: UInt64) {
-        end = (monotonic / 1_000_000_000 &+ 1) &* 1_000_000_000
-        var now = time_t(clinux_wall_ns() / 1_000_000_000)
+    mutating func write(at monotonic: UInt64, wall: UInt64) {
+        end = monotonic &+ 1_000_000_000 &- wall % 1_000_000_000
+        var now = time_t(wall / 1_000_000_000)
         var parts = tm()
         gmtime_r(&now, &parts)
         field.withMemoryRebound(to: CChar.self, capacity: Self.size + 1) {

@@ -59,6 +59,10 @@ struct Exchange: SlabElement {
     /// How many filters have yet to see the answer that one of them suspended; `allLinks`: it was not suspended.
     var answerLink: Int16 = Self.allLinks
     static let allLinks: Int16 = -1
+    /// How many filters the request was shown to, of the gateway and then of the model, where one of them has answered
+    /// it; `allLinks`: none did. And whether the one that is shown the answer is not among them.
+    var askedLinks: Int16 = Self.allLinks
+    var isUnasked = false
     /// Filters are shown the head of an answer that could be gathered yet; and one of them has asked for that.
     var mayGatherAnswer = false
     var gathersAnswer = false

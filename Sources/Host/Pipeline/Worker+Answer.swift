@@ -82,6 +82,8 @@ extension Worker {
                 answersErrors(exchange)
                 return failHeld(exchange)
             }
+            let asked = Int(exchange.pointee.askedLinks)
+            exchange.pointee.isUnasked = asked >= 0 && position > asked
             let before = (response.pointee.http_status, response.pointee.fields, response.pointee.field_count)
             let start = beginCall(exchange)
             let status = function(

@@ -240,7 +240,7 @@ extension Worker {
 
     func runFilters(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         let chain = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters
-        if let action = runChain(exchange, chain) { return action }
+        if let action = runChain(exchange, chain, behind: 0) { return action }
         let operation = exchange.pointee.request.unsafelyUnwrapped.pointee.operation
         switch Int32(operation) {
         case SLUICE_OPERATION_SERVER_LIVE, SLUICE_OPERATION_SERVER_READY, SLUICE_OPERATION_SERVER_METADATA,
@@ -261,7 +261,8 @@ extension Worker {
         {
             return action
         }
-        if let action = runChain(exchange, chain) { return action }
+        let own = exchange.pointee.generation.unsafelyUnwrapped.pointee.filters.count
+        if let action = runChain(exchange, chain, behind: own) { return action }
         return exchange.pointee.machine.handle(.modelFiltersPassed(payloadNeeded: dispatchNeedsPayload(exchange)))
     }
 
@@ -274,8 +275,10 @@ extension Worker {
             || exchange.pointee.request.unsafelyUnwrapped.pointee.operation != UInt32(SLUICE_OPERATION_OTHER)
     }
 
-    /// Nil when all links passed; `link` is where a suspended chain goes on.
-    private func runChain(_ exchange: ExchangePointer, _ chain: FilterChain) -> ExchangeMachine.Action? {
+    /// Nil when all links passed; `link` is where a suspended chain goes on, `first` how many filters stand before it.
+    private func runChain(
+        _ exchange: ExchangePointer, _ chain: FilterChain, behind first: Int
+    ) -> ExchangeMachine.Action? {
         let request = exchange.pointee.request.unsafelyUnwrapped
         while Int(exchange.pointee.link) < chain.count {
             let filter = chain.links + Int(exchange.pointee.link)
@@ -292,6 +295,7 @@ extension Worker {
             case SLUICE_OK, SLUICE_DECLINE: exchange.pointee.link &+= 1
             case SLUICE_ANSWER:
                 exchange.pointee.answeredBy = filter.pointee.plugin
+                exchange.pointee.askedLinks = Int16(truncatingIfNeeded: first &+ Int(exchange.pointee.link) &+ 1)
                 return answerUnified(exchange)
             case SLUICE_PENDING: return suspend(exchange, filter, .suspended)
             default:

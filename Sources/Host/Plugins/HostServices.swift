@@ -25,6 +25,7 @@ enum HostServices {
         (sluice_bytes("sluice.route/1"), table(route)),
         (sluice_bytes("sluice.fields/1"), table(fields)),
         (sluice_bytes("sluice.gather/1"), table(gather)),
+        (sluice_bytes("sluice.asked/1"), table(asked)),
         (sluice_bytes("sluice.rules/1"), table(rules)),
         (sluice_bytes("sluice.shadow/1"), table(shadow)),
     ]
@@ -209,6 +210,10 @@ enum HostServices {
             exchange.pointee.gathersAnswer = true
             return SLUICE_OK
         })
+
+    private static let asked = sluice_asked(
+        struct_size: size(sluice_asked.self), reserved: 0,
+        request: { _, handle in handle.map { !ExchangePointer($0).pointee.isUnasked } ?? true })
 
     private static let shadow = sluice_shadow_service(
         struct_size: size(sluice_shadow_service.self), reserved: 0,

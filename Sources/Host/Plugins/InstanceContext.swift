@@ -80,6 +80,7 @@ final class InstanceContext: @unchecked Sendable {
     }
 
     deinit {
+        for metric in declared { environment.registry.letGo(of: metric) }
         for timer in timers.values { timer.deallocate() }
         host.deallocate()
         source.deallocate()
@@ -103,7 +104,7 @@ final class InstanceContext: @unchecked Sendable {
     /// A node that plugins may hold until `create` returns; nil for nothing.
     ///
     /// - Parameter secrets: where scalars stand that came from the environment.
-    func node(_ node: Node, secrets: Set<Position>) -> OpaquePointer? {
+    func node(_ node: Node, secrets: [Position: String]) -> OpaquePointer? {
         if node.isNull { return nil }
         let box = ConfigurationNode(node, secrets)
         box.forEachSecret { redaction.add($0) }
@@ -153,7 +154,7 @@ final class InstanceContext: @unchecked Sendable {
             let metric = environment.registry.declare(
                 plugin: plugin, kind: kind, name: name, description: description, labels: labels)
         else { return nil }
-        declared.insert(metric)
+        if !declared.insert(metric).inserted { environment.registry.letGo(of: metric) }
         return metric
     }
 
@@ -302,9 +303,9 @@ final class ConfigurationNode {
     let keys: [UnsafeMutableBufferPointer<UInt8>]
     let text: UnsafeMutableBufferPointer<UInt8>
 
-    init(_ node: Node, _ secrets: Set<Position>) {
+    init(_ node: Node, _ secrets: [Position: String]) {
         self.node = node
-        isSecret = secrets.contains(node.position)
+        isSecret = secrets[node.position] != nil
         switch node {
         case .scalar(let value, _, _):
             children = []

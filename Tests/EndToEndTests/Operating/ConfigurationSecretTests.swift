@@ -60,6 +60,56 @@ extension EndToEnd {
             #expect(!result.errors.contains("hunter2"), "\(result.errors)")
         }
 
+        /// The same of what the host itself cannot find or use.
+        @Test(arguments: [
+            (
+                "models: { m: { versions: { \"1\": { protocol: open-inference, "
+                    + "endpoints: [ \"http://${SECRET}.invalid\" ] } } } }",
+                "5:74", "the host of what"
+            ),
+            (
+                "functions: [ { name: f, library: \"lib${SECRET}.so\", signature: \"u64()\" } ]", "5:34",
+                "cannot open"
+            ),
+            (
+                "functions: [ { name: f, library: libc.so.6, symbol: \"${SECRET}\", signature: \"u64()\" } ]", "5:53",
+                "no symbol"
+            ),
+            (
+                "functions: [ { name: f, library: libc.so.6, symbol: abs, signature: \"u64(${SECRET})\" } ]", "5:69",
+                "no type"
+            ),
+            (
+                "functions: [ { name: f, library: \"./${SECRET}.so\", signature: \"u64()\" } ]", "5:34",
+                "there is no such file"
+            ),
+            (
+                "plugin_path: [ lib ]\nplugins: [ { name: a, library: \"${SECRET}.so\" } ]", "6:32",
+                "is in none of"
+            ),
+            (
+                "plugins: [ { name: \"${SECRET}\", library: libLeastRequest.so } ]\n"
+                    + "pipeline: { router: \"${SECRET}\" }",
+                "6:21", "is no router"
+            ),
+            (
+                "gateway:\n  listeners:\n    - address: 127.0.0.1:0\n"
+                    + "      tls: { key: k, certificate: \"./tls/${SECRET}\" }",
+                "8:35", "cannot read"
+            ),
+        ]) func whatIsNotFoundIsNotShown(text: String, place: String, says: String) throws {
+            let directory = try TemporaryDirectory()
+            // Four lines before it, so that its places are of no other line.
+            try directory.write("plugins.yaml", "#\n#\n#\n#\n" + text + "\n")
+            let result = try Gateway.command(
+                ["check", "--config", directory.file("plugins.yaml")], environment: ["SECRET": "hunter2"])
+            #expect(result.status == 1)
+            #expect(result.errors.contains("plugins.yaml:\(place): error: "), "\(result.errors)")
+            #expect(result.errors.contains(says), "\(result.errors)")
+            #expect(result.errors.contains("what the environment gave"), "\(result.errors)")
+            #expect(!result.errors.contains("hunter2"), "\(result.errors)")
+        }
+
         @Test func whatStandsInAConfigIsNamedByItsKind() throws {
             let result = try check(
                 "library: libRateLimit.so\nconfig: { redis: { address: 127.0.0.1:1, database: hunter2 } }",

@@ -102,10 +102,10 @@ extension EndToEnd {
         }
 
         /// A signal has no other answer than the log.
-        @Test func aRefusalIsInTheLogAtEveryLevel() throws {
+        @Test(arguments: ["error", "critical"]) func aRefusalIsInTheLogAtEveryLevel(level: String) throws {
             let backend = try Self.named("old")
             var configuration = GatewayConfiguration.web([backend.endpoint])
-            configuration.gateway = ["  monitoring: { metrics_port: 0, log_level: error }"]
+            configuration.gateway = ["  monitoring: { metrics_port: 0, log_level: \(level) }"]
             let gateway = try Gateway(configuration)
             configuration.balancer = "nobody"
             try gateway.write(configuration)

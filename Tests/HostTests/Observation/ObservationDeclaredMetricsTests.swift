@@ -43,6 +43,31 @@ import Testing
         #expect(scrape.value("sluice_plugin_api_key_size_bytes_bucket", ["plugin": "api-key", "le": "16"]) == 2)
     }
 
+    /// What a plugin counted stays; how things stand only an instance can say that is there.
+    @Test func aGaugeGoesWithTheLastOneWhoWritesIt() throws {
+        let registry = try #require(MetricRegistry(workerCount: 2))
+        func declare(_ kind: MetricKind, _ name: String) throws -> UInt32 {
+            try #require(registry.declare(plugin: "p", kind: kind, name: name, description: "d", labels: []))
+        }
+        func values() throws -> [Double?] {
+            let scrape = try scrape(registry)
+            return ["degraded", "seen_total"].map { scrape.value("sluice_plugin_p_\($0)", ["plugin": "p"]) }
+        }
+        let (degraded, seen) = (try declare(.gauge, "degraded"), try declare(.counter, "seen_total"))
+        registry.writer(worker: 0).record(metric: degraded, value: 1)
+        registry.writer(worker: nil).add(metric: degraded, amount: 1)
+        registry.writer(worker: 1).add(metric: seen, amount: 3)
+        // The next generation's instance, before that of the one before it goes.
+        #expect(try declare(.gauge, "degraded") == degraded)
+        registry.letGo(of: degraded)
+        registry.letGo(of: seen)
+        #expect(try values() == [2, 3])
+        registry.letGo(of: degraded)
+        #expect(try values() == [nil, 3])
+        #expect(try declare(.gauge, "degraded") == degraded)
+        #expect(try values() == [0, 3])
+    }
+
     @Test func sameMetricOfALaterGenerationGoesOnCounting() throws {
         let registry = try #require(MetricRegistry(workerCount: 1))
         for _ in 0..<3 {

@@ -37,7 +37,7 @@ import Testing
 
     private func read(_ text: String, quoted: Bool = false) throws -> Read {
         let table = try service("sluice.config/1", sluice_config.self)
-        let node = context.node(.sequence([.scalar(text, quoted: quoted, Self.position)], Self.position), secrets: [])
+        let node = context.node(.sequence([.scalar(text, quoted: quoted, Self.position)], Self.position), secrets: [:])
         let child = table.at(handle, node, 0, nil)
         var (found, integer, number, boolean) = (sluice_bytes(), Int64(0), 0.0, false)
         return Read(

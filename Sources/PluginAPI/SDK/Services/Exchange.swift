@@ -185,6 +185,15 @@ public struct Exchange {
         return table.pointee.answer.unsafelyUnwrapped(services.pointee.context, handle) == SLUICE_OK
     }
 
+    /// Whether this filter's `onRequest` was called with the exchange. It was not where a filter before it has answered
+    /// there, as from a cache; the answer is shown to all filters nevertheless. Inside `Filter.onResponse`; true when
+    /// the gateway is older than this.
+    @inlinable
+    public var isAsked: Bool {
+        guard let table = services.pointee.asked else { return true }
+        return table.pointee.request.unsafelyUnwrapped(services.pointee.context, handle)
+    }
+
     // MARK: Routing
 
     /// Sets `Request.session`, which later routers and the balancers hash; empty takes it away. The host copies it.

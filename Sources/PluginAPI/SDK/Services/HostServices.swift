@@ -18,6 +18,7 @@ struct HostServices {
     @usableFromInline let route: UnsafePointer<sluice_route_service>?
     @usableFromInline let fields: UnsafePointer<sluice_fields>?
     @usableFromInline let gather: UnsafePointer<sluice_gather>?
+    @usableFromInline let asked: UnsafePointer<sluice_asked>?
     /// Nil when the host has no rules: it is older than them.
     @usableFromInline let rules: UnsafePointer<sluice_rules>?
     /// Nil when the host is older than copies of requests.
@@ -53,6 +54,7 @@ struct HostServices {
         route = table("sluice.route/1")
         fields = table("sluice.fields/1")
         gather = table("sluice.gather/1")
+        asked = table("sluice.asked/1")
         rules = table("sluice.rules/1", sluice_rules.self)
         shadow = table("sluice.shadow/1", sluice_shadow_service.self)
     }

@@ -296,10 +296,8 @@ typedef struct sluice_error_1 {
 
 /* --------------------------------------------------------------------------------------------- host services */
 
-/*
- * The host, as one instance sees it. Valid from `create` until `destroy` returns. `service` returns the table of a
- * service, or NULL when this host has none by that id. [any]
- */
+/* The host, as one instance sees it. Valid from `create` until `destroy` returns. `service` returns the table of a
+ * service, or NULL when this host has none by that id. [any] */
 typedef struct sluice_host_1 {
   uint32_t struct_size;
   uint32_t abi_version;
@@ -541,6 +539,16 @@ typedef struct sluice_gather_1 {
 } sluice_gather;
 #define SLUICE_GATHER "sluice.gather/1"
 
+/* "sluice.asked/1": for filters that do at a request what they need for its answer. */
+typedef struct sluice_asked_1 {
+  uint32_t struct_size;
+  uint32_t reserved;
+  /* Whether the exchange was shown to this instance's `on_request`: not where a filter before it has answered there,
+   * whose answer it is shown all the same. Legal inside `on_response`. [worker] */
+  bool (*request)(void *context, sluice_exchange *exchange);
+} sluice_asked;
+#define SLUICE_ASKED "sluice.asked/1"
+
 /* How a request, or the copy of it, ended. */
 typedef struct sluice_shadow_end_1 {
   sluice_status status;   /* SLUICE_OK: a whole answer came; SLUICE_CANCELLED: the client left */
@@ -634,11 +642,9 @@ typedef struct sluice_create_1 {
                                            * discovery: `config:` of the version's `discovery:` */
 } sluice_create;
 
-/*
- * The head that every extension table begins with. `create` makes an instance: SLUICE_OK with `*instance` set, or an
+/* The head that every extension table begins with. `create` makes an instance: SLUICE_OK with `*instance` set, or an
  * error, its reason told by `sluice_config.error` or `sluice_log.fail`; then nothing of it remains. `destroy` is
- * called once for each instance that was made, when no call into it is under way and none will come. [main]
- */
+ * called once for each instance that was made, when no call into it is under way and none will come. [main] */
 typedef struct sluice_instance_1 {
   uint32_t struct_size; /* of the whole extension table */
   uint32_t instancing;  /* SLUICE_INSTANCE_* */
@@ -648,15 +654,13 @@ typedef struct sluice_instance_1 {
 
 /* ---- adapter ---- */
 
-/*
- * A route: requests whose method and path match go to the adapter's `decode` with the route's index. `method` empty
+/* A route: requests whose method and path match go to the adapter's `decode` with the route's index. `method` empty
  * matches all; HEAD that no route names goes where GET goes. The path template is literal but for `{name}`, one
  * non-empty segment or the part of one up to the literal that follows (`{model}:predict`), and `{rest...}` at its end,
  * everything left with the query. Captured values keep their percent-encoding. A template "*" matches all paths.
  * Bounds: 256 routes, 8 captures.
  * SLUICE_TRANSPORT_TCP: the adapter frames messages over raw TCP, by `frame`; method and path are empty, one such route
- * is enough.
- */
+ * is enough. */
 typedef struct sluice_route_1 {
   uint32_t transport; /* SLUICE_TRANSPORT_* */
   uint32_t reserved;
@@ -828,10 +832,8 @@ typedef struct sluice_answer_head_1 {
   uint64_t first_byte_ns;     /* as in sluice_outcome */
 } sluice_answer_head;
 
-/*
- * "sluice.balancer/2": begins with the functions of "sluice.balancer/1", which mean the same. Of a plugin that offers
- * both the host takes this one.
- */
+/* "sluice.balancer/2": begins with the functions of "sluice.balancer/1", which mean the same. Of a plugin that offers
+ * both the host takes this one. */
 typedef struct sluice_balancer_2 {
   sluice_instance base;
   uint32_t (*pick)(void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_pick *pick);
@@ -908,10 +910,8 @@ typedef struct sluice_filter_1 {
 } sluice_filter;
 #define SLUICE_FILTER "sluice.filter/1"
 
-/*
- * "sluice.filter/2": begins with the functions of "sluice.filter/1", which mean the same. Of a plugin that offers both
- * the host takes this one.
- */
+/* "sluice.filter/2": begins with the functions of "sluice.filter/1", which mean the same. Of a plugin that offers both
+ * the host takes this one. */
 typedef struct sluice_filter_2 {
   sluice_instance base;
   uint32_t (*needs)(void *instance);

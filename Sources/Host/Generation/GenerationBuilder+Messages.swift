@@ -1,0 +1,33 @@
+import Configuration
+
+/// What is said of a configuration that is being made a generation of, without what the environment gave.
+extension GenerationBuilder {
+    /// - Parameter owner: what the message is of, which stands before it.
+    func error(_ position: Position, of owner: String = "", _ message: String) {
+        diagnostics.append(Diagnostic(.error, position, names.clean(owner) + shown(message, about: position)))
+    }
+
+    /// Says what an instance warns of, once: those of all workers warn of the same.
+    func warn(_ plugin: Settings.PluginSettings, _ message: String) {
+        let warning = Diagnostic(.warning, plugin.position, names.clean("plugin `\(plugin.name)`: ") + message)
+        if !diagnostics.contains(where: { $0.description == warning.description }) { diagnostics.append(warning) }
+    }
+
+    /// Names of plugins that came from the environment.
+    private var names: Redaction {
+        var names = Redaction()
+        for plugin in settings.plugins where settings.secrets[plugin.position] != nil { names.add(plugin.name) }
+        return names
+    }
+
+    /// A message without the value that stands there, if the environment gave it, and without parts of it that are
+    /// quoted.
+    private func shown(_ message: String, about position: Position) -> String {
+        guard let secret = settings.secrets[position] else { return names.clean(message) }
+        var redaction = names
+        redaction.add(secret)
+        // A path is told without `.` and doubled slashes.
+        redaction.add(secret.split(separator: "/").filter { $0 != "." }.joined(separator: "/"))
+        return redaction.clean(message, about: secret)
+    }
+}
