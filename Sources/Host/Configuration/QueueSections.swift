@@ -56,7 +56,10 @@ extension Settings.Concurrency {
             "algorithm", into: &algorithm,
             "`gradient2` compares how long answers take now with how long they took over a long time, `vegas` with the "
                 + "least that they took; `fixed` stays at `limit`.")
-        section.integer("limit", into: &limit, 1...1_000_000, "Requests at the beginning; what `fixed` stays at.")
+        section.integer(
+            "limit", into: &limit, 1...1_000_000,
+            "Requests at the beginning, but for `fixed` no fewer than `minimum` and no more than `maximum`; what "
+                + "`fixed` stays at.")
         section.integer("minimum", into: &minimum, 1...1_000_000, "It sinks no lower.")
         section.integer("maximum", into: &maximum, 1...1_000_000, "It rises no higher.")
         section.integer("window_ms", into: &windowMs, 1...60_000, "It moves once in such a time.")

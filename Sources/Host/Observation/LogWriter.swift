@@ -18,6 +18,11 @@ final class LogWriter: @unchecked Sendable {
     /// Both ends of a pipe that wakes the thread; -1 when there is none.
     private var wakeUp: (read: Int32, write: Int32) = (-1, -1)
     private var thread: pthread_t?
+    /// The rest of a line whose beginning is written, where what came behind that could not be, as on a full disk: it
+    /// goes first when there is room again, or the next line would be none either. The writer's thread alone.
+    private var torn: [UInt8] = []
+    /// Lines that could not be written.
+    private let lost = Atomic<UInt64>(0)
 
     /// - Parameter descriptor: where lines go; not closed.
     init(
@@ -30,8 +35,8 @@ final class LogWriter: @unchecked Sendable {
         self.format = Atomic(format.rawValue)
     }
 
-    /// Messages dropped since the process began.
-    var dropped: UInt64 { ring.dropped }
+    /// Messages dropped since the process began, for want of room in the queue or where they go.
+    var dropped: UInt64 { ring.dropped + lost.load(ordering: .relaxed) }
 
     /// Takes effect with the next message. [any]
     func configure(level: Logger.Level, format: LogFormatter.Format) {
@@ -170,6 +175,9 @@ final class LogWriter: @unchecked Sendable {
     /// Writes all of `output` and empties it. False when the thread is to stop and its time is over.
     private func flush(_ output: inout [UInt8]) -> Bool {
         defer { output.removeAll(keepingCapacity: output.capacity <= 1 << 18) }
+        let begun = torn.count
+        output.insert(contentsOf: torn, at: 0)
+        torn = []
         var written = 0
         while written < output.count {
             var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
@@ -186,9 +194,17 @@ final class LogWriter: @unchecked Sendable {
             if count > 0 {
                 written += count
             } else if errno != EINTR, errno != EAGAIN {
+                lose(output[written...], isTorn: written < begun || written > 0 && output[written - 1] != 0x0A)
                 return true
             }
         }
         return true
+    }
+
+    /// Counts the lines that were not written, and keeps the end of one that was begun.
+    private func lose(_ rest: ArraySlice<UInt8>, isTorn: Bool) {
+        let end = isTorn ? rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex : rest.startIndex
+        torn = Array(rest[..<end])
+        lost.add(UInt64(rest[end...].count { $0 == 0x0A }), ordering: .relaxed)
     }
 }

@@ -23,4 +23,48 @@ import Testing
         // Some fifty times what a pipe holds are queued, each of which would have had its own second.
         #expect(ContinuousClock.now - begun < .seconds(20))
     }
+
+    /// A write that finds no room ends in the middle of a line, and what comes behind it is lost and counted. What is
+    /// written when there is room again is no part of that line.
+    @Test func aFullDiskTearsNoLine() throws {
+        var template = Array("/tmp/sluice-test-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&template)
+        try #require(descriptor >= 0)
+        defer { close(descriptor) }
+        unlink(template)
+        // A size that no other file of this process comes near; 40 bytes of room are left for lines of some 60.
+        let bound = 1 << 40
+        try #require(ftruncate(descriptor, bound - 40) == 0)
+        lseek(descriptor, 0, SEEK_END)
+        // The limit is the process's: who else sets it waits.
+        let turn = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)
+        try #require(flock(turn, LOCK_EX) == 0)
+        defer { close(turn) }
+        signal(SIGXFSZ, SIG_IGN)
+        var before = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        var full = rlimit(rlim_cur: rlim_t(bound), rlim_max: before.rlim_max)
+        let writer = LogWriter(descriptor: descriptor, format: .json, capacity: 1 << 16)
+        func write(_ messages: [StaticString]) throws {
+            for message in messages {
+                let text = UnsafeRawBufferPointer(start: message.utf8Start, count: message.utf8CodeUnitCount)
+                writer.write(rank: 1, source: text, message: text)
+            }
+            try #require(writer.start() == 0)
+            writer.stop()
+        }
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
+        try write(["torn", "lost"])
+        try write(["lost"])
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        try write(["whole"])
+        var content = [UInt8](repeating: 0, count: 4_096)
+        let count = pread(descriptor, &content, content.count, bound - 40)
+        let lines = String(decoding: content[..<max(count, 0)], as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2, "\(lines)")
+        for (line, message) in zip(lines, ["torn", "whole"]) {
+            #expect(line.hasPrefix("{\"time\":") && line.hasSuffix("\"message\":\"\(message)\"}"), "\(line)")
+        }
+        #expect(writer.dropped == 2)
+    }
 }
