@@ -2,8 +2,32 @@ import CLinux
 import Glibc
 import SluiceABI
 
-/// New connections to endpoints.
+/// Connections to endpoints that speak HTTP/1.1 or raw TCP: one that is kept, or a new one.
 extension Worker {
+    // MARK: Kept ones
+
+    /// How long, milliseconds, a connection has stood idle that is looked at before it is used. One in steady use
+    /// stands idle for less, and pays nothing; servers end those that were idle for a second or more.
+    private static let restMs: UInt64 = 50
+
+    /// A kept-alive connection, which is idle no more. Its end may have come already, in the same turn of the loop as
+    /// the request: written to it, a request that may not be repeated would be lost.
+    func takeKept(
+        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> UnsafeMutablePointer<UpstreamConnection>? {
+        while let idle = endpoint.pointee.idle(under: pool.pointee.tls) {
+            if nowMs &+ Self.idleMs &- idle.pointee.deadline >= Self.restMs, somethingWaits(idle) {
+                close(idle)
+                continue
+            }
+            endpoint.pointee.remove(idle)
+            return idle
+        }
+        return nil
+    }
+
+    // MARK: New ones
+
     func connect(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
         _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32

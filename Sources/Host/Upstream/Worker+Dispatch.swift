@@ -233,8 +233,7 @@ extension Worker {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
-        if !fresh, let idle = endpoint.pointee.idle(under: pool.pointee.tls) {
-            endpoint.pointee.remove(idle)
+        if !fresh, let idle = takeKept(endpoint, pool) {
             idle.pointee.reused = true
             attach(exchange, idle, index)
             // It stood idle under the pool it was opened for, which may be another one with the same endpoint.

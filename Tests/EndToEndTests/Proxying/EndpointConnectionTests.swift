@@ -48,5 +48,33 @@ extension EndToEnd {
             other.close()
             listener.close()
         }
+
+        /// The end of a kept connection comes behind a request, and before the gateway has looked at either.
+        @Test func aRequestDoesNotGoToAConnectionThatHasEnded() throws {
+            let closes = Gate()
+            let backend = try ScriptedBackend { connection in
+                _ = try connection.reader.request()
+                connection.answer(200, "\(connection.index)")
+                closes.wait()
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.workers = 1
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            let reader = MessageReader(socket)
+            socket.send(Self.request)
+            #expect(try reader.response(to: "POST")?.bodyText == "0")
+            let answered = Deadline.after(seconds: 0.1)
+            gateway.process.signal(SIGSTOP)
+            try waitUntil("the gateway stands still") { gateway.process.isStopped }
+            // One in steady use is taken for alive.
+            try waitUntil("the connection has rested") { answered.isPast }
+            socket.send(Self.request)
+            closes.open()
+            try waitUntil("the connection is closed") { backend.openCount == 0 }
+            gateway.process.signal(SIGCONT)
+            // It may not be repeated, so that this was its one attempt.
+            #expect(try reader.response(to: "POST")?.bodyText == "1")
+        }
     }
 }
