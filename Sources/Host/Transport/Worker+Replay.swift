@@ -24,6 +24,7 @@ extension Worker {
     func noteReplay(_ exchange: ExchangePointer) {
         // What was true of an earlier attempt, or was made true for the one resend after it, says nothing of this one.
         exchange.pointee.machine.repeatable = false
+        exchange.pointee.isUntouched = false
         guard isIdempotent(exchange) else { return }
         let flow = exchange.pointee.toEndpoint
         if exchange.pointee.lead.size > 0, !flow.sourceEnded {
@@ -40,7 +41,22 @@ extension Worker {
             exchange.pointee.replayStart = client.pointee.input.start
             exchange.pointee.replaySize = flow.remaining
             exchange.pointee.machine.repeatable = true
+        } else if flow.bodyBytes == 0, !flow.sourceEnded, !flow.hasPieces {
+            // It begins to stream, and is as whole as ever until something of it is taken: an endpoint that answers
+            // before, which is what a client waits for that has said `Expect: 100-continue`, has had none of it.
+            exchange.pointee.isUntouched = true
+            exchange.pointee.machine.repeatable = true
         }
+    }
+
+    /// Something of a body that streams may have been taken.
+    @inline(__always)
+    func noteTaken(_ exchange: ExchangePointer) {
+        guard exchange.pointee.isUntouched,
+            exchange.pointee.toEndpoint.bodyBytes > 0 || exchange.pointee.toEndpoint.sourceEnded
+        else { return }
+        exchange.pointee.isUntouched = false
+        exchange.pointee.machine.repeatable = false
     }
 
     /// Back to the request's first byte, for a second attempt.
