@@ -246,6 +246,7 @@ extension Worker {
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.ownedBuffers.release(to: &buffers)
         releaseRecovered(exchange)
+        if exchange.pointee.toEndpoint.kept != nil { giveUpKept(&exchange.pointee.toEndpoint) }
         releaseCounted(exchange)
         if let block = exchange.pointee.payloadBlock { block.deallocate() }
         exchange.pointee.arena.release(to: &buffers)

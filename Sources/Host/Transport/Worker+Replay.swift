@@ -41,22 +41,14 @@ extension Worker {
             exchange.pointee.replayStart = client.pointee.input.start
             exchange.pointee.replaySize = flow.remaining
             exchange.pointee.machine.repeatable = true
+            giveUpKept(&exchange.pointee.toEndpoint)
         } else if flow.bodyBytes == 0, !flow.sourceEnded, !flow.hasPieces {
             // It begins to stream, and is as whole as ever until something of it is taken: an endpoint that answers
             // before, which is what a client waits for that has said `Expect: 100-continue`, has had none of it.
             exchange.pointee.isUntouched = true
             exchange.pointee.machine.repeatable = true
+            keepBody(exchange)
         }
-    }
-
-    /// Something of a body that streams may have been taken.
-    @inline(__always)
-    func noteTaken(_ exchange: ExchangePointer) {
-        guard exchange.pointee.isUntouched,
-            exchange.pointee.toEndpoint.bodyBytes > 0 || exchange.pointee.toEndpoint.sourceEnded
-        else { return }
-        exchange.pointee.isUntouched = false
-        exchange.pointee.machine.repeatable = false
     }
 
     /// Back to the request's first byte, for a second attempt.
@@ -66,6 +58,7 @@ extension Worker {
         exchange.pointee.toEndpoint.begun = false
         exchange.pointee.toEndpoint.pieceIndex = 0
         exchange.pointee.toEndpoint.pieceOffset = 0
+        if let kept = exchange.pointee.toEndpoint.kept, kept.pointee.isWhole { sendKept(exchange, kept) }
         guard let client = exchange.pointee.client, exchange.pointee.replaySize > 0 else { return }
         client.pointee.input.start = exchange.pointee.replayStart
         exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize

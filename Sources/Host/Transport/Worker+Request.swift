@@ -104,6 +104,7 @@ extension Worker {
                         exchange.pointee.progressAt = nowMs
                         if exchange.pointee.firstByteAt == 0 { exchange.pointee.awaitedSince = now }
                     }
+                    noteTaken(exchange)
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
                     return .none
