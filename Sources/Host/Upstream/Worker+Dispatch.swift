@@ -261,6 +261,7 @@ extension Worker {
         exchange.pointee.attemptAt = now
         exchange.pointee.awaitedSince = now
         exchange.pointee.firstByteAt = 0
+        exchange.pointee.interimCount = 0
         // A check is no load, and what comes of it is told elsewhere.
         guard exchange.pointee.probe == nil else { return }
         exchange.pointee.attemptOpen = true
