@@ -107,6 +107,9 @@ extension Worker {
                     noteTaken(exchange)
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
+                    if !exchange.pointee.machine.responseBegan, let hedging = exchange.pointee.pool?.pointee.hedging {
+                        planHedge(exchange, hedging)
+                    }
                     return .none
                 }
                 guard let client = exchange.pointee.client else { return .none }
