@@ -41,6 +41,8 @@ struct BodyFlow {
     var trailers = Buffer.none
     /// Hashes the bytes of the body as they came from the source; nil: nobody compares it.
     var digest: UnsafeMutablePointer<BodyDigest>?
+    /// Of a request that may be repeated: what has been taken of its small body; nil: it is not kept.
+    var kept: UnsafeMutablePointer<KeptBody>?
     var pieces: UnsafePointer<sluice_bytes>?
     var pieceCount = 0
     var pieceIndex = 0

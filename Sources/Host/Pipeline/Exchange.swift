@@ -107,6 +107,8 @@ struct Exchange: SlabElement {
     /// Where the request's body lies in the client's input, and its size, as long as it can be sent again.
     var replayStart = 0
     var replaySize: UInt64 = 0
+    /// Nothing of the request's body has been taken yet, so that it can stream toward another endpoint.
+    var isUntouched = false
     /// Buffers of the host that plugins gave to the exchange; in the arena while there is room.
     var adopted: UnsafeMutablePointer<AdoptedBuffer>?
     /// The instance whose call answered PENDING and has not been resumed, by its context at the host; nil: none.

@@ -63,10 +63,7 @@ extension Worker {
             }
             // Not even an end of TLS: that would be taken for the end of the answer.
             client.pointee.tls?.pointee.isBroken = true
-            var reset = linger(l_onoff: 1, l_linger: 0)
-            _ = setsockopt(
-                client.pointee.descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
-            close(client)
+            cut(client)
         }
     }
 
@@ -246,6 +243,7 @@ extension Worker {
         buffers.give(exchange.pointee.gathered)
         exchange.pointee.ownedBuffers.release(to: &buffers)
         releaseRecovered(exchange)
+        if exchange.pointee.toEndpoint.kept != nil { giveUpKept(&exchange.pointee.toEndpoint) }
         releaseCounted(exchange)
         if let block = exchange.pointee.payloadBlock { block.deallocate() }
         exchange.pointee.arena.release(to: &buffers)

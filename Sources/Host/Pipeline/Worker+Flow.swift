@@ -58,6 +58,7 @@ extension Worker {
         guard size <= Self.worthCopying, size <= flow.staged.space else { return }
         flow.staged.append(input.head, size)
         if let digest = flow.digest { digest.pointee.update(input.head, size) }
+        if flow.kept != nil { keep(&flow, input.head, size) }
         input.start &+= size
         flow.bodyBytes &+= UInt64(size)
         flow.inspected = max(0, flow.inspected &- size)
@@ -110,6 +111,7 @@ extension Worker {
         }
         guard left > 0 else { return }
         if let digest = flow.digest { digest.pointee.update(input.head, left) }
+        if flow.kept != nil { keep(&flow, input.head, left) }
         input.start &+= left
         flow.bodyBytes &+= UInt64(left)
         flow.inspected = max(0, flow.inspected &- left)
@@ -146,6 +148,7 @@ extension Worker {
                 if fromClient, count > 0, claimsOwnField(trailers: input.head + offset, count) {
                     return .forbiddenTrailer
                 }
+                if count > 0 { giveUpKept(&flow) }
                 appendEnd(&flow, trailers: input.head + offset, count)
                 if flow.keepsTrailers, count > 0, reserve(count, in: &flow.trailers) {
                     flow.trailers.append(input.head + offset, count)
@@ -175,6 +178,7 @@ extension Worker {
     private func appendChunk(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
         guard count > 0 else { return }
         if let digest = flow.digest { digest.pointee.update(bytes, count) }
+        if flow.kept != nil { keep(&flow, bytes, count) }
         flow.bodyBytes &+= UInt64(count)
         if flow.sinkIsChunked {
             flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)

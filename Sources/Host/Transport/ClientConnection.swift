@@ -19,6 +19,8 @@ struct ClientConnection: SlabElement {
     /// The response is out and the socket only drains what the client still sends, so that the kernel does not reset
     /// the connection before the client has read the answer (RFC 9112 §9.6).
     var lingering = false
+    /// It is to be reset, as soon as the client has all that it was sent.
+    var isCut = false
     /// The last request did not fit a small buffer: begin with a medium one.
     var likesMediumBuffers = false
     /// `deadline` is that of a head: of a new connection's first one from the beginning on, later from its first byte.

@@ -14,7 +14,7 @@ extension UnsafeMutablePointer<ClientConnection> {
 extension Worker {
     /// While a connection lingers it may send as much before it is cut: the rest of a small body, not of a large one.
     private static let lingerBytes = 1_048_576
-    private static let lingerMs: UInt64 = 2_000
+    static let lingerMs: UInt64 = 2_000
 
     func clientReady(_ client: UnsafeMutablePointer<ClientConnection>, _ happened: UInt32) {
         var events = happened
@@ -61,6 +61,7 @@ extension Worker {
         client.pointee.advancing = true
         let slot = client.pointee.slot
         while client.pointee.slot.generation == slot.generation {
+            if client.pointee.isCut { break }
             if client.pointee.lingering {
                 discardLate(client)
                 break
@@ -308,6 +309,7 @@ extension Worker {
         // While an exchange runs its own timer counts; `release` starts this one again.
         if client.pointee.exchange != nil { return }
         if let http2 = client.pointee.http2 { return http2TimerExpired(http2) }
+        if client.pointee.isCut { return resetDrained(client) }
         if nowMs < client.pointee.deadline {
             timers.start(client.timer, at: client.pointee.deadline)
             return

@@ -7,6 +7,7 @@ import SluiceABI
 extension Worker {
     func gatherBody(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.lead.size > 0 { return gatherBehindLead(exchange) }
+        if let action = gatherKept(exchange) { return action }
         if exchange.pointee.isRecovered { return gatherBehindRecovered(exchange) }
         guard let client = exchange.pointee.client, !exchange.pointee.toEndpoint.sourceEnded else {
             return exchange.pointee.gathersFirst ? firstMessageGathered(exchange) : bodyGathered(exchange, .empty)

@@ -24,6 +24,7 @@ extension Worker {
     func noteReplay(_ exchange: ExchangePointer) {
         // What was true of an earlier attempt, or was made true for the one resend after it, says nothing of this one.
         exchange.pointee.machine.repeatable = false
+        exchange.pointee.isUntouched = false
         guard isIdempotent(exchange) else { return }
         let flow = exchange.pointee.toEndpoint
         if exchange.pointee.lead.size > 0, !flow.sourceEnded {
@@ -40,6 +41,13 @@ extension Worker {
             exchange.pointee.replayStart = client.pointee.input.start
             exchange.pointee.replaySize = flow.remaining
             exchange.pointee.machine.repeatable = true
+            giveUpKept(&exchange.pointee.toEndpoint)
+        } else if flow.bodyBytes == 0, !flow.sourceEnded, !flow.hasPieces {
+            // It begins to stream, and is as whole as ever until something of it is taken: an endpoint that answers
+            // before, which is what a client waits for that has said `Expect: 100-continue`, has had none of it.
+            exchange.pointee.isUntouched = true
+            exchange.pointee.machine.repeatable = true
+            keepBody(exchange)
         }
     }
 
@@ -50,6 +58,7 @@ extension Worker {
         exchange.pointee.toEndpoint.begun = false
         exchange.pointee.toEndpoint.pieceIndex = 0
         exchange.pointee.toEndpoint.pieceOffset = 0
+        if let kept = exchange.pointee.toEndpoint.kept, kept.pointee.isWhole { sendKept(exchange, kept) }
         guard let client = exchange.pointee.client, exchange.pointee.replaySize > 0 else { return }
         client.pointee.input.start = exchange.pointee.replayStart
         exchange.pointee.toEndpoint.remaining = exchange.pointee.replaySize

@@ -77,6 +77,7 @@ extension Worker {
                 if exchange.pointee.holdsHead, let action = hold(exchange, client, upstream) { return action }
                 if let action = stageRequestBody(exchange, client) { return action }
                 joinSmall(&exchange.pointee.toEndpoint, &client.pointee.input)
+                noteTaken(exchange)
             } else if exchange.pointee.toEndpoint.hasPieces {
                 var nothing = Buffer.none
                 joinSmall(&exchange.pointee.toEndpoint, &nothing)
@@ -103,8 +104,12 @@ extension Worker {
                         exchange.pointee.progressAt = nowMs
                         if exchange.pointee.firstByteAt == 0 { exchange.pointee.awaitedSince = now }
                     }
+                    noteTaken(exchange)
                     _ = exchange.pointee.machine.handle(.requestBodyEnded)
                     armTimer(exchange)
+                    if !exchange.pointee.machine.responseBegan, let hedging = exchange.pointee.pool?.pointee.hedging {
+                        planHedge(exchange, hedging)
+                    }
                     return .none
                 }
                 guard let client = exchange.pointee.client else { return .none }
@@ -147,6 +152,7 @@ extension Worker {
             }
             if streams, let client = exchange.pointee.client {
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
+                noteTaken(exchange)
             } else {
                 var nothing = Buffer.none
                 consume(&exchange.pointee.toEndpoint, &nothing, sent.bytes)

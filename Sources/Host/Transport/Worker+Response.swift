@@ -21,13 +21,10 @@ extension Worker {
         if message.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) {
             guard let whole = layOutWhole(exchange, out, message, except: &left) else { return false }
             framing = whole
-            // The expectation was met when the body was gathered.
-            let fields = head.pointee.fields
-            if fields.expect >= 0 {
-                for index in 0..<fields.count where fields[index].name.equalsIgnoringCase(sluice_bytes("Expect")) {
-                    left.insert(index)
-                }
-            }
+            leaveExpectation(head.pointee.fields, to: &left)
+        } else if let kept = exchange.pointee.toEndpoint.kept, kept.pointee.isWhole {
+            framing = .length(UInt64(kept.pointee.bytes.count))
+            leaveExpectation(head.pointee.fields, to: &left)
         }
         if exchange.pointee.asksUpgrade { framing = .none }
         if exchange.pointee.lead.size > 0, !sendFirst(exchange, exchange.pointee.lead) { return false }

@@ -10,6 +10,9 @@ struct UpstreamConnection: SlabElement {
     var writable = false
     var peerFinished = false
     var connecting = false
+    /// Of one that connects to a Unix socket whose queue is full: after how many milliseconds it is tried again.
+    var knockMs: UInt8 = 0
+    var knocks: Bool { knockMs > 0 }
     var isIdle = false
     /// One of many requests on a connection of HTTP/2: no socket of its own, and one exchange.
     var isStream = false
@@ -31,7 +34,7 @@ struct UpstreamConnection: SlabElement {
     /// Neighbours in the endpoint's list of idle connections.
     var nextIdle: UnsafeMutablePointer<UpstreamConnection>?
     var previousIdle: UnsafeMutablePointer<UpstreamConnection>?
-    /// When it has been idle for too long, in milliseconds.
+    /// When it has been connecting, or idle, for too long, in milliseconds.
     var deadline: UInt64 = 0
 
     init(slot: SlabSlot) {

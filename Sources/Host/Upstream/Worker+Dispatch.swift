@@ -1,5 +1,3 @@
-import CLinux
-import Glibc
 import HTTP1
 import Resilience
 import SluiceABI
@@ -235,8 +233,7 @@ extension Worker {
         let target = pool.pointee.targets[Int(index)]
         let endpoint = workerEndpoint(target)
         if target.pointee.speaksHTTP2 { return takeCall(exchange, pool, endpoint, index) }
-        if !fresh, let idle = endpoint.pointee.idle(under: pool.pointee.tls) {
-            endpoint.pointee.remove(idle)
+        if !fresh, let idle = takeKept(endpoint, pool) {
             idle.pointee.reused = true
             attach(exchange, idle, index)
             // It stood idle under the pool it was opened for, which may be another one with the same endpoint.
@@ -255,70 +252,6 @@ extension Worker {
         return connect(exchange, pool, endpoint, index)
     }
 
-    func connect(
-        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
-    ) -> ExchangeMachine.Action {
-        guard let opened = openSocket(pool, endpoint) else {
-            return failWithoutSocket(exchange)
-        }
-        let upstream = opened.socket
-        attach(exchange, upstream, index)
-        if opened.failed {
-            _ = exchange.pointee.machine.handle(.connecting)
-            return connectFailed(exchange)
-        }
-        guard upstream.pointee.connecting else { return exchange.pointee.machine.handle(.connected(reused: false)) }
-        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
-        timers.start(upstream.timer, at: nowMs &+ limits.connectTimeoutMs)
-        return exchange.pointee.machine.handle(.connecting)
-    }
-
-    /// A socket on its way to an endpoint: connected already, connecting, or refused at once. Nil when there is none.
-    func openSocket(
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
-    ) -> (socket: UnsafeMutablePointer<UpstreamConnection>, failed: Bool)? {
-        let address = endpoint.pointee.endpoint.pointee.address
-        let descriptor = socket(
-            address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0, let upstream = upstreams.take() else {
-            if descriptor >= 0 { Glibc.close(descriptor) }
-            return nil
-        }
-        if address.family != AF_UNIX {
-            var one: Int32 = 1
-            _ = setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        }
-        upstream.pointee.descriptor = descriptor
-        upstream.pointee.endpoint = endpoint
-        upstream.pointee.pool = pool.pointee.shared
-        upstream.pointee.timer.kind = TimerKind.upstream
-        upstream.pointee.timer.owner = UnsafeMutableRawPointer(upstream)
-        endpoint.pointee.open &+= 1
-        metrics.upstreamOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
-        let result = address.withPointer { Glibc.connect(descriptor, $0, $1) }
-        let code = result == 0 ? 0 : clinux_errno()
-        let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
-        let token = Token.make(Token.upstream, upstream.pointee.slot)
-        guard code == 0 || code == EINPROGRESS, clinux_epoll_add(epoll, descriptor, edges, token) == 0 else {
-            return (upstream, true)
-        }
-        guard secure(upstream, pool, endpoint) else { return (upstream, true) }
-        // A handshake is to follow in any case: the socket tells when it can be written to.
-        if code == 0, upstream.pointee.tls == nil {
-            upstream.pointee.writable = true
-        } else {
-            upstream.pointee.connecting = true
-        }
-        return (upstream, false)
-    }
-
-    func connectFailed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
-        finishAttempt(exchange, .connectFailed, SLUICE_UNAVAILABLE)
-        detachUpstream(exchange)
-        return attemptFailed(exchange, .connectFailed)
-    }
-
     func attach(
         _ exchange: ExchangePointer, _ upstream: UnsafeMutablePointer<UpstreamConnection>, _ index: UInt32
     ) {
@@ -328,6 +261,7 @@ extension Worker {
         exchange.pointee.attemptAt = now
         exchange.pointee.awaitedSince = now
         exchange.pointee.firstByteAt = 0
+        exchange.pointee.interimCount = 0
         // A check is no load, and what comes of it is told elsewhere.
         guard exchange.pointee.probe == nil else { return }
         exchange.pointee.attemptOpen = true

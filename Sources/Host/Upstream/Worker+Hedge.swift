@@ -6,7 +6,8 @@ import SluiceABI
 /// is cancelled. An exchange shows one attempt, the one that something has happened to last, and has the other one put
 /// aside; all that is known of attempts elsewhere is about the one shown.
 extension Worker {
-    /// The request has been sent, as far as it could be: when a second attempt is due.
+    /// The request has been sent, as far as it could be, or to its end: when a second attempt is due. A client's time
+    /// for its body is none of the endpoint's.
     func planHedge(_ exchange: ExchangePointer, _ hedging: UnsafeMutablePointer<PoolHedging>) {
         guard !exchange.pointee.wasHedged, exchange.pointee.shadow == nil, exchange.pointee.probe == nil else { return }
         // Once in each pool that it comes to.

@@ -16,7 +16,7 @@ extension Worker {
     private static let interimAtMost: UInt8 = 16
     /// How long a connection stays open unused: shorter than the 75 s after which nginx, and the 60 s after which many
     /// balancers close theirs, so that the race of reuse against close is rare.
-    private static let idleMs: UInt64 = 50_000
+    static let idleMs: UInt64 = 50_000
 
     func upstreamReady(_ upstream: UnsafeMutablePointer<UpstreamConnection>, _ happened: UInt32) {
         var events = happened
@@ -85,6 +85,9 @@ extension Worker {
         if upstream.pointee.connecting {
             guard let exchange = upstream.pointee.exchange else { return close(upstream) }
             face(exchange, upstream)
+            if upstream.pointee.knocks, nowMs < upstream.pointee.deadline {
+                return perform(exchange, knock(upstream, exchange))
+            }
             metrics.timedOut(.connect)
             perform(exchange, connectFailed(exchange))
             return
@@ -321,7 +324,7 @@ extension Worker {
     }
 
     /// Bytes behind the response, or its end: whoever used the connection next would take them for its answer.
-    private func somethingWaits(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+    func somethingWaits(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
         if let link = upstream.pointee.tls {
             upstream.pointee.readable = link.somethingWaits()
             return upstream.pointee.readable

@@ -366,7 +366,8 @@ final class Worker: @unchecked Sendable {
             client.pointee.readable = true
             advance(client)
         }
-        for client in clients.elements where client.pointee.exchange == nil && client.pointee.input.count == 0 {
+        for client in clients.elements
+        where client.pointee.exchange == nil && client.pointee.input.count == 0 && !client.pointee.isCut {
             if let http2 = client.pointee.http2 { leave(http2) } else { close(client) }
         }
         leaveIfDrained()

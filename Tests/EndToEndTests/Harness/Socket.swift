@@ -68,7 +68,7 @@ final class Socket: @unchecked Sendable {
         return (socket, port)
     }
 
-    static func listen(path: String) throws -> Socket {
+    static func listen(path: String, backlog: Int32 = 128) throws -> Socket {
         let socket = Socket(adopting: Foundation.socket(AF_UNIX, streamType, 0))
         var address = try unixAddress(path)
         let result = withUnsafePointer(to: &address) {
@@ -76,7 +76,7 @@ final class Socket: @unchecked Sendable {
                 if Foundation.bind(socket.descriptor, pointer, socklen_t(MemoryLayout<sockaddr_un>.size)) != 0 {
                     return -1
                 }
-                return Foundation.listen(socket.descriptor, 128)
+                return Foundation.listen(socket.descriptor, backlog)
             }
         }
         guard result == 0 else { throw HarnessError("listen on \(path): errno \(errno)") }

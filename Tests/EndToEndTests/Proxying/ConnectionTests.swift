@@ -239,6 +239,32 @@ extension EndToEnd {
             #expect(result.errors.contains("\(gateway.port)"))
             #expect(try gateway.get("/").status == 200)
         }
+
+        /// The connection is reset, and not before the client has what was sent before.
+        @Test func anAnswerBeforeOneThatBreaksOffArrives() throws {
+            // More than the client's kernel takes, and less than the gateway's.
+            let size = 300_000
+            let backend = try ScriptedBackend { connection in
+                while let request = try connection.reader.request() {
+                    guard request.target == "/whole" else {
+                        connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                        return
+                    }
+                    connection.answer(200, String(repeating: "x", count: size))
+                }
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let socket = try gateway.connect(receiveBuffer: 4_096)
+            socket.send(["/whole", "/half"].map { "GET \($0) HTTP/1.1\r\nHost: t\r\n\r\n" }.joined())
+            try waitUntil("both are over for the gateway") {
+                try gateway.metric("sluice_requests_total", ["model=\"web\""]) == 2
+            }
+            let reader = MessageReader(socket)
+            let whole = try reader.response()
+            #expect(whole?.complete == true)
+            #expect(whole?.body.count == size)
+            #expect(try reader.response()?.complete == false)
+        }
     }
 }
 

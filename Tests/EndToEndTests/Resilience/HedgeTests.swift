@@ -55,6 +55,24 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
         }
 
+        /// The time until then is the endpoint's alone, and begins with the body's end.
+        @Test func aBodyThatCameLaterThanTheDelayIsHedged() throws {
+            let gate = Gate()
+            defer { gate.open() }
+            let (slow, fast) = (try Self.gated(gate, "slow"), try Self.named("fast"))
+            let gateway = try Gateway(Self.configuration([slow.endpoint, fast.endpoint]))
+            let answer = try Self.askSlow(gateway, slow) {
+                let socket = try gateway.connect()
+                socket.send("PUT / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+                let late = Deadline.after(seconds: 0.1)
+                try waitUntil("the delay has passed") { late.isPast }
+                socket.send("5\r\nhello\r\n0\r\n\r\n")
+                return try #require(try MessageReader(socket).response(to: "PUT"))
+            }
+            #expect(answer.bodyText == "fast 5")
+            #expect(try gateway.metric("sluice_hedges_won_total", ["model=\"web\""]) == 1)
+        }
+
         /// That others answer for it does not hide a slow endpoint from the balancer.
         @Test func whoIsAnsweredForCountsAsSlow() throws {
             let gate = Gate()

@@ -45,6 +45,18 @@ extension EndToEnd {
             #expect(backend.requests.count == 3)
         }
 
+        /// The bound of interim answers is that of one attempt.
+        @Test func interimAnswersOfAnotherAttemptAreOthers() throws {
+            let seen = Counter()
+            let backend = try ScriptedBackend { connection, _ in
+                for _ in 0..<10 { connection.socket.send("HTTP/1.1 102 Processing\r\n\r\n") }
+                connection.answer(seen.increment() == 1 ? 503 : 200)
+            }
+            let gateway = try Gateway(Self.configuration([backend.endpoint], "max_attempts: 2, backoff_ms: 1"))
+            #expect(try gateway.get("/").status == 200)
+            #expect(backend.requests.count == 2)
+        }
+
         @Test func aBodyIsSentAgainWhole() throws {
             let backend = try Self.failing(times: 1)
             let gateway = try Gateway(Self.configuration([backend.endpoint], "max_attempts: 2, backoff_ms: 1"))
