@@ -22,9 +22,13 @@ extension EndToEnd {
             _ gateway: Gateway, _ configuration: GatewayConfiguration, _ what: String,
             until condition: () throws -> Bool
         ) throws {
+            func reloads() -> Int { gateway.log.components(separatedBy: "reloaded: generation").count }
+            let before = reloads()
             try gateway.write(configuration)
             gateway.process.signal(SIGHUP)
             try waitUntil(what, .ordinary, condition)
+            // One worker may have it before another, whom the next request reaches.
+            try waitUntil("\(what), on all workers", .ordinary) { reloads() > before }
         }
 
         @Test func aBalancerByGCC() throws {

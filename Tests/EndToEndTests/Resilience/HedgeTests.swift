@@ -78,7 +78,8 @@ extension EndToEnd {
             let gate = Gate()
             defer { gate.open() }
             let (slow, fast) = (try Self.gated(gate, "slow"), try Self.named("fast"))
-            var configuration = Self.configuration([slow.endpoint, fast.endpoint])
+            // So long that the fast one takes no longer by itself, however busy the machine is.
+            var configuration = Self.configuration([slow.endpoint, fast.endpoint], "delay_ms: 500, percent: 100")
             configuration.balancer = "peak-ewma"
             configuration.plugins = ["  - { name: peak-ewma, library: libPeakEWMA.so }"]
             let gateway = try Gateway(configuration)
