@@ -113,9 +113,12 @@ extension Worker {
         return limit.overflow ? .max : limit.partialValue
     }
 
-    /// Starts the exchange's timer for the limit that applies now.
+    /// Starts the exchange's timer for the limit that applies now. One that is due before stays as it is, and is started
+    /// anew when it finds itself too early: nearly all requests are over by then.
     func armTimer(_ exchange: ExchangePointer) {
-        timers.start(exchange.timer, at: min(limitMs(exchange), hedgeMs(exchange), lookMs(exchange)))
+        let due = min(limitMs(exchange), hedgeMs(exchange), lookMs(exchange))
+        if exchange.timer.pointee.isRunning, exchange.timer.pointee.deadline <= due { return }
+        timers.start(exchange.timer, at: due)
     }
 
     private func hedgeMs(_ exchange: ExchangePointer) -> UInt64 {
