@@ -86,7 +86,7 @@ extension HeadParser {
 
         let targetStart = methodEnd + 1
         cursor = skip(
-            targetStart, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: "9"))
+            targetStart, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: ":"))
         guard cursor < end else { return false }
         head.path = sluice_bytes(targetStart, cursor)
         head.query = sluice_bytes()

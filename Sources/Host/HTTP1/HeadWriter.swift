@@ -50,8 +50,8 @@ public struct HeadWriter {
     public mutating func appendRequestLine(method: sluice_bytes, path: sluice_bytes, query: sluice_bytes) {
         let isAsterisk = path.size == 1 && path.data.unsafelyUnwrapped[0] == UInt8(ascii: "*")
         let isAbsolute = path.size > 0 && path.data.unsafelyUnwrapped[0] == ASCII.slash
-        guard method.size > 0, consists(method, of: ByteClass.token), isAbsolute || isAsterisk,
-            consistsOfPath(path), consists(query, of: ByteClass.query)
+        guard isMethod(method), isAbsolute || isAsterisk, consistsOfPath(path),
+            query.data == nil || consists(query, of: ByteClass.query)
         else {
             wellFormed = false
             return
@@ -222,17 +222,26 @@ public struct HeadWriter {
 
     // MARK: Bytes
 
+    /// Most requests from parts are inferences, which are made by POST.
+    @inline(__always)
+    private func isMethod(_ method: sluice_bytes) -> Bool {
+        if method.size == 4, let data = method.data, load32(data) == load32(("POST" as StaticString).utf8Start) {
+            return true
+        }
+        return method.size > 0 && consists(method, of: ByteClass.token)
+    }
+
     private func consists(_ bytes: sluice_bytes, of bit: UInt8) -> Bool {
         guard let data = bytes.data else { return bytes.size == 0 }
         return skip(data, data + bytes.size, classes, bit) == data + bytes.size
     }
 
-    /// The same for a path, most of whose bytes are letters, digits and slashes.
+    /// The same for a path, most of whose bytes are letters, digits, slashes and colons.
     private func consistsOfPath(_ bytes: sluice_bytes) -> Bool {
         guard let data = bytes.data else { return bytes.size == 0 }
         let end = data + bytes.size
         return skip(
-            data, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: "9")) == end
+            data, end, classes, ByteClass.path, commonFrom: UInt8(ascii: "-"), through: UInt8(ascii: ":")) == end
     }
 
     @inline(__always)

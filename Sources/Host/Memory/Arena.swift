@@ -84,6 +84,8 @@ struct Arena {
         return memory.assumingMemoryBound(to: UInt8.self)
     }
 
+    // Inlined: it is called once a request, from one place.
+    @inline(__always)
     mutating func release(to pool: inout BufferPool) {
         wasRefused = false
         guard var current = chunk else { return }

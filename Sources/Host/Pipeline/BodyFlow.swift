@@ -40,9 +40,11 @@ struct BodyFlow {
     var keepsTrailers = false
     var trailers = Buffer.none
     /// Hashes the bytes of the body as they came from the source; nil: nobody compares it.
-    var digest: UnsafeMutablePointer<BodyDigest>?
+    var digest: UnsafeMutablePointer<BodyDigest>? { didSet { isObserved = digest != nil || kept != nil } }
     /// Of a request that may be repeated: what has been taken of its small body; nil: it is not kept.
-    var kept: UnsafeMutablePointer<KeptBody>?
+    var kept: UnsafeMutablePointer<KeptBody>? { didSet { isObserved = digest != nil || kept != nil } }
+    /// One of the two is there: asked of each piece, which hardly ever is to be hashed or kept.
+    private(set) var isObserved = false
     var pieces: UnsafePointer<sluice_bytes>?
     var pieceCount = 0
     var pieceIndex = 0

@@ -57,8 +57,7 @@ extension Worker {
         let size = Int(min(flow.remaining, UInt64(input.count)))
         guard size <= Self.worthCopying, size <= flow.staged.space else { return }
         flow.staged.append(input.head, size)
-        if let digest = flow.digest { digest.pointee.update(input.head, size) }
-        if flow.kept != nil { keep(&flow, input.head, size) }
+        if flow.isObserved { observe(&flow, input.head, size) }
         input.start &+= size
         flow.bodyBytes &+= UInt64(size)
         flow.inspected = max(0, flow.inspected &- size)
@@ -110,8 +109,7 @@ extension Worker {
             return
         }
         guard left > 0 else { return }
-        if let digest = flow.digest { digest.pointee.update(input.head, left) }
-        if flow.kept != nil { keep(&flow, input.head, left) }
+        if flow.isObserved { observe(&flow, input.head, left) }
         input.start &+= left
         flow.bodyBytes &+= UInt64(left)
         flow.inspected = max(0, flow.inspected &- left)
@@ -177,8 +175,7 @@ extension Worker {
 
     private func appendChunk(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
         guard count > 0 else { return }
-        if let digest = flow.digest { digest.pointee.update(bytes, count) }
-        if flow.kept != nil { keep(&flow, bytes, count) }
+        if flow.isObserved { observe(&flow, bytes, count) }
         flow.bodyBytes &+= UInt64(count)
         if flow.sinkIsChunked {
             flow.staged.end &+= ChunkedEncoder.writeSizeLine(UInt64(count), to: flow.staged.tail)

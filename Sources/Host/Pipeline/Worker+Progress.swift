@@ -10,12 +10,13 @@ extension Worker {
     /// When an exchange whose body waits for a socket is looked at again, in milliseconds; `.max`: it need not be.
     @inline(__always)
     func lookMs(_ exchange: ExchangePointer) -> UInt64 {
-        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         // In this order: nearly all sockets are writable, and what flows takes more to tell.
         guard waitsForSocket(exchange), bodyFlows(exchange) else {
             // Whose client stops reading in a pause of the endpoint's is not given the endpoint's time.
-            return exchange.pointee.answersEvents ? nowMs &+ limits.bodyTimeoutMs : .max
+            return exchange.pointee.answersEvents
+                ? nowMs &+ exchange.pointee.generation.unsafelyUnwrapped.pointee.limits.bodyTimeoutMs : .max
         }
+        let limits = exchange.pointee.generation.unsafelyUnwrapped.pointee.limits
         return nowMs &+ max(limits.bodyTimeoutMs / Self.looksPerLimit, 1)
     }
 

@@ -28,9 +28,14 @@ extension Worker {
         exchange.pointee.toEndpoint.kept = kept
     }
 
-    /// Bytes leave the source of a flow whose body is kept.
+    /// Bytes leave the source of a flow whose body is hashed or kept.
     @inline(never)
-    func keep(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
+    func observe(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
+        flow.digest?.pointee.update(bytes, count)
+        keep(&flow, bytes, count)
+    }
+
+    private func keep(_ flow: inout BodyFlow, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
         guard let kept = flow.kept else { return }
         guard kept.pointee.bytes.count + count <= KeptBody.bytesAtMost, reserve(count, in: &kept.pointee.bytes) else {
             return giveUpKept(&flow)
@@ -49,6 +54,7 @@ extension Worker {
     /// Something of a body that streams may have been taken: it can be repeated when all of it is, and was kept.
     @inline(__always)
     func noteTaken(_ exchange: ExchangePointer) {
+        guard exchange.pointee.isUntouched || exchange.pointee.toEndpoint.isObserved else { return }
         let ended = exchange.pointee.toEndpoint.sourceEnded
         if exchange.pointee.isUntouched, ended || exchange.pointee.toEndpoint.bodyBytes > 0 {
             exchange.pointee.isUntouched = false

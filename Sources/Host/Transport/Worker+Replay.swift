@@ -41,7 +41,7 @@ extension Worker {
             exchange.pointee.replayStart = client.pointee.input.start
             exchange.pointee.replaySize = flow.remaining
             exchange.pointee.machine.repeatable = true
-            giveUpKept(&exchange.pointee.toEndpoint)
+            if exchange.pointee.toEndpoint.kept != nil { giveUpKept(&exchange.pointee.toEndpoint) }
         } else if flow.bodyBytes == 0, !flow.sourceEnded, !flow.hasPieces {
             // It begins to stream, and is as whole as ever until something of it is taken: an endpoint that answers
             // before, which is what a client waits for that has said `Expect: 100-continue`, has had none of it.

@@ -19,9 +19,8 @@ extension Worker {
     }
 
     /// Whether a body is `text/event-stream` (HTML Living Standard §9.2), with or without parameters.
-    private static func isEventStream(_ fields: FieldSection) -> Bool {
-        guard fields.contentType >= 0 else { return false }
-        let value = fields[Int(fields.contentType)].value
+    @inline(never)
+    private static func isEventStream(_ value: sluice_bytes) -> Bool {
         let type = sluice_bytes("text/event-stream")
         guard value.size >= type.size, let data = value.data,
             sluice_bytes(data, type.size).equalsIgnoringCase(type)
@@ -38,7 +37,11 @@ extension Worker {
         let isFirst = exchange.pointee.firstByteAt == 0
         if isFirst { exchange.pointee.firstByteAt = clinux_monotonic_ns() }
         exchange.pointee.httpStatus = head.pointee.status
-        exchange.pointee.answersEvents = Self.isEventStream(head.pointee.fields)
+        let type = Int(head.pointee.fields.contentType)
+        // Most types are shorter.
+        exchange.pointee.answersEvents =
+            type >= 0 && head.pointee.fields[type].value.size >= 17
+            && Self.isEventStream(head.pointee.fields[type].value)
         if isFirst, head.pointee.status < 500, let hedging = exchange.pointee.pool?.pointee.hedging {
             hedging.pointee.histogram.record(exchange.pointee.firstByteAt &- exchange.pointee.awaitedSince)
         }
