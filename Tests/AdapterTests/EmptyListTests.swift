@@ -38,7 +38,7 @@ import Testing
     @Test(
         arguments: [
             [[65_537, 0]], [[4_000_000_000, 0]], [[.max, 0]], [[1 << 29, 1 << 29, 0]], [[300, 300, 0, 7]],
-            [[40_000, 0], [40_000, 0]],
+            [[40_000, 0], [40_000, 0]], [[65_536, 1, 0]], [[30_000, 1, 1, 0]],
         ] as [[[Int64]]])
     func moreListsThanAnyoneMeansAreRefused(_ shapes: [[Int64]]) {
         for columns in [false, true] {

@@ -177,6 +177,11 @@ import Testing
         #expect(try answer(rows, asking: column) == columns)
         #expect(try answer(columns, asking: row) == rows)
         #expect(try answer(#"{"outputs":{"b64":"/w=="}}"#, asking: column) == #"{"outputs":{"b64":"/w=="}}"#)
+        // Numbers of a server that writes all without a fraction, which no integer of 64 bits can hold together.
+        for beyond in ["[10000000000000000000,-1]", "[100000000000000000000,-1]"] {
+            let body = try answer("{\"predictions\":\(beyond)}", asking: row)
+            #expect(body == "{\"predictions\":[1e19,-1.0]}" || body == "{\"predictions\":[1e20,-1.0]}", "\(body)")
+        }
         #expect(
             failure { () throws(CodecFailure) in
                 do { _ = try answer(#"{"outputs":{"a":[1],"b":[1,2]}}"#, asking: row) } catch let error as CodecFailure

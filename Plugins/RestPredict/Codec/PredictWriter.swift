@@ -99,11 +99,18 @@ struct PredictWriter {
         var names = 0
         var data = 0
         for tensor in tensors {
-            names += tensor.name.size
+            names += writtenSize(tensor.name)
             data += tensor.data.size
         }
         let (repeated, overflow) = names.multipliedReportingOverflow(by: Int(max(rows, 0)))
         return overflow || repeated > maximumNames && repeated / maximumNamesPerByte > data
+    }
+
+    /// What a name takes at most: six bytes for a control character (RFC 8259 §7), two for what is escaped otherwise.
+    private static func writtenSize(_ name: sluice_bytes) -> Int {
+        name.buffer.reduce(name.size) { sum, byte in
+            sum + (byte < 0x20 ? 5 : byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") ? 1 : 0)
+        }
     }
 
     private func writeValue(_ tensor: sluice_tensor, _ json: inout JSONWriter) throws(CodecFailure) {

@@ -109,8 +109,9 @@ struct ValueProfile {
         if hasBool {
             return .bool
         }
-        guard hasInteger || hasHuge, !hasFloat, isRequest || !hasHuge else { return float }
-        guard !hasHuge, !hasLarge || !hasNegative else {
+        let isBeyond = hasHuge || hasLarge && hasNegative
+        guard hasInteger || hasHuge, !hasFloat, isRequest || !isBeyond else { return float }
+        guard !isBeyond else {
             throw CodecFailure("the integers do not fit in 64 bits, in", subject: name)
         }
         return hasLarge ? .uint64 : .int64

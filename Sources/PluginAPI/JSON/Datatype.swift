@@ -87,14 +87,16 @@ public enum TensorShape {
 }
 
 extension TensorShape {
-    /// How many lists the arrays inside each other are of a tensor that has no elements: as many as a shape says, with
+    /// How many lists stand inside the outermost one of a tensor that has no elements: as many as a shape says, with
     /// not a byte of data to bear them. 0 where there are elements, each of which bears 16 at most. Cut at `Int.max`.
     public static func emptyLists(_ shape: UnsafeBufferPointer<Int64>) -> Int {
-        var lists = 1
+        var (level, lists) = (1, 0)
         for dimension in shape {
             if dimension == 0 { return lists }
-            let (product, overflow) = lists.multipliedReportingOverflow(by: Int(max(dimension, 1)))
-            lists = overflow ? .max : product
+            let (product, overflow) = level.multipliedReportingOverflow(by: Int(max(dimension, 1)))
+            level = overflow ? .max : product
+            let (sum, isBeyond) = lists.addingReportingOverflow(level)
+            lists = isBeyond ? .max : sum
         }
         return 0
     }
