@@ -107,6 +107,7 @@ final class LogOutput: Sendable {
             return nil
         }
         let deadline = Self.now() + Self.patience
+        if turn.file != nil { turn.forget() }
         // The end of a line that another call began.
         let end = turn.unfinished
         let ended = end.withUnsafeBytes { Self.write($0, to: descriptor, until: deadline, &turn) }
@@ -126,15 +127,15 @@ final class LogOutput: Sendable {
     }
 
     /// The end of a line that a full disk has torn, once there is room again: else the next would be no line either.
-    /// Another file, as after a rotation, has no such line.
+    /// Another file, as after a rotation, has no such line, nor has one that was emptied.
     private static func endLine(in descriptor: Int32, _ turn: inout LogDoor.Turn) -> Bool {
         if turn.unfinished.isEmpty { return true }
-        if turn.file == FileIdentity(descriptor) {
+        if let file = turn.file, let present = FileIdentity(descriptor), present.hasStill(file) {
             let done = turn.unfinished.withUnsafeBytes { writeAll($0, to: descriptor) }
             turn.unfinished.removeFirst(done)
             if !turn.unfinished.isEmpty { return false }
         }
-        turn.unfinished = []
+        turn.forget()
         return true
     }
 
@@ -201,6 +202,12 @@ final class LogDoor: Sendable {
         /// The reader did not take all when a writer last waited for it.
         var isSlow = false
 
+        /// The beginning is not where lines go now.
+        mutating func forget() {
+            unfinished = []
+            file = nil
+        }
+
         /// A line that is begun ends before any other begins, whosever it is.
         mutating func tear(
             _ written: Slice<UnsafeRawBufferPointer>, _ rest: Slice<UnsafeRawBufferPointer>, _ file: FileIdentity?
@@ -233,11 +240,18 @@ final class LogDoor: Sendable {
 struct FileIdentity: Equatable {
     private let device: UInt
     private let node: UInt
+    private let size: Int
 
     /// Nil: it is none.
     init?(_ descriptor: Int32) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return nil }
-        (device, node) = (UInt(status.st_dev), UInt(status.st_ino))
+        (device, node, size) = (UInt(status.st_dev), UInt(status.st_ino), Int(status.st_size))
+    }
+
+    /// Whether it is that file, and what stood at its end then is there still: whoever makes room on a disk that logs
+    /// have filled cuts them.
+    func hasStill(_ earlier: Self) -> Bool {
+        device == earlier.device && node == earlier.node && size >= earlier.size
     }
 }

@@ -143,6 +143,14 @@ import Testing
         for (line, path) in zip(lines, ["/torn", "/whole"]) {
             #expect(line.hasPrefix("{\"time\":") && line.hasSuffix("\"queued_ms\":0.010}") && line.contains(path))
         }
+        // It is emptied after a torn line.
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
+        truncate(file.path, bound - 40)
+        write("/torn")
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        truncate(file.path, 0)
+        write("/emptied")
+        #expect(try file.read().hasPrefix("{\"time\":"))
         // It is another file that comes in its place after a torn line.
         setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
         truncate(file.path, bound - 40)

@@ -21,6 +21,8 @@ final class LogWriter: @unchecked Sendable {
     /// The rest of a line whose beginning is written, where what came behind that could not be, as on a full disk: it
     /// goes first when there is room again, or the next line would be none either. The writer's thread alone.
     private var torn: [UInt8] = []
+    /// The size of the regular file that has the beginning, bytes; 0: it is none.
+    private var tornSize = 0
     /// Lines that could not be written.
     private let lost = Atomic<UInt64>(0)
 
@@ -175,6 +177,8 @@ final class LogWriter: @unchecked Sendable {
     /// Writes all of `output` and empties it. False when the thread is to stop and its time is over.
     private func flush(_ output: inout [UInt8]) -> Bool {
         defer { output.removeAll(keepingCapacity: output.capacity <= 1 << 18) }
+        // Whoever makes room on a disk that logs have filled cuts them, and the beginning with them.
+        if !torn.isEmpty, fileSize() < tornSize { torn = [] }
         let begun = torn.count
         output.insert(contentsOf: torn, at: 0)
         torn = []
@@ -201,10 +205,16 @@ final class LogWriter: @unchecked Sendable {
         return true
     }
 
+    private func fileSize() -> Int {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG ? Int(status.st_size) : 0
+    }
+
     /// Counts the lines that were not written, and keeps the end of one that was begun.
     private func lose(_ rest: ArraySlice<UInt8>, isTorn: Bool) {
         let end = isTorn ? rest.firstIndex(of: 0x0A).map { $0 + 1 } ?? rest.endIndex : rest.startIndex
         torn = Array(rest[..<end])
+        tornSize = fileSize()
         lost.add(UInt64(rest[end...].count { $0 == 0x0A }), ordering: .relaxed)
     }
 }

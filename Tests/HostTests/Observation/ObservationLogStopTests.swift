@@ -66,5 +66,17 @@ import Testing
             #expect(line.hasPrefix("{\"time\":") && line.hasSuffix("\"message\":\"\(message)\"}"), "\(line)")
         }
         #expect(writer.dropped == 2)
+        // The beginning of a torn line goes with the file's content.
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &full)
+        try #require(ftruncate(descriptor, bound - 40) == 0)
+        lseek(descriptor, bound - 40, SEEK_SET)
+        try write(["torn"])
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
+        try #require(ftruncate(descriptor, 0) == 0)
+        lseek(descriptor, 0, SEEK_SET)
+        try write(["emptied"])
+        let rest = pread(descriptor, &content, content.count, 0)
+        let emptied = String(decoding: content[..<max(rest, 0)], as: UTF8.self)
+        #expect(emptied.hasPrefix("{\"time\":") && emptied.hasSuffix("\"message\":\"emptied\"}\n"), "\(emptied)")
     }
 }
