@@ -110,6 +110,23 @@ extension EndToEnd {
             #expect(!result.errors.contains("hunter2"), "\(result.errors)")
         }
 
+        /// A message about another place may name it all the same.
+        @Test func aLibraryIsNotShownElsewhere() throws {
+            try Gateway.makeLoadable()
+            let directory = try TemporaryDirectory()
+            try FileManager.default.createSymbolicLink(
+                atPath: directory.file("hunter2"), withDestinationPath: Gateway.buildDirectory)
+            try directory.write(
+                "plugins.yaml",
+                "plugins: [ { name: a, library: \"${DIR}/libHeaders.so\" } ]\npipeline: { router: a }\n")
+            let result = try Gateway.command(
+                ["check", "--config", directory.file("plugins.yaml")],
+                environment: ["DIR": directory.file("hunter2")])
+            #expect(result.status == 1)
+            #expect(result.errors.contains("`a` is no router: what the environment gave offers "), "\(result.errors)")
+            #expect(!result.errors.contains("hunter2"), "\(result.errors)")
+        }
+
         @Test func whatStandsInAConfigIsNamedByItsKind() throws {
             let result = try check(
                 "library: libRateLimit.so\nconfig: { redis: { address: 127.0.0.1:1, database: hunter2 } }",
