@@ -158,7 +158,7 @@ extension Worker {
             if reply.answersErrors { answersErrors(exchange) }
             // The batch may tell of the end of its members' time before a member's own timer does.
             if reply.status == SLUICE_DEADLINE_EXCEEDED, !hasTimeLeft(exchange) {
-                countTimeout(exchange, exchange.pointee.callDeadline <= now ? .deadline : .response)
+                countTimeout(exchange, exchange.pointee.callDeadline / 1_000_000 <= nowMs ? .deadline : .response)
             }
             let message = reply.message.withUnsafeBufferPointer {
                 copy(exchange, sluice_bytes(data: $0.baseAddress, size: $0.count))

@@ -83,7 +83,8 @@ extension Worker {
                 return failHeld(exchange)
             }
             let asked = Int(exchange.pointee.askedLinks)
-            exchange.pointee.isUnasked = asked >= 0 && position > asked
+            // One of the model's that stands in the gateway's chain, too, was asked there.
+            exchange.pointee.isUnasked = asked >= 0 && position > asked && !filter.pointee.isRepeated
             let before = (response.pointee.http_status, response.pointee.fields, response.pointee.field_count)
             let start = beginCall(exchange)
             let status = function(

@@ -243,6 +243,8 @@ extension Worker {
     @inline(never)
     func bodyTooLarge(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         metrics.rejected(.bodyTooLarge)
+        // It is everywhere, and its beginning may be gone.
+        answersErrors(exchange)
         return fail(exchange, SLUICE_RESOURCE_EXHAUSTED, 413, "the request's body is larger than allowed")
     }
 

@@ -127,6 +127,7 @@ extension Worker {
                     takeTrailers(exchange)
                     let trailers = exchange.pointee.toEndpoint.trailers
                     stageClose(&exchange.pointee.toEndpoint, trailers: trailers)
+                    noteTaken(exchange)
                     continue
                 case .endOfStream, .broken: return exchange.pointee.machine.handle(.clientGone)
                 }

@@ -69,6 +69,31 @@ extension EndToEnd {
             #expect(heads.value == 1)
         }
 
+        /// It is everywhere, and the second model has read of it what the third would have to be sent.
+        @Test func aBodyThatIsTooLargeGoesNowhereElse() throws {
+            let bad = try Self.backend(Counter()) { $0.answer(503, "not now") }
+            let (second, third) = (try ScriptedBackend.ordinary(), try ScriptedBackend.ordinary())
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  limits: { body_bytes: 65536 }"]
+            configuration.models = [
+                "  one: { versions: { \"1\": { endpoints: [ \"\(bad.endpoint)\" ], protocol: open-inference } },",
+                "         fallback: [ { model: two }, { model: three } ] }",
+                "  two: { versions: { \"1\": { endpoints: [ \"\(second.endpoint)\" ], protocol: rest-predict } } }",
+                "  three: { versions: { \"1\": { endpoints: [ \"\(third.endpoint)\" ], protocol: open-inference } } }",
+            ]
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect()
+            socket.send("POST /v2/models/one/infer HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try waitUntil("the first has refused it") {
+                try gateway.metric("sluice_attempts_total", ["model=\"one\""]) == 1
+            }
+            let chunk = "8000\r\n" + String(repeating: "x", count: 0x8000) + "\r\n"
+            for _ in 0..<4 { socket.send(chunk) }
+            #expect(try MessageReader(socket).response(to: "POST")?.status == 413)
+            #expect(second.requests.isEmpty && third.requests.isEmpty)
+        }
+
         // MARK: Small bodies
 
         private static func chunked(_ body: String, trailers: String = "") -> String {

@@ -54,8 +54,8 @@ public struct RegularFile: ~Copyable {
 
     deinit { close(descriptor) }
 
-    /// All of it, once. Whoever writes a file in place is seen by its growth or its time, and refused: half of it would
-    /// be taken for the whole.
+    /// All of it, once. A write while it is read is seen by the file's size or time, and refused: half of it would be
+    /// taken for the whole. A writer in place that pauses in the middle is not seen; renaming has no middle.
     public consuming func content(atMost bound: Int) throws(Failure) -> [UInt8] {
         guard identity.size <= bound else { throw Self.tooLarge(bound) }
         // By pieces, up to its end: some file systems say no size before they are read.
