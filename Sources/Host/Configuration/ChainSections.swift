@@ -4,7 +4,11 @@ extension Settings {
         let path = section.take(
             "plugin_path", .either([.null, .list(.text(.path), atLeast: 0)]), initially: "nothing",
             "Directories searched for a `library` without a slash, before the executable's; the first hit counts.")
-        pluginPath = (path?.items ?? []).compactMap(\.text).map(section.reading.absolute)
+        for entry in path?.items ?? [] {
+            guard let directory = entry.text else { continue }
+            pluginPath.append(section.reading.absolute(directory))
+            pluginPathPositions.append(entry.position)
+        }
         section.sections("plugins", initially: "the shipped chain, without `pipeline`", "What is loaded.") {
             readPlugin($0)
         }

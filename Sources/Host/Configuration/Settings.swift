@@ -23,6 +23,8 @@ public struct Settings: Sendable {
     public var reload = Reload()
     /// Directories searched for `library:` names without a slash; absolute after reading.
     public var pluginPath: [String] = []
+    /// Where each of these stands.
+    public var pluginPathPositions: [Position] = []
     public var plugins: [PluginSettings] = []
     /// Functions of shared libraries that rules may call.
     public var functions: [FunctionSettings] = []

@@ -13,12 +13,16 @@ extension GenerationBuilder {
         if !diagnostics.contains(where: { $0.description == warning.description }) { diagnostics.append(warning) }
     }
 
-    /// Names of plugins and files of libraries that came from the environment: messages about other places name them.
+    /// Names of plugins, files of libraries and their directories that came from the environment: messages about other places name them.
     private var names: Redaction {
         var names = Redaction()
         for plugin in settings.plugins {
             if settings.secrets[plugin.position] != nil { names.add(plugin.name) }
             if settings.secrets[plugin.libraryPosition] != nil { names.add(plugin.library) }
+        }
+        for (directory, position) in zip(settings.pluginPath, settings.pluginPathPositions)
+        where settings.secrets[position] != nil {
+            names.add(directory)
         }
         for function in settings.functions where settings.secrets[function.libraryPosition] != nil {
             names.add(function.library)

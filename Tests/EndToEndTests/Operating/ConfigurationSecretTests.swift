@@ -88,6 +88,10 @@ extension EndToEnd {
                 "is in none of"
             ),
             (
+                "plugin_path: [ \"${SECRET}\" ]\nplugins: [ { name: a, library: none.so } ]", "6:32",
+                "is in none of what the environment gave, "
+            ),
+            (
                 "plugins: [ { name: \"${SECRET}\", library: libLeastRequest.so } ]\n"
                     + "pipeline: { router: \"${SECRET}\" }",
                 "6:21", "is no router"
