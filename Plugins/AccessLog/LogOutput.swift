@@ -236,8 +236,8 @@ final class LogDoor: Sendable {
     }
 }
 
-/// Which file a descriptor is of, whatever its name is by now.
-struct FileIdentity: Equatable {
+/// Which file a descriptor is of, whatever its name is by now, and its size.
+struct FileIdentity {
     private let device: UInt
     private let node: UInt
     private let size: Int

@@ -20,7 +20,7 @@ struct FileDiscovery: Discovery {
         try context.config.allow([])
         let config = context.modelConfig
         try config.allow(["path", "poll_seconds"])
-        _ = try config.required("path") as String
+        _ = try config.required("path")
         path = try config["path"].absolutePath()
         pollMs = Int(try config.integer("poll_seconds", default: 10, in: 1...3_600)) * 1_000
     }

@@ -8,7 +8,7 @@ import SluiceABI
 /// leaves alone and the body streams behind it.
 extension Worker {
     /// The largest body that is waited for: one that fits the buffer that is there anyway.
-    private static let heldBodyAtMost: UInt64 = 16_384
+    static let heldBodyAtMost: UInt64 = 16_384
     /// How long, in milliseconds: a client's second write is there within microseconds. Less than a person or a
     /// deadline notices, for a client that means to send its body later.
     private static let holdMs: UInt64 = 5

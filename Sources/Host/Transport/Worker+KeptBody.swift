@@ -11,8 +11,8 @@ struct KeptBody {
     /// Nothing follows.
     var isWhole = false
 
-    /// As large a body as a head waits for: most predictions in JSON are smaller.
-    static let bytesAtMost = 16_384
+    /// As large a body as a head waits for.
+    static let bytesAtMost = Int(Worker.heldBodyAtMost)
 }
 
 /// What is known of a body that streams: whether anything of it was taken, and what that was.

@@ -77,7 +77,7 @@ extension Worker {
             upstream.pointee.knockMs = 1
             return (upstream, false)
         }
-        guard code == 0 || code == EINPROGRESS, observe(upstream) else { return (upstream, true) }
+        guard code == 0 || code == EINPROGRESS, watch(upstream) else { return (upstream, true) }
         guard secure(upstream, pool, endpoint) else { return (upstream, true) }
         // A handshake is to follow in any case: the socket tells when it can be written to.
         if code == 0, upstream.pointee.tls == nil {
@@ -95,7 +95,7 @@ extension Worker {
     }
 
     /// The loop is told of what happens on the socket from here on. False when it cannot be.
-    private func observe(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
+    private func watch(_ upstream: UnsafeMutablePointer<UpstreamConnection>) -> Bool {
         let edges = UInt32(EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue) | UInt32(1 << 31)
         let token = Token.make(Token.upstream, upstream.pointee.slot)
         return clinux_epoll_add(epoll, upstream.pointee.descriptor, edges, token) == 0
@@ -127,7 +127,7 @@ extension Worker {
             return .none
         }
         upstream.pointee.knockMs = 0
-        guard result == 0, observe(upstream) else { return connectFailed(exchange) }
+        guard result == 0, watch(upstream) else { return connectFailed(exchange) }
         upstream.pointee.connecting = false
         upstream.pointee.writable = true
         return exchange.pointee.machine.handle(.connected(reused: false))
