@@ -48,10 +48,7 @@ extension Experiment {
         let name = try Self.token(config, "an experiment's name")
         self.name = name
         let asked = try config.required("model")
-        guard let model = KeptText(asked).withBytes({ models.find($0) }) else {
-            throw config["model"].error("no model is named '\(asked)'; list it under `models`")
-        }
-        self.model = model
+        model = try models.id(of: asked, at: config["model"])
         let percent = try config.number("share", default: 100, in: 0...100)
         share = UInt64(percent / 100 * 0x1p53)
         if config["key"].isNull { throw config.error("'key' is missing: say by what a user is known again") }
@@ -87,11 +84,7 @@ extension Experiment {
         let models = context.host.models
         var model = own
         if !entry["model"].isNull {
-            let asked = try entry["model"].text()
-            guard let found = KeptText(asked).withBytes({ models.find($0) }) else {
-                throw entry["model"].error("no model is named '\(asked)'; list it under `models`")
-            }
-            model = found
+            model = try models.id(of: entry["model"].text(), at: entry["model"])
         }
         var version: Int?
         if !entry["version"].isNull {

@@ -26,20 +26,11 @@ struct OpenAI: CodecAdapter, ~Copyable {
         let other = config["other_paths_model"]
         let otherPathsModel = other.isNull ? "" : try other.text()
         if !other.isNull, otherPathsModel.isEmpty { throw other.error("a model's name is not empty") }
-        if !other.isNull { try Self.require(otherPathsModel, other, context) }
+        // Clients would get 404 for a misspelt one.
+        if !other.isNull { _ = try context.host.models.id(of: otherPathsModel, at: other) }
         codec = OpenAIProtocol(
             OpenAIOptions(models: try Self.names(config["models"], context), otherPathsModel: otherPathsModel))
         host = context.host
-    }
-
-    /// Fails where the gateway has no model of that name: clients would get 404 for a misspelt one, and its tokens
-    /// would be counted nowhere.
-    private static func require(
-        _ name: String, _ node: Configuration, _ context: Context
-    ) throws(PluginError) {
-        let models = context.host.models
-        guard KeptText(name).withBytes({ models.find($0) }) == nil else { return }
-        throw node.error("no model is named '\(name)'; list it under `models`")
     }
 
     /// A list of the gateway's models; empty when it is not there.
@@ -55,7 +46,8 @@ struct OpenAI: CodecAdapter, ~Copyable {
             let name = try element.text()
             if name.isEmpty { throw element.error("a model's name is not empty") }
             if names.contains(name) { throw element.error("this model is there already") }
-            try require(name, element, context)
+            // The tokens of a misspelt one would be counted nowhere.
+            _ = try context.host.models.id(of: name, at: element)
             names.append(name)
         }
         return names

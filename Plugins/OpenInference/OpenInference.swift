@@ -19,13 +19,7 @@ struct OpenInference: CodecAdapter {
         try context.config.allow(["binary", "server_model"])
         let binary = context.config["binary"]
         let serverModel = context.config["server_model"]
-        if !serverModel.isNull {
-            let name = try serverModel.text()
-            let models = context.host.models
-            if KeptText(name).withBytes({ models.find($0) }) == nil {
-                throw serverModel.error("no model is named '\(name)'; list it under `models`")
-            }
-        }
+        if !serverModel.isNull { _ = try context.host.models.id(of: serverModel.text(), at: serverModel) }
         codec = OpenInferenceProtocol(
             isBinary: binary.isNull ? false : try binary.boolean(),
             serverModel: serverModel.isNull ? "" : try serverModel.text())

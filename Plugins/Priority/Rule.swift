@@ -32,10 +32,10 @@ struct Rule {
         priority = UInt32(try config["priority"].integer(in: 0...9))
         for (name, target) in try config["pools"].members() {
             try target.allow(["model", "version"])
-            let from = try Self.model(name, target, models)
+            let from = try models.id(of: name, at: target)
             var pool = Pool(from: from, model: from)
             if !target["model"].isNull {
-                pool.model = try Self.model(try target["model"].text(), target["model"], models)
+                pool.model = try models.id(of: try target["model"].text(), at: target["model"])
             }
             let model = models.all[Int(pool.model)]
             if !target["version"].isNull {
@@ -49,12 +49,5 @@ struct Rule {
             }
             pools.append(pool)
         }
-    }
-
-    private static func model(_ name: String, _ place: Configuration, _ models: Models) throws(PluginError) -> UInt32 {
-        guard let found = KeptText(name).withBytes({ models.find($0) }) else {
-            throw place.error("no model is named '\(name)'; list it under `models`")
-        }
-        return found
     }
 }

@@ -33,9 +33,7 @@ final class RingChoice {
         if config.kind == .sequence {
             for entry in try config.elements() {
                 let asked = try entry.text()
-                guard let found = KeptText(asked).withBytes({ models.find($0) }) else {
-                    throw entry.error("no model is named '\(asked)'; list it under `models`")
-                }
+                let found = try models.id(of: asked, at: entry)
                 if alternatives.contains(where: { $0.model == found }) {
                     throw entry.error("'\(asked)' is there already")
                 }

@@ -54,9 +54,7 @@ struct Session: Router {
         // average.
         let factor = try config.number("load_factor", default: 1.25, in: 1...100)
         for (name, entry) in try config["choose"].members() {
-            guard let model = KeptText(name).withBytes({ models.find($0) }) else {
-                throw entry.error("no model is named '\(name)'; list it under `models`")
-            }
+            let model = try models.id(of: name, at: entry)
             choices[Int(model)] = try RingChoice(entry, of: model, loadFactor: factor, context)
         }
     }

@@ -51,12 +51,7 @@ struct ShadowTarget {
     }
 
     private static func model(_ config: Configuration, _ context: Context) throws(PluginError) -> UInt32 {
-        let asked = try config.text()
-        let models = context.host.models
-        guard let found = KeptText(asked).withBytes({ models.find($0) }) else {
-            throw config.error("no model is named '\(asked)'; list it under `models`")
-        }
-        return found
+        try context.host.models.id(of: config.text(), at: config)
     }
 
     private static func version(
