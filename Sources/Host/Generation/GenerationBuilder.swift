@@ -102,6 +102,7 @@ final class GenerationBuilder {
             linkBatching(tables)
             linkDuties(tables)
         }
+        if !failed { warnOfIdlePlugins() }
         guard !failed else {
             for instance in instances.reversed() { instance.destroy() }
             memory.free()
@@ -154,6 +155,18 @@ final class GenerationBuilder {
             case .failure(let refusal):
                 error(plugin.libraryPosition, of: "plugin `\(plugin.name)`: ", refusal.message)
             }
+        }
+    }
+
+    /// What nothing names makes no instance, so that not even its `config` is read: a forgotten name, most likely.
+    private func warnOfIdlePlugins() {
+        let busy = Set(instances.map(\.context.plugin))
+        for plugin in settings.plugins where !busy.contains(plugin.name) {
+            diagnostics.append(
+                Diagnostic(
+                    .warning, plugin.position,
+                    "plugin `\(plugin.name)` is loaded and does nothing, its `config` unread, as neither `pipeline` nor a "
+                        + "model or listener names it; name it there, or take it out"))
         }
     }
 

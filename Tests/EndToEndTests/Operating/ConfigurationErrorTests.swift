@@ -80,6 +80,17 @@ extension EndToEnd {
             #expect(result.errors.contains("warning: this process may not use core 1023"), "\(result.errors)")
         }
 
+        /// Its configuration is not even read: who forgot to name it would think that it is in force.
+        @Test func aPluginThatNothingNamesIsAWarning() throws {
+            let forgotten = "  - { name: forgotten, library: libHeaders.so, config: { nonsense: 1 } }\n"
+            let text = try good().replacingOccurrences(of: "\npipeline:", with: "\n\(forgotten)pipeline:")
+            let result = try start(text, ["check"])
+            #expect(result.status == 0)
+            let warning = #/plugins\.yaml:\d+:\d+: warning: plugin `forgotten` is loaded and does nothing/#
+            #expect(result.errors.contains(warning), "\(result.errors)")
+            #expect(!result.errors.contains("plugin `by-version`"))
+        }
+
         @Test func anAliasBombIsRefused() throws {
             var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
             for level in 1...9 {
