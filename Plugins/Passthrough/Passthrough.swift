@@ -29,14 +29,14 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         }
         var rules: [RouteTable.Rule] = []
         for element in elements {
-            rules.append(try Self.rule(element))
+            rules.append(try Self.rule(element, context.host.models))
         }
         table = RouteTable(rules)
         PowersOfTen.prepare()
         MessageFields.prepare()
     }
 
-    private static func rule(_ node: Configuration) throws(PluginError) -> RouteTable.Rule {
+    private static func rule(_ node: Configuration, _ models: Models) throws(PluginError) -> RouteTable.Rule {
         try node.allow(["prefix", "host", "header", "model", "version", "upgrade"])
         var rule = RouteTable.Rule()
         func text(_ node: Configuration) throws(PluginError) -> String { node.isNull ? "" : try node.text() }
@@ -58,7 +58,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         let model = node["model"]
         guard !model.isNull else { throw node.error("a route needs a model") }
         rule.model = try model.text()
-        guard !rule.model.isEmpty else { throw model.error("a route needs a model") }
+        _ = try models.id(of: rule.model, at: model)
         rule.version = try text(node["version"])
         let upgrade = node["upgrade"]
         if !upgrade.isNull {

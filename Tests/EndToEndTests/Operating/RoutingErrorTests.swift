@@ -85,6 +85,12 @@ extension EndToEnd {
                 versions: "      \"1\": «{ protocol: open-inference }\n",
                 says: "one of `endpoints`, `discovery` or `backend` is missing; a version is served by endpoints, by "
                     + "those that a discovery finds, or in this process by a backend plugin"),
+            // A model that is not there.
+            Mistake(
+                plugin: "  - { name: pass, library: libPassthrough.so, "
+                    + "config: { routes: [ { prefix: /, model: «nobody } ] } }\n",
+                versions: "      \"1\": { endpoints: [ \"http://127.0.0.1:1\" ], protocol: pass }\n",
+                says: "no model is named 'nobody'; list it under `models`"),
             // Rules with wrong types.
             rule("method > 5", "column 1 of the rule: `>` compares numbers, and this is a text; write integer(…)"),
             rule(
