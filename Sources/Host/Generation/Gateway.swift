@@ -172,7 +172,7 @@ final class Gateway: ControlPlane {
     private func blockSignals() {
         var set = sigset_t()
         sigemptyset(&set)
-        for signal in [SIGHUP, SIGTERM, SIGINT] { sigaddset(&set, signal) }
+        for signal in [SIGHUP, SIGTERM, SIGINT, SIGUSR1, SIGUSR2] { sigaddset(&set, signal) }
         pthread_sigmask(SIG_BLOCK, &set, nil)
         signal(SIGPIPE, SIG_IGN)
         signals = signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
@@ -181,10 +181,13 @@ final class Gateway: ControlPlane {
     private func readSignals() {
         var information = signalfd_siginfo()
         while read(signals, &information, MemoryLayout<signalfd_siginfo>.size) > 0 {
-            if Int32(information.ssi_signo) == SIGHUP {
-                _ = reload()
-            } else {
-                drain()
+            switch Int32(information.ssi_signo) {
+            case SIGHUP: _ = reload()
+            // Other servers open their logs anew, or begin an upgrade. Whoever sends them here out of habit, as scripts
+            // that rotate logs do, is not to end the gateway, which is what these signals do by default.
+            case SIGUSR1, SIGUSR2:
+                HostLog.logger.warning("SIGUSR1 and SIGUSR2 do nothing here; SIGHUP reloads the configuration")
+            default: drain()
             }
         }
     }

@@ -48,6 +48,16 @@ extension EndToEnd {
             #expect(!gateway.log.contains("drain timeout"))
         }
 
+        /// What makes other servers open their logs anew, or begin an upgrade, does not end this one.
+        @Test(arguments: [SIGUSR1, SIGUSR2]) func aSignalWithoutAMeaningDoesNothing(_ signal: Int32) throws {
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(.web([backend.endpoint]))
+            gateway.process.signal(signal)
+            try gateway.awaitLog("SIGUSR1 and SIGUSR2 do nothing here")
+            #expect(try gateway.get("/a").status == 200)
+            #expect(try gateway.metric("sluice_generation") == 1)
+        }
+
         /// An answer is read under the limits of the configuration that its request began with.
         @Test(arguments: ["header_count: 3", "header_bytes: 1024"]) func lowerLimitsAreForLaterRequests(
             _ limit: String
