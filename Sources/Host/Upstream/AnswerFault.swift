@@ -115,7 +115,10 @@ extension Worker {
 
     /// What a call is told whose answer had begun.
     func faultWithinCall(_ exchange: ExchangePointer) -> sluice_bytes {
-        switch exchange.pointee.answerFault {
+        if exchange.pointee.status == SLUICE_DEADLINE_EXCEEDED {
+            return sluice_bytes("the call took longer than its deadline")
+        }
+        return switch exchange.pointee.answerFault {
         case .connectionLost, .notAdmitted, .malformed: sluice_bytes("the call broke off")
         case .stoodStill: sluice_bytes("the call stood still for longer than it may")
         case .tooManyFields: sluice_bytes(Self.tooManyFields)

@@ -20,6 +20,21 @@ extension EndToEnd {
             #expect(answer.grpcMessage?.contains("stood still") == true, "\(answer)")
         }
 
+        @Test func aStreamThatOutlivesItsDeadlineIsToldSo() throws {
+            let backend = try ScriptedBackend.http2 { _, peer in
+                guard let stream = try peer.nextRequest() else { return }
+                peer.send(
+                    HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)),
+                    HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65]))
+                _ = peer.socket.closedByPeer()
+            }
+            let gateway = try Gateway(.calls([backend.grpcEndpoint]))
+            let answer = try gateway.call("/a.B/C", fields: [("grpc-timeout", "300m")])
+            #expect(answer.body == [0, 0, 0, 0, 1, 65])
+            #expect(answer.trailer("grpc-status") == "4")
+            #expect(answer.trailer("grpc-message") == "the call took longer than its deadline")
+        }
+
         /// grpc/doc/PROTOCOL-HTTP2.md, "Errors".
         private static let resets: [(code: UInt32, status: String)] = [
             (0, "13"), (1, "13"), (2, "13"), (3, "13"), (4, "13"), (5, "13"), (6, "13"), (7, "14"), (8, "1"),
