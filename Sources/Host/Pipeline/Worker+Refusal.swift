@@ -1,8 +1,26 @@
 import HTTP1
 import SluiceABI
 
-/// Answers that cannot be sent as plugins made them: not a byte of them has gone out, so that the client can be told.
+/// How the head of a request toward an endpoint was written.
+enum StagedRequest {
+    case staged
+    case withoutMemory
+    /// What a plugin made of it is no message, or larger than a head may be.
+    case unsendable
+}
+
+/// Messages that cannot be sent as plugins made them: not a byte of them has gone out, so that the client can be told.
 extension Worker {
+    /// The endpoint is not to blame, nor would another one get it.
+    func refuseRequest(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
+        let reason = sluice_bytes("a plugin made a request that is not valid, or has too large a head")
+        if let adapter = exchange.pointee.pool?.pointee.adapter {
+            metrics.pluginFailed(plugin: PluginMetricsID(index: adapter.pointee.plugin))
+            logRefusal(exchange, "a request", reason, adapter.pointee.plugin)
+        }
+        return fail(exchange, SLUICE_INTERNAL, 500, reason)
+    }
+
     func refuseMalformed(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         refuse(exchange, sluice_bytes("a plugin made a header field that is not valid"))
     }
@@ -25,7 +43,7 @@ extension Worker {
         let isOfResponse = exchange.pointee.answeredBy >= 0 && exchange.pointee.response.map(hasFault) == true
         let plugin = isOfResponse ? exchange.pointee.answeredBy : adapter.pointee.plugin
         metrics.pluginFailed(plugin: PluginMetricsID(index: plugin))
-        logRefusal(exchange, reason, plugin)
+        logRefusal(exchange, "an answer", reason, plugin)
         endAttempt(exchange)
         detachUpstream(exchange)
         exchange.pointee.status = SLUICE_INTERNAL
@@ -53,13 +71,16 @@ extension Worker {
     }
 
     /// In the plugin's own name, like what it logs itself.
-    private func logRefusal(_ exchange: ExchangePointer, _ reason: sluice_bytes, _ plugin: Int32) {
+    private func logRefusal(
+        _ exchange: ExchangePointer, _ what: StaticString, _ reason: sluice_bytes, _ plugin: Int32
+    ) {
         let room = 1_024
         guard HostLog.enabled(UInt32(SLUICE_LOG_WARNING)), let message = exchange.pointee.message,
             let memory = allocate(exchange, UInt8.self, room)
         else { return }
         var writer = ByteWriter(memory, capacity: room)
-        writer.write("an answer was not sent: ")
+        writer.write(what)
+        writer.write(" was not sent: ")
         writer.write(reason.cut(atMost: 256))
         writer.write(", ")
         writer.write(json: message.pointee.method)

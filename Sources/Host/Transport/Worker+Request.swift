@@ -40,8 +40,10 @@ extension Worker {
     /// The request goes out on the exchange's connection.
     func sendRequest(_ exchange: ExchangePointer) -> ExchangeMachine.Action {
         if exchange.pointee.probe != nil, let action = probeConnected(exchange) { return action }
-        guard stageRequestHead(exchange) else {
-            return fail(exchange, SLUICE_INTERNAL, 500, "the request toward the endpoint could not be written")
+        switch stageRequestHead(exchange) {
+        case .staged: break
+        case .withoutMemory: return failWithoutMemory(exchange)
+        case .unsendable: return refuseRequest(exchange)
         }
         if let upstream = exchange.pointee.upstream, upstream.pointee.isStream,
             !submit(exchange, on: upstream.asCall)

@@ -8,9 +8,9 @@ extension Worker {
     // MARK: Heads
 
     /// Serializes what goes to the endpoint, from the client's head as it is or from a plugin's message.
-    func stageRequestHead(_ exchange: ExchangePointer) -> Bool {
-        guard let out = exchange.pointee.outgoing, let pool = exchange.pointee.pool else { return false }
-        if pool.pointee.isRaw { return stageMessage(exchange, out) }
+    func stageRequestHead(_ exchange: ExchangePointer) -> StagedRequest {
+        guard let out = exchange.pointee.outgoing, let pool = exchange.pointee.pool else { return .unsendable }
+        if pool.pointee.isRaw { return stageMessage(exchange, out) ? .staged : .unsendable }
         // A batch has no head of a client, nor has a message of raw TCP.
         guard let head = exchange.pointee.head else { return stageMadeRequest(exchange) }
         guard exchange.pointee.passes else { return stageMadeRequest(exchange) }
@@ -19,7 +19,7 @@ extension Worker {
         var framing = head.pointee.body
         var left = head.pointee.fields.hopByHop
         if message.pointee.body_state == UInt32(SLUICE_BODY_WHOLE) {
-            guard let whole = layOutWhole(exchange, out, message, except: &left) else { return false }
+            guard let whole = layOutWhole(exchange, out, message, except: &left) else { return .withoutMemory }
             framing = whole
             leaveExpectation(head.pointee.fields, to: &left)
         } else if let kept = exchange.pointee.toEndpoint.kept, kept.pointee.isWhole {
@@ -27,7 +27,7 @@ extension Worker {
             leaveExpectation(head.pointee.fields, to: &left)
         }
         if exchange.pointee.asksUpgrade { framing = .none }
-        if exchange.pointee.lead.size > 0, !sendFirst(exchange, exchange.pointee.lead) { return false }
+        if exchange.pointee.lead.size > 0, !sendFirst(exchange, exchange.pointee.lead) { return .withoutMemory }
         // A stream's end is no end of a connection: toward the endpoint such a body is chunked.
         if framing == .untilClose { framing = .chunked }
         if framing == .chunked, exchange.pointee.upstream?.pointee.isStream == true { framing = .untilClose }
@@ -42,7 +42,7 @@ extension Worker {
         if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
         while true {
             var buffer = buffers.take(capacity)
-            guard let base = buffer.base else { return false }
+            guard let base = buffer.base else { return .withoutMemory }
             var writer = HeadWriter(base, capacity: buffer.capacity)
             let method = out.pointee.method.isEmpty ? head.pointee.method : out.pointee.method
             if out.pointee.target.isEmpty {
@@ -72,13 +72,13 @@ extension Worker {
                 buffer.end = count
                 exchange.pointee.toEndpoint.staged = buffer
                 exchange.pointee.toEndpoint.begun = true
-                return true
+                return .staged
             case .doesNotFit where capacity < BufferPool.large:
                 buffers.give(buffer)
                 capacity *= 4
             default:
                 buffers.give(buffer)
-                return false
+                return .unsendable
             }
         }
     }
@@ -109,15 +109,17 @@ extension Worker {
     }
 
     /// The same for a message that an adapter made.
-    private func stageMadeRequest(_ exchange: ExchangePointer) -> Bool {
-        guard let out = exchange.pointee.outgoing else { return false }
+    private func stageMadeRequest(_ exchange: ExchangePointer) -> StagedRequest {
+        guard let out = exchange.pointee.outgoing else { return .unsendable }
         var size: UInt64 = 0
         for index in 0..<Int(out.pointee.body_count) { size &+= UInt64(out.pointee.body[index].size) }
         exchange.pointee.toEndpoint.pieces = out.pointee.body
         exchange.pointee.toEndpoint.pieceCount = Int(out.pointee.body_count)
         let isCall = out.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
         if isCall {
-            guard let framed = framed(exchange, out.pointee.body, Int(out.pointee.body_count)) else { return false }
+            guard let framed = framed(exchange, out.pointee.body, Int(out.pointee.body_count)) else {
+                return .withoutMemory
+            }
             exchange.pointee.toEndpoint.pieces = framed.pieces
             exchange.pointee.toEndpoint.pieceCount = framed.count
             size = framed.size
@@ -127,10 +129,10 @@ extension Worker {
         exchange.pointee.askedHead = out.pointee.method.isHEAD
         exchange.pointee.machine.repeatable = isIdempotent(exchange)
         var capacity = BufferPool.small
-        if isCall, exchange.pointee.upstream?.pointee.isStream != true { return false }
+        if isCall, exchange.pointee.upstream?.pointee.isStream != true { return .unsendable }
         while true {
             var buffer = buffers.take(capacity)
-            guard let base = buffer.base else { return false }
+            guard let base = buffer.base else { return .withoutMemory }
             var writer = HeadWriter(base, capacity: buffer.capacity)
             let parts = splitTarget(out.pointee.target)
             let hasBody = isCall || out.pointee.body_count > 0
@@ -165,13 +167,13 @@ extension Worker {
                 buffer.end = count
                 exchange.pointee.toEndpoint.staged = buffer
                 exchange.pointee.toEndpoint.begun = true
-                return true
+                return .staged
             case .doesNotFit where capacity < BufferPool.large:
                 buffers.give(buffer)
                 capacity *= 16
             default:
                 buffers.give(buffer)
-                return false
+                return .unsendable
             }
         }
     }

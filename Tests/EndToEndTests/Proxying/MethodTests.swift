@@ -113,16 +113,8 @@ extension EndToEnd {
         /// whether there is content (RFC 9110 §9.3.2).
         @Test func noAdapterMakesHEADAnotherMethodOrTheOtherWayRound() throws {
             let directory = try TemporaryDirectory()
-            let library = try CompiledPlugin.c(Self.renaming, "renaming.so", in: directory)
             let backend = try ScriptedBackend.ordinary()
-            var configuration = GatewayConfiguration()
-            configuration.plugins = ["  - { name: renaming, library: \(library) }"]
-            configuration.adapters = ["renaming"]
-            configuration.models = [
-                "  web:", "    versions:",
-                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: renaming }",
-            ]
-            let gateway = try Gateway(configuration)
+            let gateway = try Gateway(Self.renamed(backend, directory))
             for (asked, sent) in [("HEAD", "GET"), ("GET", "HEAD"), ("HEAD", "head")] {
                 let socket = try gateway.connect()
                 socket.send("\(asked) /a HTTP/1.1\r\nHost: a\r\nX-Method: \(sent)\r\nConnection: close\r\n\r\n")
@@ -138,6 +130,35 @@ extension EndToEnd {
                 #expect(try gateway.exchange("\(asked) /a HTTP/1.1\r\n\(fields)\r\n", method: asked).status == 200)
                 #expect(backend.requests.last?.method == (sent.isEmpty ? asked : sent))
             }
+        }
+
+        /// A request that an adapter has made unsendable is its own fault: counted and logged, and no endpoint's.
+        @Test func aMethodThatIsNoneIsThePluginsFault() throws {
+            let directory = try TemporaryDirectory()
+            let backend = try ScriptedBackend.ordinary()
+            let gateway = try Gateway(Self.renamed(backend, directory))
+            let answer = try gateway.exchange("GET /a HTTP/1.1\r\nHost: a\r\nX-Method: A B\r\n\r\n")
+            #expect(answer.status == 500)
+            #expect(answer.bodyText.contains("a plugin made a request that is not valid"), "\(answer.bodyText)")
+            #expect(backend.requests.isEmpty)
+            // Once more for the error that it then could not tell.
+            #expect(try gateway.metric("sluice_call_errors_total", ["plugin=\"renaming\""]) == 2)
+            try gateway.awaitLog("renaming: a request was not sent: a plugin made a request that is not valid")
+            #expect(try gateway.get("/a").status == 200)
+        }
+
+        private static func renamed(
+            _ backend: ScriptedBackend, _ directory: TemporaryDirectory
+        ) throws -> GatewayConfiguration {
+            let library = try CompiledPlugin.c(renaming, "renaming.so", in: directory)
+            var configuration = GatewayConfiguration()
+            configuration.plugins = ["  - { name: renaming, library: \(library) }"]
+            configuration.adapters = ["renaming"]
+            configuration.models = [
+                "  web:", "    versions:",
+                "      \"1\": { endpoints: [ \"\(backend.endpoint)\" ], protocol: renaming }",
+            ]
+            return configuration
         }
 
         /// Passes every request on with the method that its field `X-Method` says.
