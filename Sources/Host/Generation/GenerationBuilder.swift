@@ -165,8 +165,8 @@ final class GenerationBuilder {
             diagnostics.append(
                 Diagnostic(
                     .warning, plugin.position,
-                    "plugin `\(plugin.name)` is loaded and does nothing, its `config` unread, as neither `pipeline` nor "
-                        + "a model or listener names it; name it there, or take it out"))
+                    "plugin `\(plugin.name)` is loaded and does nothing, its `config` unread, as neither `pipeline` "
+                        + "nor a model or listener names it; name it there, or take it out"))
         }
     }
 
