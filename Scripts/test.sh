@@ -46,6 +46,8 @@ count() { grep -v 'Test run with' "$log" | grep -cE "$1" || true; }
 # The JSON Schema that editors use must accept and refuse what the program does.
 if [ ${#filter[@]} -eq 0 ]; then
     .venv-test/bin/python3 Tests/ConfigurationTests/check_schema.py </dev/null || status=1
+    # The part of the linter that no toolchain words differently.
+    python3 Scripts/tidy.py </dev/null || status=1
 fi
 
 # Fuzzers are a package of their own, with links to files that this one may move.
