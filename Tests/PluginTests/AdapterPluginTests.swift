@@ -94,8 +94,9 @@ private struct AdapterUnderTest {
     }
 
     @Test func passthroughTakesWhatItsRoutesName() throws {
+        let models = ["one", "two"].map { FakeModels.Model(name: $0, versions: ["3"]) }
         let adapter = try AdapterUnderTest(
-            "Passthrough", host,
+            "Passthrough", FakeHost(models: models),
             config: [
                 "routes": [["prefix": "/a/", "model": "one", "version": "3"], ["host": "b.test", "model": "two"]]
             ])

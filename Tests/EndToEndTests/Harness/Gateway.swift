@@ -1,7 +1,7 @@
 import Foundation
 
 /// The parts of a configuration file that tests differ in; the rest is what every test wants: two workers, a listener
-/// and metrics on free ports, an admin socket in the test's own directory, and every shipped plugin by its name.
+/// and metrics on free ports, an admin socket in the test's own directory, and the shipped plugins that it names.
 struct GatewayConfiguration {
     var adapters = ["open-inference", "rest-predict", "passthrough"]
     var filters: [String] = []
@@ -9,8 +9,9 @@ struct GatewayConfiguration {
     var balancer: String? = "least-request"
     var batcher: String?
     var observers: [String] = []
-    /// Routes of `passthrough`, a YAML flow sequence.
-    var routes = "[ { prefix: /, model: web } ]"
+    /// Routes of `passthrough`, a YAML flow sequence. Unless they are said all goes to the model `web`, and where there
+    /// is none, there is no `passthrough`.
+    var routes: String?
     /// Lines under `gateway:`, indented by two.
     var gateway: [String] = []
     /// Entries of `plugins:` beyond the shipped ones, indented by two.
@@ -53,9 +54,17 @@ struct GatewayConfiguration {
         lines += gateway
         let path = (pluginPath + [Gateway.buildDirectory]).map { "\"\($0)\"" }.joined(separator: ", ")
         lines += ["plugin_path: [ \(path) ]", "plugins:"]
-        lines += Self.shipped.map { "  - { name: \($0.0), library: lib\($0.1).so }" }
-        lines += ["  - name: passthrough", "    library: libPassthrough.so", "    config: { routes: \(routes) }"]
+        let references = adapters + filters + [router, balancer, batcher].compactMap(\.self) + observers + models
+        lines += Self.shipped.filter { name, _ in references.contains { $0.contains(name) } }.map {
+            "  - { name: \($0.0), library: lib\($0.1).so }"
+        }
+        let hasWeb = models.contains { $0.hasPrefix("  web:") }
+        let routes = routes ?? (hasWeb ? "[ { prefix: /, model: web } ]" : nil)
+        if let routes {
+            lines += ["  - name: passthrough", "    library: libPassthrough.so", "    config: { routes: \(routes) }"]
+        }
         lines += plugins
+        let adapters = adapters.filter { $0 != "passthrough" || routes != nil }
         lines += ["pipeline:", "  adapters: [ \(adapters.joined(separator: ", ")) ]"]
         lines += ["  filters: [ \(filters.joined(separator: ", ")) ]"]
         if let router { lines += ["  router: \(router)"] }

@@ -23,7 +23,7 @@ extension EndToEnd {
             let cases: [(change: (String, String), expected: [String])] = [
                 (("balancer: least-request", "balacner: least-request"), ["balacner", "balancer"]),
                 (("worker_threads: 2", "worker_threads: many"), ["worker_threads"]),
-                (("name: by-version", "name: round-robin"), ["round-robin"]),
+                (("name: by-version", "name: least-request"), ["least-request"]),
                 (("libByVersion.so", "libNobody.so"), ["libNobody.so"]),
                 (("router: by-version", "router: by-verse"), ["by-verse"]),
                 (("protocol: passthrough", "protocol: nobody"), ["nobody"]),
