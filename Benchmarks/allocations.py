@@ -7,6 +7,7 @@ import mmap
 import struct
 
 import client
+import load
 import proxies
 import subject
 from processes import Server, compiled, raise_descriptor_limit, run_script, temporary_directory
@@ -20,12 +21,14 @@ WARM_UP_REQUESTS = 3200
 # Once a second or so something beside the requests may allocate (a timer, a metrics shard): a few per 10,000 requests
 # are not a cost a request.
 TOLERANCE = 0.005
+# Requests that share batches; the others are `subject.COUNTED`.
+BATCHED = "batched"
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     subject.add_arguments(parser)
-    parser.add_argument("--scenario", action="append", choices=list(subject.COUNTED), help="only these")
+    parser.add_argument("--scenario", action="append", choices=[*subject.COUNTED, BATCHED], help="only these")
     parser.add_argument("--requests", type=int, default=10000)
     return parser.parse_args()
 
@@ -55,10 +58,20 @@ def drive(connections, message, requests):
     return requests // len(connections) * len(connections)
 
 
-def counted(options, variant, request, directory):
-    """{kind: calls a request} of one scenario."""
+def prepared(options, scenario, directory):
+    """The backend of a scenario, the command of the subject before it, its port, and the request."""
+    if scenario == BATCHED:
+        command, port = proxies.sluice_model(directory, options.sluice)
+        backend = Server("model", command, port)
+        return backend, *proxies.sluice_batching(port, directory, options.sluice), load.IRIS
+    variant, request = subject.COUNTED[scenario]
     backend, _ = proxies.backend(directory)
-    command, port = subject.command_of(options, variant, backend.port, directory)
+    return backend, *subject.command_of(options, variant, backend.port, directory), request
+
+
+def counted(options, scenario, directory):
+    """{kind: calls a request} of one scenario."""
+    backend, command, port, request = prepared(options, scenario, directory)
     counts = Counts(directory / f"counts-{port}")
     server = Server(options.subject, command, port, environment={
         "LD_PRELOAD": compiled("allocation_count.c", "-shared", "-fPIC"),
@@ -82,9 +95,10 @@ def main():
     raise_descriptor_limit()
     directory = temporary_directory()
     too_many = 0
-    for scenario in options.scenario or subject.COUNTED:
-        variant, request = subject.COUNTED[scenario]
-        per_request, at_start = counted(options, variant, request, directory)
+    # Peers have no batches.
+    own = [BATCHED] if options.subject == "sluice" else []
+    for scenario in options.scenario or [*subject.COUNTED, *own]:
+        per_request, at_start = counted(options, scenario, directory)
         if not any(at_start):
             print(f"{scenario}: nothing was counted, the preloaded library had no effect on {options.subject}")
             too_many += 1

@@ -88,6 +88,9 @@ GRPC_MESSAGE = bytes([0]) + (1019).to_bytes(4, "big") + b"x" * 1019
 GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 PREDICT = Request("/v1/models/m/versions/1/predict", JSON, predict_body(POST_BYTES))
 INFER = Request("/v2/models/m/infer", JSON, infer_body(POST_BYTES))
+# One row for the gateway's own classifier.
+IRIS = Request("/v2/models/iris/infer", JSON, json.dumps({"inputs": [{
+    "name": "input", "datatype": "FP32", "shape": [1, 4], "data": [5.1, 3.5, 1.4, 0.2]}]}).encode())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -280,6 +280,45 @@ def sluice(backend, directory, variant="passthrough", binary=DEFAULT_SLUICE, tim
     return [binary, "serve", "--config", path], port
 
 
+def sluice_model(directory, binary=DEFAULT_SLUICE):
+    """The command of a gateway that serves the model `iris` itself, over the Open Inference Protocol, and its port."""
+    return _sluice_of_iris("model", '"1": { backend: linear-model }', directory, binary)
+
+
+def sluice_batching(backend, directory, binary=DEFAULT_SLUICE):
+    """The command of a gateway that asks the model `iris` of such a one in batches of eight rows, and its port."""
+    version = f'"1": {{ endpoints: [ "http://127.0.0.1:{backend}" ], protocol: open-inference }}'
+    return _sluice_of_iris(
+        "batching", version, directory, binary, "\n  batching: { max_batch_size: 8, max_delay_ms: 100 }")
+
+
+def _sluice_of_iris(name, version, directory, binary, more=""):
+    binary = binary.resolve()
+    port = free_port()
+    path = directory / f"sluice-{name}-{port}.yaml"
+    path.write_text(f"""\
+gateway:
+  server: {{ worker_threads: 1, cpu_affinity: off }}
+  listeners: [ {{ address: "127.0.0.1:{port}" }} ]
+  monitoring: {{ metrics_port: {free_port()} }}
+  admin: {{ socket: sluice-{port}.sock }}{more}
+
+plugin_path: [ {json.dumps(str(binary.parent))} ]
+
+plugins:
+  - {{ name: open-inference, library: libOpenInference.so }}
+  - {{ name: by-version, library: libByVersion.so }}
+  - {{ name: least-request, library: libLeastRequest.so }}
+  - {{ name: size-or-delay, library: libSizeOrDelay.so }}
+  - {{ name: linear-model, library: libLinearModel.so }}
+
+pipeline: {{ adapters: open-inference, router: by-version, balancer: least-request, batcher: size-or-delay }}
+
+models: {{ iris: {{ versions: {{ {version} }} }} }}
+""")
+    return [binary, "serve", "--config", path], port
+
+
 RIVALS = {"nginx": nginx, "haproxy": haproxy, "nghttpx": nghttpx}
 # Each writes the configuration that it needs into a directory and returns the command and its port.
 PEERS = {**RIVALS, "envoy": envoy, "relay": relay}
