@@ -10,12 +10,60 @@ struct PoolBatching {
     var maxRows: UInt32
     var maxDelayNs: UInt64
     var groups: [BatchGroup] = []
+    /// Empty ones for those to come.
+    private var spares: [BatchGroup] = []
     /// Batches that were sent and have no answer yet.
     var inFlight: UInt32 = 0
 
     /// Shapes that wait at the same time; one more is sent alone. A model has few, and a client that varies them must
     /// not make the home worker search a long list.
     static let groupsAtMost = 64
+    /// Shapes that take turns find their group's memory as they left it: a model has few at a time.
+    private static let sparesAtMost = 4
+    /// So long a queue comes of a burst, and its memory does not stay.
+    private static let spareEntriesAtMost = 256
+
+    init(
+        home: UnsafeMutablePointer<WorkerPool>, homeWorker: Int, batcher: BatcherLink, maxRows: UInt32,
+        maxDelayNs: UInt64
+    ) {
+        self.home = home
+        self.homeWorker = homeWorker
+        self.batcher = batcher
+        self.maxRows = maxRows
+        self.maxDelayNs = maxDelayNs
+    }
+
+    /// Begins a group at the end of the list.
+    mutating func addGroup(_ key: UInt64, of pool: UnsafeMutablePointer<WorkerPool>) {
+        if var spare = spares.popLast() {
+            spare.key = key
+            spare.timer.pointee.key = key
+            groups.append(spare)
+            return
+        }
+        let timer = UnsafeMutablePointer<BatchTimer>.allocate(capacity: 1)
+        timer.initialize(to: BatchTimer(pool: pool, key: key))
+        timer.pointee.node.kind = TimerKind.batching
+        timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
+        groups.append(BatchGroup(key: key, queue: BatchQueue(), timer: timer))
+    }
+
+    /// Of an empty group, whose timer does not run.
+    mutating func removeGroup(_ position: Int) {
+        let group = groups.remove(at: position)
+        if spares.count < Self.sparesAtMost, group.queue.capacity <= Self.spareEntriesAtMost {
+            spares.append(group)
+        } else {
+            group.timer.deallocate()
+        }
+    }
+
+    /// Once no group has members.
+    mutating func deallocate() {
+        for spare in spares { spare.timer.deallocate() }
+        spares = []
+    }
 }
 
 /// Requests that are alike but for their first dimension.
@@ -51,8 +99,10 @@ struct BatchMember: ~Copyable {
     var priority: UInt32
     /// Its client has asked for a version by name.
     var namesVersion: Bool
-    /// Who asks; the member's own memory.
-    var tenant: sluice_bytes
+    /// The next one in the list that it stands in. The home's.
+    var next: UnsafeMutablePointer<BatchMember>?
+    /// The home's, until it is handed to the member's worker.
+    var reply: BatchReply?
     /// The exchange that carries the batch in which it stands; nil: it waits for one, or has its reply. The home's.
     var carrier: ExchangePointer?
     /// Nobody waits for its reply. The home's.
@@ -68,20 +118,53 @@ struct BatchMember: ~Copyable {
 }
 
 extension UnsafeMutablePointer where Pointee == BatchMember {
+    static func make(_ member: consuming BatchMember) -> Self {
+        let memory = SharedBlocks.take(MemoryLayout<BatchMember>.stride).bindMemory(to: BatchMember.self, capacity: 1)
+        memory.initialize(to: member)
+        return memory
+    }
+
     func retain() { pointee.references.wrappingAdd(1, ordering: .relaxed) }
 
     func release() {
         guard pointee.references.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
-        pointee.tenant.data?.deallocate()
         deinitialize(count: 1)
-        deallocate()
+        SharedBlocks.give(self, MemoryLayout<BatchMember>.stride)
     }
+}
+
+/// Members in the order in which they came, linked through themselves: each stands in one list at a time.
+struct MemberList: Sequence {
+    private(set) var first: UnsafeMutablePointer<BatchMember>?
+    private var last: UnsafeMutablePointer<BatchMember>?
+    private(set) var count = 0
+
+    init() {}
+    init(_ member: UnsafeMutablePointer<BatchMember>) { append(member) }
+
+    mutating func append(_ member: UnsafeMutablePointer<BatchMember>) {
+        member.pointee.next = nil
+        if let last { last.pointee.next = member } else { first = member }
+        last = member
+        count += 1
+    }
+
+    /// Who has a member may let go of it, or put it into another list.
+    struct Iterator: IteratorProtocol {
+        fileprivate var place: UnsafeMutablePointer<BatchMember>?
+
+        mutating func next() -> UnsafeMutablePointer<BatchMember>? {
+            guard let member = place else { return nil }
+            place = member.pointee.next
+            return member
+        }
+    }
+
+    func makeIterator() -> Iterator { Iterator(place: first) }
 }
 
 /// What a member's worker gets back. Exactly one of `block` and an error.
 struct BatchReply {
-    /// Whose block is gone.
-    var member: UnsafeMutablePointer<BatchMember>
     var status: sluice_status
     /// As the answer or the error has it.
     var httpStatus: UInt32
@@ -97,7 +180,7 @@ struct BatchReply {
 /// The members of the batch that an exchange of the home worker carries, in the order of their rows.
 struct Batch {
     var pool: UnsafeMutablePointer<WorkerPool>
-    var members: [UnsafeMutablePointer<BatchMember>]
+    var members: MemberList
     var rows: UInt32
     /// It or its answer came to more than one request may; alone each of them may do.
     var isTooLarge = false
@@ -108,7 +191,7 @@ struct Batch {
     /// In whose turn it waits in the scheduler; in the memory of its exchange.
     var tenant = sluice_bytes.empty
 
-    init(pool: UnsafeMutablePointer<WorkerPool>, members: [UnsafeMutablePointer<BatchMember>], rows: UInt32) {
+    init(pool: UnsafeMutablePointer<WorkerPool>, members: MemberList, rows: UInt32) {
         self.pool = pool
         self.members = members
         self.rows = rows

@@ -20,6 +20,8 @@ struct BatchQueue<Member> {
     var rows: UInt32 { UInt32(clamping: rowSum) }
 
     var isEmpty: Bool { entries.isEmpty }
+    /// Entries that it has memory for.
+    var capacity: Int { entries.capacity }
 
     mutating func add(_ entry: Entry) {
         entries.append(entry)
@@ -36,8 +38,8 @@ struct BatchQueue<Member> {
     }
 
     /// Takes up to `count` of the oldest, but no more rows than `maxRows` and no more bytes than `maxBytes`; the first
-    /// one goes in any case.
-    mutating func flush(_ count: UInt32, maxRows: UInt32, maxBytes: UInt64 = .max) -> [Entry] {
+    /// one goes in any case. `body` gets one after the other.
+    mutating func flush(_ count: UInt32, maxRows: UInt32, maxBytes: UInt64 = .max, _ body: (Entry) -> Void) {
         var taken = 0
         var sum: UInt64 = 0
         var size: UInt64 = 0
@@ -50,10 +52,11 @@ struct BatchQueue<Member> {
             size += next.bytes
             taken += 1
         }
-        let flushed = Array(entries[..<taken])
+        for index in 0..<taken {
+            subtract(entries[index])
+            body(entries[index])
+        }
         entries.removeFirst(taken)
-        for entry in flushed { subtract(entry) }
-        return flushed
     }
 
     /// Takes out whoever `leaves` names: a client that left, a deadline that passed.

@@ -4,25 +4,25 @@ import SluiceABI
 /// What a batcher sees of a request whose exchange lives on another worker, in one block of memory: all but its
 /// payload, which travels beside it.
 struct RequestCopy {
-    private let memory: UnsafeMutableRawPointer
     let request: UnsafeMutablePointer<sluice_request>
+    /// Of its memory, at whose beginning the request is.
+    private let size: Int
 
-    func deallocate() { memory.deallocate() }
+    func deallocate() { SharedBlocks.give(UnsafeMutableRawPointer(request), size) }
 
     init(_ source: sluice_request) {
         var message = source.message?.pointee ?? sluice_message()
         let count = Int(message.field_count)
         var size = MemoryLayout<sluice_request>.stride + MemoryLayout<sluice_message>.stride
         size += count * MemoryLayout<sluice_field>.stride
-        for bytes in [source.model, source.version, source.id, source.tenant, source.session, source.rest] {
-            size += bytes.size
-        }
-        for bytes in [message.method, message.target, message.path, message.query, message.authority] {
-            size += bytes.size
-        }
+        size += source.model.size + source.version.size + source.id.size
+        size += source.tenant.size + source.session.size + source.rest.size
+        size += message.method.size + message.target.size + message.path.size
+        size += message.query.size + message.authority.size
         for index in 0..<count { size += message.fields[index].name.size + message.fields[index].value.size }
 
-        memory = .allocate(byteCount: size, alignment: MemoryLayout<sluice_request>.alignment)
+        let memory = SharedBlocks.take(size)
+        self.size = size
         request = memory.bindMemory(to: sluice_request.self, capacity: 1)
         let head = (memory + MemoryLayout<sluice_request>.stride).bindMemory(to: sluice_message.self, capacity: 1)
         let fields = UnsafeMutableRawPointer(head + 1).bindMemory(to: sluice_field.self, capacity: count)

@@ -3,46 +3,53 @@ import Glibc
 import SluiceABI
 
 /// A deep copy of a payload in one block of memory, which may cross to another worker; arenas never do. It
-/// holds fields as well: an answer's, or those that were set in a request.
+/// holds fields as well: an answer's, or those that were set in a request; and a request's tenant.
 struct TensorBlock {
+    /// Its size stands first in it.
     let memory: UnsafeMutableRawPointer
     let payload: UnsafeMutablePointer<sluice_payload>
     let fields: UnsafeBufferPointer<sluice_field>
+    let tenant: sluice_bytes
 
-    func deallocate() { memory.deallocate() }
+    func deallocate() { Self.deallocate(memory) }
+
+    static func deallocate(_ memory: UnsafeMutableRawPointer) {
+        SharedBlocks.give(memory, memory.load(as: Int.self))
+    }
 
     /// Copies `payload`, of its tensors only `rows` from `first` on along the first dimension; all of them when nil.
     /// BYTES tensors are cut element by element. Nil when a tensor has no such rows.
     init?(
         _ source: sluice_payload, first: Int = 0, rows: Int? = nil,
-        fields given: UnsafeBufferPointer<sluice_field> = UnsafeBufferPointer(start: nil, count: 0)
+        fields: UnsafeBufferPointer<sluice_field> = UnsafeBufferPointer(start: nil, count: 0),
+        tenant: sluice_bytes = .empty
     ) {
-        var slices: [Slice] = []
-        var size = MemoryLayout<sluice_payload>.stride
-        for index in 0..<Int(source.tensor_count) {
-            guard let slice = Slice(source.tensors[index], first: first, rows: rows) else { return nil }
-            slices.append(slice)
-            let tensor = source.tensors[index]
-            size += MemoryLayout<sluice_tensor>.stride + Self.aligned(tensor.name.size) + Self.aligned(slice.size)
-            size += Self.aligned(tensor.region.size)
-            size += Self.aligned(Int(tensor.rank) * 8) + Self.size(of: tensor.parameters, tensor.parameter_count)
+        let count = Int(source.tensor_count)
+        // On the stack, but for very many.
+        let made = withUnsafeTemporaryAllocation(of: Slice.self, capacity: count) { slices -> TensorBlock? in
+            for index in 0..<count {
+                guard let slice = Slice(source.tensors[index], first: first, rows: rows) else { return nil }
+                slices.initializeElement(at: index, to: slice)
+            }
+            return TensorBlock(source, slices, rows, fields, tenant)
         }
-        for index in 0..<Int(source.output_count) {
-            let output = source.outputs[index]
-            size += MemoryLayout<sluice_output>.stride + Self.aligned(output.name.size)
-            size += Self.size(of: output.parameters, output.parameter_count)
-        }
-        size += Self.size(of: source.parameters, source.parameter_count)
-        size += Self.aligned(source.raw.size) + Self.aligned(source.content_type.size) + 64
-        size += Self.aligned(given.count * MemoryLayout<sluice_field>.stride)
-        for field in given { size += Self.aligned(field.name.size) + Self.aligned(field.value.size) }
+        guard let made else { return nil }
+        self = made
+    }
 
-        memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
-        var cursor = Cursor(next: memory)
+    /// `slices`: of each tensor.
+    private init(
+        _ source: sluice_payload, _ slices: UnsafeMutableBufferPointer<Slice>, _ rows: Int?,
+        _ given: UnsafeBufferPointer<sluice_field>, _ asker: sluice_bytes
+    ) {
+        let size = Self.size(of: source, slices, given, asker)
+        memory = SharedBlocks.take(size)
+        memory.storeBytes(of: size, as: Int.self)
+        var cursor = Cursor(next: memory + Self.aligned(MemoryLayout<Int>.size))
         payload = cursor.take(sluice_payload.self, 1)
         var value = source
         let tensors = cursor.take(sluice_tensor.self, slices.count)
-        for (index, slice) in slices.enumerated() {
+        for index in 0..<slices.count {
             var tensor = source.tensors[index]
             tensor.name = cursor.copy(tensor.name)
             tensor.region = cursor.copy(tensor.region)
@@ -52,7 +59,7 @@ struct TensorBlock {
                 if let rows { shape[0] = Int64(rows) }
             }
             tensor.shape = UnsafePointer(shape)
-            tensor.data = cursor.copy(sluice_bytes(data: slice.start, size: slice.size))
+            tensor.data = cursor.copy(sluice_bytes(data: slices[index].start, size: slices[index].size))
             tensor.parameters = cursor.copy(tensor.parameters, tensor.parameter_count)
             (tensors + index).initialize(to: tensor)
         }
@@ -70,11 +77,36 @@ struct TensorBlock {
         value.content_type = cursor.copy(source.content_type)
         payload.initialize(to: value)
         let copies = cursor.take(sluice_field.self, given.count)
-        for (index, field) in given.enumerated() {
+        for index in 0..<given.count {
+            let field = given[index]
             (copies + index).initialize(
                 to: sluice_field(name: cursor.copy(field.name), value: cursor.copy(field.value)))
         }
         fields = UnsafeBufferPointer(start: copies, count: given.count)
+        tenant = cursor.copy(asker)
+    }
+
+    private static func size(
+        of source: sluice_payload, _ slices: UnsafeMutableBufferPointer<Slice>,
+        _ fields: UnsafeBufferPointer<sluice_field>, _ tenant: sluice_bytes
+    ) -> Int {
+        var size = aligned(MemoryLayout<Int>.size) + MemoryLayout<sluice_payload>.stride
+        for index in 0..<slices.count {
+            let tensor = source.tensors[index]
+            size += MemoryLayout<sluice_tensor>.stride + aligned(tensor.name.size) + aligned(slices[index].size)
+            size += aligned(tensor.region.size)
+            size += aligned(Int(tensor.rank) * 8) + Self.size(of: tensor.parameters, tensor.parameter_count)
+        }
+        for index in 0..<Int(source.output_count) {
+            let output = source.outputs[index]
+            size += MemoryLayout<sluice_output>.stride + aligned(output.name.size)
+            size += Self.size(of: output.parameters, output.parameter_count)
+        }
+        size += Self.size(of: source.parameters, source.parameter_count)
+        size += aligned(source.raw.size) + aligned(source.content_type.size) + 64
+        size += aligned(fields.count * MemoryLayout<sluice_field>.stride)
+        for field in fields { size += aligned(field.name.size) + aligned(field.value.size) }
+        return size + aligned(tenant.size)
     }
 
     private struct Slice {
@@ -106,12 +138,12 @@ struct TensorBlock {
 
         /// Nil when the shape is none: it may be an endpoint's own words.
         private static func elementsOfRow(_ tensor: sluice_tensor) -> Int? {
-            let dimensions = (1..<max(Int(tensor.rank), 1)).map { Int(tensor.shape[$0]) }
-            if dimensions.contains(where: { $0 < 0 }) { return nil }
-            if dimensions.contains(0) { return 0 }
+            let dimensions = 1..<max(Int(tensor.rank), 1)
+            for axis in dimensions where tensor.shape[axis] < 0 { return nil }
+            for axis in dimensions where tensor.shape[axis] == 0 { return 0 }
             var elements = 1
-            for dimension in dimensions {
-                let product = elements.multipliedReportingOverflow(by: dimension)
+            for axis in dimensions {
+                let product = elements.multipliedReportingOverflow(by: Int(tensor.shape[axis]))
                 if product.overflow { return nil }
                 elements = product.partialValue
             }

@@ -38,9 +38,9 @@ extension Worker {
     ) -> ExchangeMachine.Action {
         let request = exchange.pointee.request.unsafelyUnwrapped
         let payload = request.pointee.payload
-        guard let fields = fieldsForBatch(exchange), let block = TensorBlock(payload, fields: fields) else {
-            return failWithoutMemory(exchange)
-        }
+        guard let fields = fieldsForBatch(exchange),
+            let block = TensorBlock(payload, fields: fields, tenant: request.pointee.tenant)
+        else { return failWithoutMemory(exchange) }
         var bytes: UInt64 = 0
         for index in 0..<Int(payload.tensor_count) { bytes &+= UInt64(payload.tensors[index].data.size) }
         let namesVersion = !request.pointee.version.isEmpty
@@ -60,21 +60,21 @@ extension Worker {
                 copy = RequestCopy(request.pointee)
             }
         }
-        let member = UnsafeMutablePointer<BatchMember>.allocate(capacity: 1)
-        member.initialize(
-            to: BatchMember(
+        let member = UnsafeMutablePointer.make(
+            BatchMember(
                 pool: batching.pointee.home, worker: index, token: token(of: exchange),
                 rows: UInt32(payload.tensors[0].shape[0]), bytes: bytes, key: key,
                 deadline: limitNs(exchange), callDeadline: exchange.pointee.callDeadline, enqueued: now, block: block,
                 operation: request.pointee.operation, priority: request.pointee.priority,
-                namesVersion: namesVersion, tenant: request.pointee.tenant.allocated(), request: copy))
+                namesVersion: namesVersion, request: copy))
         member.pointee.wait.begin(at: now)
         exchange.pointee.machine.joinBatch()
         exchange.pointee.batchMember = member
         if batching.pointee.homeWorker == index {
             enqueue(member)
         } else {
-            peers[batching.pointee.homeWorker].mailbox.send(.batchMember, pointer: UnsafeMutableRawPointer(member))
+            peers[batching.pointee.homeWorker].mailbox.send(
+                .batchMember, pointer: UnsafeMutableRawPointer(member), from: mailbox)
         }
         return .none
     }
@@ -153,19 +153,15 @@ extension Worker {
             first.pointee.namesVersion != member.pointee.namesVersion
                 || !PayloadLikeness.areAlike(first.pointee.block.payload.pointee, member.pointee.block.payload.pointee)
         {
-            startBatch(pool, [member])
+            startBatch(pool, MemberList(member))
             return
         }
         if position == nil {
             guard batching.pointee.groups.count < PoolBatching.groupsAtMost else {
-                startBatch(pool, [member])
+                startBatch(pool, MemberList(member))
                 return
             }
-            let timer = UnsafeMutablePointer<BatchTimer>.allocate(capacity: 1)
-            timer.initialize(to: BatchTimer(pool: pool, key: member.pointee.key))
-            timer.pointee.node.kind = TimerKind.batching
-            timer.pointee.node.owner = UnsafeMutableRawPointer(timer)
-            batching.pointee.groups.append(BatchGroup(key: member.pointee.key, queue: BatchQueue(), timer: timer))
+            batching.pointee.addGroup(member.pointee.key, of: pool)
             position = batching.pointee.groups.count - 1
         }
         guard let position else { return }
@@ -182,10 +178,10 @@ extension Worker {
         byTimer: Bool
     ) {
         while let position = batching.pointee.groups.firstIndex(where: { $0.key == key }) {
-            let group = batching.pointee.groups[position]
-            let timer = UnsafeMutableRawPointer(group.timer).assumingMemoryBound(to: TimerNode.self)
-            guard !group.queue.isEmpty else { return removeGroup(position, batching) }
-            var view = group.queue.view(
+            let timer = UnsafeMutableRawPointer(batching.pointee.groups[position].timer)
+                .assumingMemoryBound(to: TimerNode.self)
+            guard !batching.pointee.groups[position].queue.isEmpty else { return removeGroup(position, batching) }
+            var view = batching.pointee.groups[position].queue.view(
                 now: now, maxRows: batching.pointee.maxRows, maxDelay: batching.pointee.maxDelayNs,
                 inFlight: batching.pointee.inFlight)
             var decision = sluice_batch_decision(flush: 0, reserved: 0, timer_ns: .max)
@@ -203,18 +199,21 @@ extension Worker {
                 return
             }
             // A batch is one request, with the memory of one: more would fail all of its members.
-            let flushed = batching.pointee.groups[position].queue.flush(
-                decision.flush, maxRows: batching.pointee.maxRows,
-                maxBytes: UInt64(pool.pointee.generation.pointee.limits.bodyBytes))
-            startBatch(pool, flushed.map(\.member))
+            let maxRows = batching.pointee.maxRows
+            let maxBytes = UInt64(pool.pointee.generation.pointee.limits.bodyBytes)
+            var members = MemberList()
+            batching.pointee.groups[position].queue.flush(decision.flush, maxRows: maxRows, maxBytes: maxBytes) {
+                members.append($0.member)
+            }
+            startBatch(pool, members)
         }
     }
 
     /// An empty group goes at once: its timer must not outlive the generation.
     func removeGroup(_ position: Int, _ batching: UnsafeMutablePointer<PoolBatching>) {
-        let timer = batching.pointee.groups.remove(at: position).timer
-        timers.stop(UnsafeMutableRawPointer(timer).assumingMemoryBound(to: TimerNode.self))
-        timer.deallocate()
+        let timer = UnsafeMutableRawPointer(batching.pointee.groups[position].timer)
+        timers.stop(timer.assumingMemoryBound(to: TimerNode.self))
+        batching.pointee.removeGroup(position)
     }
 
     func batchTimerExpired(_ owner: UnsafeMutableRawPointer) {
@@ -224,9 +223,9 @@ extension Worker {
     }
 
     /// Merges members and sends them as one exchange of this worker.
-    func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: [UnsafeMutablePointer<BatchMember>]) {
+    func startBatch(_ pool: UnsafeMutablePointer<WorkerPool>, _ all: MemberList) {
         // An expired request never reaches a backend, as its own worker has answered it; nor does one that has left.
-        var members: [UnsafeMutablePointer<BatchMember>] = []
+        var members = MemberList()
         for member in all {
             member.pointee.carrier = nil
             let isAwaited = member.pointee.deadline > now && !member.pointee.hasLeft
@@ -242,7 +241,7 @@ extension Worker {
             }
             return
         }
-        let batch = UnsafeMutablePointer<Batch>.allocate(capacity: 1)
+        let batch = SharedBlocks.take(MemoryLayout<Batch>.stride).bindMemory(to: Batch.self, capacity: 1)
         batch.initialize(to: Batch(pool: pool, members: members, rows: rows))
         pool.pointee.batching?.pointee.inFlight &+= 1
         exchange.pointee.batch = batch
@@ -254,9 +253,9 @@ extension Worker {
         metrics.batch(
             pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics), requests: UInt32(members.count),
             rows: rows)
-        let deadline = members.map { $0.pointee.deadline }.max() ?? now
+        let deadline = members.reduce(0) { max($0, $1.pointee.deadline) }
         // Where all of its clients were hasty, the end of their time says nothing of the endpoint.
-        exchange.pointee.callDeadline = members.map { $0.pointee.callDeadline }.max() ?? .max
+        exchange.pointee.callDeadline = members.reduce(0) { max($0, $1.pointee.callDeadline) }
         timers.start(exchange.timer, at: (deadline &+ 999_999) / 1_000_000)
         guard merge(exchange, first, members, rows, deadline) else {
             perform(exchange, failWithoutMemory(exchange))
@@ -267,7 +266,7 @@ extension Worker {
 
     func merge(
         _ exchange: ExchangePointer, _ first: UnsafeMutablePointer<BatchMember>,
-        _ members: [UnsafeMutablePointer<BatchMember>], _ rows: UInt32, _ deadline: UInt64
+        _ members: MemberList, _ rows: UInt32, _ deadline: UInt64
     ) -> Bool {
         let model = first.pointee.block.payload.pointee
         let count = Int(model.tensor_count)
@@ -298,7 +297,7 @@ extension Worker {
                 exchange, SLUICE_OPERATION_INFER, namesVersion: first.pointee.namesVersion, deadline: deadline, payload)
         else { return false }
         // A batch is as urgent as its most urgent member.
-        exchange.pointee.request?.pointee.priority = members.map { $0.pointee.priority }.min() ?? first.pointee.priority
+        exchange.pointee.request?.pointee.priority = members.reduce(.max) { min($0, $1.pointee.priority) }
         return settleTenant(exchange, members) && setSharedFields(exchange, members)
     }
 }

@@ -29,8 +29,7 @@ extension Worker {
             let count = Int(member.pointee.rows)
             if let block = TensorBlock(payload, first: first, rows: count, fields: fields) {
                 deliver(
-                    BatchReply(
-                        member: member, status: SLUICE_OK, httpStatus: response.pointee.http_status, block: block),
+                    BatchReply(status: SLUICE_OK, httpStatus: response.pointee.http_status, block: block), to: member,
                     keepsBlock: position == 0)
             } else {
                 reply(
@@ -41,7 +40,7 @@ extension Worker {
         }
         lent?.deallocate()
         batchDone(exchange, SLUICE_OK)
-        batch.pointee.members.removeAll()
+        batch.pointee.members = MemberList()
         return .finish(keepAlive: false)
     }
 
@@ -71,13 +70,13 @@ extension Worker {
         guard let batch = exchange.pointee.batch else { return .finish(keepAlive: false) }
         batchDone(exchange, status)
         let members = batch.pointee.members
-        batch.pointee.members.removeAll()
+        batch.pointee.members = MemberList()
         let isTooLarge = batch.pointee.isTooLarge || httpStatus == 413
         // Names and parameters of the merged request lie in its first member's memory.
         let isBorrowed = exchange.pointee.borrower >= 0
         if isBorrowed { exchange.pointee.payloadBlock = members.first?.pointee.block.memory }
         if members.count > 1, !isBorrowed, status == SLUICE_INVALID_ARGUMENT || isTooLarge {
-            for member in members { startBatch(batch.pointee.pool, [member]) }
+            for member in members { startBatch(batch.pointee.pool, MemberList(member)) }
         } else {
             let text = Array(UnsafeBufferPointer(start: message.data, count: message.size))
             let retryAfter = httpStatus == 503 ? max(retryAfter, 1) : retryAfter
@@ -115,8 +114,8 @@ extension Worker {
     ) {
         deliver(
             BatchReply(
-                member: member, status: status, httpStatus: httpStatus, block: nil, answersErrors: answersErrors,
-                message: message, retryAfter: retryAfter), keepsBlock: keepsBlock)
+                status: status, httpStatus: httpStatus, block: nil, answersErrors: answersErrors, message: message,
+                retryAfter: retryAfter), to: member, keepsBlock: keepsBlock)
     }
 
     /// The member is neither in the queue nor in a batch any more, and nobody waits for a reply.
@@ -134,26 +133,23 @@ extension Worker {
     }
 
     /// `keepsBlock`: the member's payload is somebody else's from here on.
-    private func deliver(_ reply: BatchReply, keepsBlock: Bool = false) {
-        reply.member.pointee.carrier = nil
-        if !keepsBlock { reply.member.pointee.block.deallocate() }
-        let pointer = UnsafeMutablePointer<BatchReply>.allocate(capacity: 1)
-        pointer.initialize(to: reply)
+    private func deliver(_ reply: BatchReply, to member: UnsafeMutablePointer<BatchMember>, keepsBlock: Bool = false) {
+        member.pointee.carrier = nil
+        if !keepsBlock { member.pointee.block.deallocate() }
+        member.pointee.reply = reply
         // Through the mailbox even to itself: a member that ends must not do so inside the batch's own steps.
-        peers[reply.member.pointee.worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(pointer))
+        peers[member.pointee.worker].mailbox.send(.batchReply, pointer: UnsafeMutableRawPointer(member), from: mailbox)
     }
 
     func receiveReply(_ pointer: UnsafeMutableRawPointer) {
-        let box = pointer.assumingMemoryBound(to: BatchReply.self)
-        let reply = box.move()
-        box.deallocate()
-        defer { reply.member.release() }
-        guard let exchange = exchange(of: reply.member.pointee.token), exchange.pointee.batchMember == reply.member
-        else {
+        let member = pointer.assumingMemoryBound(to: BatchMember.self)
+        defer { member.release() }
+        guard let reply = member.pointee.reply else { return }
+        guard let exchange = exchange(of: member.pointee.token), exchange.pointee.batchMember == member else {
             reply.block?.deallocate()
             return
         }
-        stopsWaiting(exchange, reply.member)
+        stopsWaiting(exchange, member)
         guard let block = reply.block, let response = freshResponse(exchange) else {
             if reply.answersErrors { answersErrors(exchange) }
             // The batch may tell of the end of its members' time before a member's own timer does.
@@ -189,8 +185,7 @@ extension Worker {
     func leaveBatch(_ exchange: ExchangePointer) {
         leaveBatchQueue(exchange)
         if let batch = exchange.pointee.batch {
-            batch.deinitialize(count: 1)
-            batch.deallocate()
+            SharedBlocks.give(batch, MemoryLayout<Batch>.stride)
             exchange.pointee.batch = nil
         }
     }

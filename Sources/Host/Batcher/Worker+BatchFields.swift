@@ -19,10 +19,10 @@ extension Worker {
 
     /// Sets in the batch's request what was set in all of its members alike: what one alone has is not the others' to
     /// send. False without memory.
-    func setSharedFields(_ exchange: ExchangePointer, _ members: [UnsafeMutablePointer<BatchMember>]) -> Bool {
+    func setSharedFields(_ exchange: ExchangePointer, _ members: MemberList) -> Bool {
         guard let first = members.first?.pointee.block.fields else { return true }
         for (position, field) in first.enumerated() {
-            let isShared = members.dropFirst().allSatisfy { Self.has($0.pointee.block.fields, field, position) }
+            let isShared = members.allSatisfy { Self.has($0.pointee.block.fields, field, position) }
             guard isShared else { continue }
             // The first of a name takes the place of what the protocol sets, others stand beside it. A value without a
             // place would take the field away.
@@ -47,17 +47,17 @@ extension Worker {
 
     /// A batch waits in the turn of its member whose tenant has the greatest weight, as it is as urgent as its most
     /// urgent one. Plugins are told of a tenant that is all members'. False without memory.
-    func settleTenant(_ exchange: ExchangePointer, _ members: [UnsafeMutablePointer<BatchMember>]) -> Bool {
+    func settleTenant(_ exchange: ExchangePointer, _ members: MemberList) -> Bool {
         guard let batch = exchange.pointee.batch, let first = members.first else { return true }
-        var favoured = first.pointee.tenant
+        var favoured = first.pointee.block.tenant
         var isOfAll = true
         if members.count > 1 {
             let queue = batch.pointee.pool.pointee.queue
             var weight = queue.pointee.weight(of: favoured)
-            for member in members.dropFirst() where !(member.pointee.tenant == first.pointee.tenant) {
+            for member in members where !(member.pointee.block.tenant == first.pointee.block.tenant) {
                 isOfAll = false
-                let other = queue.pointee.weight(of: member.pointee.tenant)
-                if other > weight { (favoured, weight) = (member.pointee.tenant, other) }
+                let other = queue.pointee.weight(of: member.pointee.block.tenant)
+                if other > weight { (favoured, weight) = (member.pointee.block.tenant, other) }
             }
         }
         guard !favoured.isEmpty else { return true }
@@ -65,15 +65,5 @@ extension Worker {
         batch.pointee.tenant = tenant
         if isOfAll { exchange.pointee.request?.pointee.tenant = tenant }
         return true
-    }
-}
-
-extension sluice_bytes {
-    /// A copy in memory of its own, which whoever has it gives back.
-    func allocated() -> sluice_bytes {
-        guard let data, size > 0 else { return .empty }
-        let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: size)
-        copy.update(from: data, count: size)
-        return sluice_bytes(copy, size)
     }
 }

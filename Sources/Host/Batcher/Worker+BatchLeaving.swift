@@ -34,11 +34,11 @@ extension Worker {
     /// As if it had a client, and that had left: from the scheduler's queue, or from its endpoint.
     func endForsaken(_ token: UInt64) {
         guard let exchange = exchange(of: token), let batch = exchange.pointee.batch, batch.pointee.awaited == 0,
-            !batch.pointee.members.isEmpty
+            batch.pointee.members.count > 0
         else { return }
         batchDone(exchange, SLUICE_CANCELLED)
         let members = batch.pointee.members
-        batch.pointee.members.removeAll()
+        batch.pointee.members = MemberList()
         // Names and parameters of the merged request lie in its first member's memory.
         let isBorrowed = exchange.pointee.borrower >= 0
         if isBorrowed { exchange.pointee.payloadBlock = members.first?.pointee.block.memory }

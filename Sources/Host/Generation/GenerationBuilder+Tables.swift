@@ -361,7 +361,10 @@ extension GenerationBuilder {
                 home: UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped, homeWorker: home,
                 batcher: BatcherLink(table: found.table, instance: instance, plugin: metricsID(reference.name)),
                 maxRows: UInt32(clamping: bounds.maxBatchSize), maxDelayNs: UInt64(bounds.maxDelayMs * 1_000_000)))
-        memory.onFree { batching.deinitialize(count: 1) }
+        memory.onFree {
+            batching.pointee.deallocate()
+            batching.deinitialize(count: 1)
+        }
         return batching
     }
 

@@ -179,7 +179,8 @@ struct Exchange: SlabElement {
     var batchRows: UInt32 = 0
     /// What waits for it for the answer to a batch; nil: it does not.
     var batchMember: UnsafeMutablePointer<BatchMember>?
-    /// The memory of that answer; of a batch that has ended, what its request still has of its first member.
+    /// The memory of that answer, a `TensorBlock`'s; of a batch that has ended, what its request still has of its first
+    /// member.
     var payloadBlock: UnsafeMutableRawPointer?
     /// Where it waits in the queue of its pool; and since when, its earlier waits included, nanoseconds.
     var place: UnsafeMutablePointer<QueuePlace>?

@@ -245,7 +245,7 @@ extension Worker {
         releaseRecovered(exchange)
         if exchange.pointee.toEndpoint.kept != nil { giveUpKept(&exchange.pointee.toEndpoint) }
         releaseCounted(exchange)
-        if let block = exchange.pointee.payloadBlock { block.deallocate() }
+        if let block = exchange.pointee.payloadBlock { TensorBlock.deallocate(block) }
         exchange.pointee.arena.release(to: &buffers)
         exchanges.give(exchange)
     }

@@ -12,7 +12,7 @@ struct Message {
         case resume
         /// `pointer`: a `BatchMember` for its home worker.
         case batchMember
-        /// `pointer`: a `BatchReply` for the member's worker.
+        /// `pointer`: a `BatchMember` with its reply, for its worker.
         case batchReply
         /// `pointer`: a `BatchMember` whose exchange waits no more, with a reference to it.
         case batchCancel

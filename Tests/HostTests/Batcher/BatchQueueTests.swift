@@ -2,6 +2,14 @@ import Testing
 
 @testable import Host
 
+extension BatchQueue {
+    fileprivate mutating func flush(_ count: UInt32, maxRows: UInt32, maxBytes: UInt64 = .max) -> [Entry] {
+        var flushed: [Entry] = []
+        flush(count, maxRows: maxRows, maxBytes: maxBytes) { flushed.append($0) }
+        return flushed
+    }
+}
+
 @Suite struct BatchQueueTests {
     private func entry(
         _ member: Int, rows: UInt32, bytes: UInt64 = 10, at enqueued: UInt64 = 0, deadline: UInt64 = .max

@@ -53,6 +53,23 @@ import Testing
         }
     }
 
+    @Test func aCopyHasFieldsAndATenantOfItsOwn() throws {
+        let field = sluice_field(name: sluice_bytes("X-Set"), value: sluice_bytes("a value"))
+        let block = try withUnsafePointer(to: field) {
+            try #require(
+                TensorBlock(
+                    sluice_payload(), fields: UnsafeBufferPointer(start: $0, count: 1),
+                    tenant: sluice_bytes("somebody")))
+        }
+        defer { block.deallocate() }
+        #expect(block.tenant == sluice_bytes("somebody"))
+        #expect(block.fields.count == 1 && block.fields[0].name == field.name && block.fields[0].value == field.value)
+        for bytes in [block.tenant, block.fields[0].value] {
+            let distance = UInt(bitPattern: bytes.data) &- UInt(bitPattern: block.memory)
+            #expect(distance < 512)
+        }
+    }
+
     @Test func aCopyKeepsEverythingAPayloadCanHold() {
         var random = SeededGenerator(12)
         var tensors = [(SLUICE_DATATYPE_FP32, 4), (SLUICE_DATATYPE_BYTES, 0)].map {
