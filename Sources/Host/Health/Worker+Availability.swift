@@ -188,7 +188,7 @@ extension Worker {
             OutlierCounter(member.outlier).record(failed: failed, latency: firstByte, threshold: threshold)
         {
             peers[shared.pointee.homeWorker].mailbox.send(
-                .failedInARow, value: UInt64(endpoint.pointee.index), pointer: UnsafeMutableRawPointer(shared))
+                .failedInARow, value: endpoint.pointee.id, pointer: UnsafeMutableRawPointer(shared))
         }
     }
 
