@@ -4,15 +4,15 @@ import SluiceABI
 
 /// Passive health: the home worker of a pool compares what its endpoints have answered, and takes out who does worse.
 extension Worker {
-    func startComparing(
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
-        _ duties: UnsafeMutablePointer<HealthDuties>
-    ) {
+    func startComparing(_ pool: UnsafeMutablePointer<WorkerPool>) {
         let detector = pool.pointee.shared.pointee.state.detector
-        guard let settings = duties.pointee.outlier else {
+        guard let policy = pool.pointee.policy, let duties = policy.pointee.duties,
+            let settings = duties.pointee.outlier
+        else {
             // Nobody looks any more: who is out comes back.
-            for index in 0..<pool.pointee.endpointCount where policy.pointee.members[index].pointee.ejectedUntil != 0 {
-                policy.pointee.members[index].pointee.ejectedUntil = 0
+            let members = pool.pointee.endpointMembers
+            for index in 0..<pool.pointee.endpointCount where members[index].pointee.ejectedUntil != 0 {
+                members[index].pointee.ejectedUntil = 0
                 availabilityChanged(pool.pointee.shared)
             }
             _ = detector.pointee.suspend()
