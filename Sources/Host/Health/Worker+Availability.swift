@@ -169,20 +169,8 @@ extension Worker {
         let http = exchange.pointee.httpStatus
         let shared = pool.pointee.shared
         let member = index.map { policy.pointee.members[Int($0)].pointee }
-        if let settings = policy.pointee.breaker {
-            let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
-            if policy.pointee.breaksEndpoints, let member {
-                settle(CircuitBreaker(member.breaker, settings), exchange.pointee.ticket, failed, pool, index)
-            }
-            exchange.pointee.ticket = .none
-            // Of two attempts the last one says how the model does.
-            if policy.pointee.breaksModel, exchange.pointee.rival == nil {
-                settle(
-                    CircuitBreaker(shared.pointee.state.breaker, settings), exchange.pointee.modelTicket, failed, pool,
-                    nil)
-                exchange.pointee.modelTicket = .none
-            }
-        }
+        let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
+        settleTickets(exchange, pool, policy, failed, index)
         if let threshold = policy.pointee.outlierThreshold, let member, let endpoint = exchange.pointee.endpoint,
             let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call),
             OutlierCounter(member.outlier).record(failed: failed, latency: firstByte, threshold: threshold)
@@ -190,6 +178,41 @@ extension Worker {
             peers[shared.pointee.homeWorker].mailbox.send(
                 .failedInARow, value: endpoint.pointee.id, pointer: UnsafeMutableRawPointer(shared))
         }
+    }
+
+    /// The answer to a probe has begun. It may go on for hours, as streams do, which is longer than a probe has its
+    /// place, and what the breaker waits to hear is said.
+    func probeIsAnswered(_ exchange: ExchangePointer) {
+        guard let pool = exchange.pointee.pool, let policy = pool.pointee.policy else { return }
+        let http = exchange.pointee.httpStatus
+        let failed = policy.pointee.breakerFailures.judge(.success, http: http, call: SLUICE_OK)
+        settleTickets(exchange, pool, policy, failed, presentIndex(exchange))
+    }
+
+    /// A piece of an answer over HTTP/2 came. The head of a call's says nothing of how it goes; a message does.
+    func messageCame(_ call: UnsafeMutablePointer<HTTP2Call>) {
+        guard let exchange = call.pointee.upstream.exchange, exchange.pointee.isBreakerProbe,
+            exchange.pointee.machine.responseBegan
+        else { return }
+        probeIsAnswered(exchange)
+    }
+
+    /// Tells breakers of the attempt that is shown: once for each ticket.
+    private func settleTickets(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ failed: Bool?, _ index: UInt32?
+    ) {
+        guard let settings = policy.pointee.breaker else { return }
+        if policy.pointee.breaksEndpoints, let index {
+            let breaker = CircuitBreaker(policy.pointee.members[Int(index)].pointee.breaker, settings)
+            settle(breaker, exchange.pointee.ticket, failed, pool, index)
+        }
+        exchange.pointee.ticket = .none
+        // Of two attempts the last one says how the model does.
+        guard policy.pointee.breaksModel, exchange.pointee.rival == nil else { return }
+        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        settle(breaker, exchange.pointee.modelTicket, failed, pool, nil)
+        exchange.pointee.modelTicket = .none
     }
 
     /// `index`: of the endpoint that the breaker guards; nil: it guards the model.

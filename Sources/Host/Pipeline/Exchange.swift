@@ -135,6 +135,8 @@ struct Exchange: SlabElement {
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none
+    /// It tries for a breaker whether what that guards is well again.
+    var isBreakerProbe: Bool { ticket.isProbe || modelTicket.isProbe }
     /// Of the endpoint that `ticket` is about.
     var ticketIndex: UInt32 = 0
     /// The check that this exchange is, without a client; and how it went.

@@ -266,9 +266,12 @@ extension Worker {
         let gather = isGathered(exchange, head, filterNeeds(exchange))
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
-        } else if let action = showHead(exchange, mayGather: mayGather(exchange)) {
-            keepHeadIfSuspended(exchange, upstream)
-            return action
+        } else {
+            if exchange.pointee.isBreakerProbe, !exchange.pointee.isGRPC { probeIsAnswered(exchange) }
+            if let action = showHead(exchange, mayGather: mayGather(exchange)) {
+                keepHeadIfSuspended(exchange, upstream)
+                return action
+            }
         }
         return exchange.pointee.machine.handle(.responseHead(gather: gather))
     }
