@@ -136,14 +136,30 @@ extension Worker {
         case .closed(let ticket), .probe(let ticket):
             exchange.pointee.modelTicket = ticket
             return nil
-        case .refused:
-            metrics.rejected(.breakerOpen)
-            var wait: UInt64 = 0
-            if case .open(let remaining) = breaker.state(now: now) { wait = remaining }
-            return fail(
-                exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model's circuit breaker is open"),
-                retryAfter: UInt32(clamping: (wait &+ 999_999_999) / 1_000_000_000))
+        case .refused: return refuseForModel(exchange, breaker)
         }
+    }
+
+    private func refuseForModel(_ exchange: ExchangePointer, _ breaker: CircuitBreaker) -> ExchangeMachine.Action {
+        metrics.rejected(.breakerOpen)
+        // While probes are under way nobody knows how long it takes.
+        var wait: UInt64 = 1
+        if case .open(let remaining) = breaker.state(now: now) { wait = max(remaining, 1) }
+        return fail(
+            exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model's circuit breaker is open"),
+            retryAfter: UInt32(clamping: (wait &+ 999_999_999) / 1_000_000_000))
+    }
+
+    /// The exchange is about to wait for a place, which is for nothing where the model's breaker lets nobody through.
+    /// Nil: it may.
+    func refusesWaiting(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action? {
+        guard let policy = pool.pointee.policy, policy.pointee.breaksModel, let settings = policy.pointee.breaker,
+            exchange.pointee.modelTicket == .none
+        else { return nil }
+        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        return breaker.wouldAdmit(now: now) ? nil : refuseForModel(exchange, breaker)
     }
 
     /// What was let through and of which nothing was said, since the exchange ends or leaves the pool.
