@@ -119,6 +119,16 @@ extension EndToEnd {
             #expect(backend.requests.count == 2)
         }
 
+        /// What is served in the gateway itself has none, whatever holds for all models.
+        @Test func aModelInTheGatewayShowsNone() throws {
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  circuit_breaker: { scope: both }"]
+            configuration.models = ["  iris: { versions: { \"1\": { backend: linear-model } } }"]
+            let gateway = try Gateway(configuration)
+            #expect(try !gateway.metrics().contains("sluice_breaker_state{"))
+        }
+
         @Test func whatCountsCanBeSaid() throws {
             let backend = try ScriptedBackend { connection, _ in connection.answer(404) }
             let keys = "failure_threshold: 2, reset_timeout_sec: 600, failures: { statuses: [404] }"
