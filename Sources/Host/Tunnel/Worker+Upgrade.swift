@@ -48,7 +48,7 @@ extension Worker {
             return badResponse(exchange)
         }
         noteAnswer(exchange, head)
-        if exchange.pointee.isBreakerProbe { probeIsAnswered(exchange) }
+        answerBegins(exchange)
         upstream.pointee.input.start &+= head.pointee.headSize
         if let action = showHead(exchange) {
             keepHeadIfSuspended(exchange, upstream)
