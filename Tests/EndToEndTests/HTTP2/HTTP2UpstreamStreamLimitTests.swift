@@ -82,11 +82,12 @@ extension EndToEnd {
         @Test func whoeverWaitsHearsOfStreams() throws {
             let opened = Gate()
             let backend = try ScriptedBackend.http2(settings: [(3, 0)]) { _, peer in
-                while let stream = try peer.nextRequest(.after(seconds: 60)) {
-                    peer.respond(stream)
-                    guard opened.wait() else { return }
-                    peer.send(HTTP2Frame(.settings, [0, 3] + HTTP2Frame.word(10)))
-                }
+                guard let first = try peer.nextRequest(.after(seconds: 60)) else { return }
+                peer.respond(first)
+                guard opened.wait() else { return }
+                // Said once.
+                peer.send(HTTP2Frame(.settings, [0, 3] + HTTP2Frame.word(10)))
+                while let stream = try peer.nextRequest(.after(seconds: 60)) { peer.respond(stream) }
             }
             defer { opened.open() }
             var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
