@@ -95,11 +95,11 @@ extension Worker {
     ) -> Bool {
         guard let policy = pool.pointee.policy, policy.pointee.breaksEndpoints, let settings = policy.pointee.breaker
         else { return true }
-        let breaker = CircuitBreaker(policy.pointee.members[Int(index)].pointee.breaker, settings)
-        switch breaker.admits(now: now, random: nextRandom()) {
+        let member = policy.pointee.members[Int(index)]
+        switch CircuitBreaker(member.pointee.breaker, settings).admits(now: now, random: nextRandom()) {
         case .closed(let ticket), .probe(let ticket):
             exchange.pointee.ticket = ticket
-            exchange.pointee.ticketIndex = index
+            exchange.pointee.ticketMember = member
             return true
         case .refused: return false
         }
@@ -108,9 +108,8 @@ extension Worker {
     /// The attempt that was let through is not made.
     func withdraw(_ exchange: ExchangePointer) {
         guard exchange.pointee.ticket != .none, let pool = exchange.pointee.pool, let policy = pool.pointee.policy,
-            let settings = policy.pointee.breaker
+            let settings = policy.pointee.breaker, let member = exchange.pointee.ticketMember
         else { return }
-        let member = policy.pointee.members[Int(exchange.pointee.ticketIndex)]
         cancel(CircuitBreaker(member.pointee.breaker, settings), exchange.pointee.ticket, pool)
         exchange.pointee.ticket = .none
     }
@@ -186,7 +185,7 @@ extension Worker {
         let shared = pool.pointee.shared
         let member = index.map { policy.pointee.members[Int($0)].pointee }
         let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
-        settleTickets(exchange, pool, policy, failed, index)
+        settleTickets(exchange, pool, policy, failed)
         if let threshold = policy.pointee.outlierThreshold, let member, let endpoint = exchange.pointee.endpoint,
             let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call),
             OutlierCounter(member.outlier).record(failed: failed, latency: firstByte, threshold: threshold)
@@ -202,7 +201,7 @@ extension Worker {
         guard let pool = exchange.pointee.pool, let policy = pool.pointee.policy else { return }
         let http = exchange.pointee.httpStatus
         let failed = policy.pointee.breakerFailures.judge(.success, http: http, call: SLUICE_OK)
-        settleTickets(exchange, pool, policy, failed, presentIndex(exchange))
+        settleTickets(exchange, pool, policy, failed)
     }
 
     /// A piece of an answer over HTTP/2 came. The head of a call's says nothing of how it goes; a message does.
@@ -216,12 +215,12 @@ extension Worker {
     /// Tells breakers of the attempt that is shown: once for each ticket.
     private func settleTickets(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ policy: UnsafeMutablePointer<PoolPolicy>, _ failed: Bool?, _ index: UInt32?
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ failed: Bool?
     ) {
         guard let settings = policy.pointee.breaker else { return }
-        if policy.pointee.breaksEndpoints, let index {
-            let breaker = CircuitBreaker(policy.pointee.members[Int(index)].pointee.breaker, settings)
-            settle(breaker, exchange.pointee.ticket, failed, pool, index)
+        if let member = exchange.pointee.ticketMember, let endpoint = exchange.pointee.endpoint {
+            let breaker = CircuitBreaker(member.pointee.breaker, settings)
+            settle(breaker, exchange.pointee.ticket, failed, pool, (member, endpoint.pointee.text))
         }
         exchange.pointee.ticket = .none
         // Of two attempts the last one says how the model does.
@@ -231,27 +230,25 @@ extension Worker {
         exchange.pointee.modelTicket = .none
     }
 
-    /// `index`: of the endpoint that the breaker guards; nil: it guards the model.
+    /// `guarded`: the endpoint that the breaker guards; nil: it guards the model.
     private func settle(
         _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ failed: Bool?,
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32?
+        _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ guarded: (member: UnsafeMutablePointer<PoolMember>, text: sluice_bytes)?
     ) {
         guard ticket != .none else { return }
         guard let failed else { return cancel(breaker, ticket, pool) }
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
         availabilityChanged(pool.pointee.shared)
-        let address = index.map { pool.pointee.targets[Int($0)].pointee.text }
         switch change {
         case .none: break
         case .opened:
             metrics.breakerOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
-            tell(pool, address, "circuit breaker opened")
+            tell(pool, guarded?.text, "circuit breaker opened")
         case .closed:
-            if let index, let policy = pool.pointee.policy {
-                policy.pointee.members[Int(index)].pointee.warmingSince = now
-            }
-            tell(pool, address, "circuit breaker closed")
+            guarded?.member.pointee.warmingSince = now
+            tell(pool, guarded?.text, "circuit breaker closed")
         }
     }
 

@@ -137,8 +137,8 @@ struct Exchange: SlabElement {
     var modelTicket = CircuitBreakerTicket.none
     /// It tries for a breaker whether what that guards is well again.
     var isBreakerProbe: Bool { ticket.isProbe || modelTicket.isProbe }
-    /// Of the endpoint that `ticket` is about.
-    var ticketIndex: UInt32 = 0
+    /// Whose breaker `ticket` is of, wherever its endpoint stands by now. It is there for as long as the attempt.
+    var ticketMember: UnsafeMutablePointer<PoolMember>?
     /// The check that this exchange is, without a client; and how it went.
     var probe: UnsafeMutablePointer<Probe>?
     var probeResult = ProbeResult.failed

@@ -129,6 +129,49 @@ extension EndToEnd {
             #expect(try !gateway.metrics().contains("sluice_breaker_state{"))
         }
 
+        /// A discovery takes it out of its pool and puts it back.
+        @Test func aProbeOfOneThatLeavesGivesItsPlaceBack() throws {
+            let patient = Patient()
+            let ends = Gate()
+            let backend = try ScriptedBackend { connection, request in
+                if request.target == "/held", !patient.isIll { _ = ends.wait() }
+                connection.answer(patient.isIll ? 500 : 200)
+            }
+            defer { ends.open() }
+            let files = try TemporaryDirectory()
+            let file = try files.write("endpoints.json", "[ \"\(backend.endpoint)\" ]")
+            let gateway = try Gateway(
+                {
+                    var made = web(
+                        [],
+                        gateway: ["  circuit_breaker: { failure_threshold: 2, reset_timeout_sec: 0.05 }"])
+                    let source = "plugin: files, when_empty: empty, config: { path: \(file) }"
+                    made.plugins = ["  - { name: files, library: libFileDiscovery.so }"]
+                    made.models = [
+                        "  web:", "    versions: { \"1\": { discovery: { \(source) }, protocol: passthrough } }",
+                    ]
+                    return made
+                }())
+            for _ in 0..<2 { #expect(try gateway.get("/").status == 500) }
+            patient.isIll = false
+            var probe: MessageReader?
+            try waitUntil("a probe is under way") {
+                let reader = MessageReader(try gateway.connect())
+                reader.socket.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+                probe = reader
+                return backend.requests.contains { $0.target == "/held" }
+            }
+            func put(_ list: String, _ count: Double) throws {
+                try files.write("endpoints.json", list)
+                try waitUntil("it is seen") { try gateway.metric("sluice_discovery_endpoints") == count }
+            }
+            try put("[]", 0)
+            ends.open()
+            _ = try probe?.response()
+            try put("[ \"\(backend.endpoint)\" ]", 1)
+            try waitUntil("it is asked again") { try gateway.get("/").status == 200 }
+        }
+
         @Test func whatCountsCanBeSaid() throws {
             let backend = try ScriptedBackend { connection, _ in connection.answer(404) }
             let keys = "failure_threshold: 2, reset_timeout_sec: 600, failures: { statuses: [404] }"
