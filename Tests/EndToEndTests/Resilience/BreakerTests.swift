@@ -154,11 +154,11 @@ extension EndToEnd {
                 }())
             for _ in 0..<2 { #expect(try gateway.get("/").status == 500) }
             patient.isIll = false
-            var probe: MessageReader?
+            // All but the probe are refused; its client must not leave.
+            var readers: [MessageReader] = []
             try waitUntil("a probe is under way") {
-                let reader = MessageReader(try gateway.connect())
-                reader.socket.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
-                probe = reader
+                readers.append(MessageReader(try gateway.connect()))
+                readers.last?.socket.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
                 return backend.requests.contains { $0.target == "/held" }
             }
             func put(_ list: String, _ count: Double) throws {
@@ -167,7 +167,7 @@ extension EndToEnd {
             }
             try put("[]", 0)
             ends.open()
-            _ = try probe?.response()
+            for reader in readers { _ = try reader.response() }
             try put("[ \"\(backend.endpoint)\" ]", 1)
             try waitUntil("it is asked again") { try gateway.get("/").status == 200 }
         }
