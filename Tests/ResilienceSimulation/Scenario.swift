@@ -79,7 +79,7 @@ struct Scenario {
             base: random.of(0...10 * millisecond), factor: 2, cap: random.of(5 * millisecond...50 * millisecond))
         retry.minimumAttemptTime = random.of(0...5 * millisecond)
         retry.retryAfterCap = random.of(0...60 * millisecond)
-        budget.percent = random.of(0...50)
+        budget.percent = Double(random.of(0...50 as ClosedRange<UInt32>))
         budget.minimum = random.of(0...10)
         guard random.oneIn(2) else { return }
         var hedge = HedgeSettings()

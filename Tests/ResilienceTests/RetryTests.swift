@@ -24,6 +24,14 @@ struct RetryBudgetTests {
         #expect(budget.view.underWay == (requests, retries))
     }
 
+    @Test("A fraction of a percent counts", arguments: [(0.4, 1000, 4), (0.5, 300, 1), (12.5, 80, 10), (29, 100, 29)])
+    func fractions(percent: Double, requests: UInt64, retries: UInt64) {
+        var settings = RetryBudgetSettings()
+        settings.percent = percent
+        settings.minimum = 0
+        #expect(settings.allowed(requests: requests) == retries)
+    }
+
     @Test("What ends makes room")
     func ends() {
         let budget = Budget()

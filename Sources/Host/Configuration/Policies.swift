@@ -75,6 +75,8 @@ extension Settings {
         public var maxResetTimeoutSec: Double?
         public var jitterPercent = 10.0
         public var halfOpenProbes = 1
+        /// More would be traffic, not a trial; a breaker has places for as many.
+        public static let probesAtMost = 8
         public var successesToClose = 1
         public var failures = Failures(
             statuses: [500, 502, 503, 504], grpc: [.unknown, .deadlineExceeded, .internal, .unavailable, .dataLoss])

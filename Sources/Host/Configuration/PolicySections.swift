@@ -65,7 +65,8 @@ extension Settings.CircuitBreaker {
             "jitter_percent", into: &jitterPercent, 0...100,
             "Up to so much is added to the time, so that many gateways do not probe at once.")
         section.integer(
-            "half_open_probes", into: &halfOpenProbes, 1...255, "Probes under way at once, over all workers.")
+            "half_open_probes", into: &halfOpenProbes, 1...Self.probesAtMost,
+            "Probes under way at once, over all workers.")
         section.integer("successes_to_close", into: &successesToClose, 1...1_000, "Probes that must succeed.")
         section.section("failures", initially: "as below", "What counts as a failure.") { failures.read($0) }
         if !section.isDescribing, failureThreshold == 0, failureRatePercent == 0 {

@@ -160,6 +160,7 @@ final class Gateway: ControlPlane {
     private func publish(_ generation: Generation) {
         discovery.published(generation, after: generations)
         if let old = generations.last { WarmUp.begin(generation, after: old, now: clinux_monotonic_ns()) }
+        generation.limitPools(after: generations.last)
         generations.append(generation)
         for (index, worker) in workers.enumerated() {
             worker.mailbox.send(.generation, pointer: UnsafeMutableRawPointer(generation.tables[index]))

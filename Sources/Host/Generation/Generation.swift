@@ -49,6 +49,16 @@ final class Generation {
         }
     }
 
+    /// Pools that come have their limits before anybody serves them: their home worker, which sets those of the others,
+    /// may be the last one to take the generation.
+    func limitPools(after old: Generation?) {
+        let known = Set((old?.pools ?? []).map(\.shared))
+        for (index, pool) in pools.enumerated() where !known.contains(pool.shared) {
+            guard let settings = tables[0].pointee.pools[index].concurrency else { continue }
+            pool.shared.pointee.gate.pointee.setLimit(pool.shared.pointee.meter.pointee.restart(settings.pointee))
+        }
+    }
+
     /// A pool has other endpoints now.
     func update(pool index: Int, _ list: [PoolEndpoint]) { pools[index].list = list }
 

@@ -15,9 +15,7 @@ extension GenerationBuilder {
         pool.fallback = fallbackChain(model, version, description)
         let breaker = model.circuitBreaker ?? settings.circuitBreaker
         let outlier = model.outlierDetection ?? settings.outlierDetection
-        // The home worker keeps a list of duties even when there are none: those of the generation before may have left
-        // endpoints out.
-        let isGuarded = breaker != nil || outlier != nil || model.healthCheck != nil || hadPolicy(description)
+        let isGuarded = breaker != nil || outlier != nil || model.healthCheck != nil
         let selection = model.selection.or(settings.selection)
         guard version.backend == nil, isGuarded || selection.slowStart != nil || selection.zonePreference != nil else {
             return
@@ -42,15 +40,9 @@ extension GenerationBuilder {
         if let check = model.healthCheck { policy.panicPercent = check.panicPercent }
         pool.policy = memory.place([policy])
         // The duties point back to the pool, whose place is known when all tables are.
-        guard worker == description.shared.pointee.homeWorker else { return }
+        guard worker == description.shared.pointee.homeWorker, outlier != nil || model.healthCheck != nil
+        else { return }
         pool.policy?.pointee.duties = duties(model, version, outlier, description)
-    }
-
-    /// Whether a generation before may have left something in the pool's lasting state.
-    private func hadPolicy(_ description: PoolDescription) -> Bool {
-        description.members.contains {
-            $0.pointee.isDown || $0.pointee.isAwaited || $0.pointee.ejectedUntil != 0
-        }
     }
 
     private func duties(

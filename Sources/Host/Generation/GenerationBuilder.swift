@@ -280,7 +280,7 @@ final class GenerationBuilder {
                     PoolDescription(
                         model: model.name, version: version.version, backend: version.backend?.name,
                         list: members, shared: workshop.sharedPools.pool(key), tls: tls,
-                        breakers: BreakerView(breaker, memory)))
+                        breakers: version.backend == nil ? BreakerView(breaker, memory) : nil))
             }
         }
     }

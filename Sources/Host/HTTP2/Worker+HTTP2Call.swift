@@ -210,6 +210,7 @@ extension Worker {
             if header.flags & HTTP2Callbacks.endStream != 0 { call.pointee.responseEnded = true }
             connection.pointee.partial = nil
             call.pointee.upstream.readable = true
+            if header.length > 0 { messageCame(call) }
             advance(call)
         case HTTP2Callbacks.resetStream:
             call?.pointee.note(.reset(code: frame.pointee.rst_stream.error_code))

@@ -26,7 +26,7 @@ extension Worker {
                 unused.pointee.isCondemned = true
                 markDirty(unused)
             }
-            if let action = waitForStreams(exchange, pool, endpoint) { return action }
+            if let action = waitForStreams(exchange, pool, endpoint, index) { return action }
             link = openHTTP2(exchange, pool, endpoint)
         }
         guard let connection = link, let call = calls.take() else {
@@ -128,11 +128,12 @@ extension Worker {
     // MARK: Endpoints that bear no call
 
     /// There are as many connections as there may be, and an endpoint that bears no call on one of them at present,
-    /// which it may say for a while (RFC 9113 §6.5.2), would say it on the next one: the request waits until a call
-    /// ends, or a connection, or the endpoint bears more. Nil: another connection may be opened.
+    /// which it may say for a while (RFC 9113 §6.5.2), would say it on the next one: the request goes to another
+    /// endpoint that has room, or waits until a call ends, or a connection, or the endpoint bears more. Nil: another
+    /// connection may be opened.
     private func waitForStreams(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
-        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>
+        _ endpoint: UnsafeMutablePointer<WorkerEndpoint>, _ index: UInt32
     ) -> ExchangeMachine.Action? {
         // A check does not wait. There is one at a time, and its connection ends when it has been idle for a while.
         guard exchange.pointee.probe == nil else { return nil }
@@ -150,6 +151,14 @@ extension Worker {
         guard refusing > 0, count >= pool.pointee.maxConnections else { return nil }
         endpoint.pointee.endpoint.pointee.callsToldEach = Endpoint.noCalls
         if exchange.pointee.rival != nil { return otherGoesOn(exchange, .connectFailed) }
+        if markEligible(pool, anywhere: true) > 1 {
+            let elsewhere = other(exchange, pool, than: index)
+            // Each time there is one endpoint less that has room.
+            if elsewhere != index {
+                let target = pool.pointee.targets[Int(elsewhere)]
+                return takeCall(exchange, pool, workerEndpoint(target), elsewhere)
+            }
+        }
         leaveGate(exchange)
         // Whom the pool would let go at once would come back here at once.
         let room = placesBeside(pool, places(pool, eligibleCount(pool)))
@@ -173,6 +182,15 @@ extension Worker {
         } else {
             return
         }
-        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
+        callsMayBegin()
+    }
+
+    /// An endpoint bears more calls than it did: for those who wait, in whichever pool names it, there may be room.
+    func callsMayBegin() {
+        for index in 0..<generation.pointee.poolCount {
+            let pool = generation.pointee.pools + index
+            guard pool.pointee.speaksHTTP2, pool.pointee.shared.pointee.gate.pointee.waiting > 0 else { continue }
+            askHome(pool.pointee.shared)
+        }
     }
 }

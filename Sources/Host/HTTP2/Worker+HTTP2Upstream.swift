@@ -260,7 +260,7 @@ extension Worker {
         if allowed > 0 || endpoint.pointee.callsToldEach != Endpoint.noCalls {
             endpoint.pointee.callsToldEach = max(allowed, 1)
         }
-        if let pool = socket.pointee.pool, pool.pointee.gate.pointee.waiting > 0 { askHome(pool) }
+        callsMayBegin()
     }
 
     /// No call begins here any more. A server of gRPC that finds PING too frequent says so with the connection's end

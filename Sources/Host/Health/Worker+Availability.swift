@@ -95,11 +95,11 @@ extension Worker {
     ) -> Bool {
         guard let policy = pool.pointee.policy, policy.pointee.breaksEndpoints, let settings = policy.pointee.breaker
         else { return true }
-        let breaker = CircuitBreaker(policy.pointee.members[Int(index)].pointee.breaker, settings)
-        switch breaker.admits(now: now, random: nextRandom()) {
+        let member = policy.pointee.members[Int(index)]
+        switch CircuitBreaker(member.pointee.breaker, settings).admits(now: now, random: nextRandom()) {
         case .closed(let ticket), .probe(let ticket):
             exchange.pointee.ticket = ticket
-            exchange.pointee.ticketIndex = index
+            exchange.pointee.ticketMember = member
             return true
         case .refused: return false
         }
@@ -108,9 +108,8 @@ extension Worker {
     /// The attempt that was let through is not made.
     func withdraw(_ exchange: ExchangePointer) {
         guard exchange.pointee.ticket != .none, let pool = exchange.pointee.pool, let policy = pool.pointee.policy,
-            let settings = policy.pointee.breaker
+            let settings = policy.pointee.breaker, let member = exchange.pointee.ticketMember
         else { return }
-        let member = policy.pointee.members[Int(exchange.pointee.ticketIndex)]
         cancel(CircuitBreaker(member.pointee.breaker, settings), exchange.pointee.ticket, pool)
         exchange.pointee.ticket = .none
     }
@@ -136,14 +135,30 @@ extension Worker {
         case .closed(let ticket), .probe(let ticket):
             exchange.pointee.modelTicket = ticket
             return nil
-        case .refused:
-            metrics.rejected(.breakerOpen)
-            var wait: UInt64 = 0
-            if case .open(let remaining) = breaker.state(now: now) { wait = remaining }
-            return fail(
-                exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model's circuit breaker is open"),
-                retryAfter: UInt32(clamping: (wait &+ 999_999_999) / 1_000_000_000))
+        case .refused: return refuseForModel(exchange, breaker)
         }
+    }
+
+    private func refuseForModel(_ exchange: ExchangePointer, _ breaker: CircuitBreaker) -> ExchangeMachine.Action {
+        metrics.rejected(.breakerOpen)
+        // While probes are under way nobody knows how long it takes.
+        var wait: UInt64 = 1
+        if case .open(let remaining) = breaker.state(now: now) { wait = max(remaining, 1) }
+        return fail(
+            exchange, SLUICE_UNAVAILABLE, 503, sluice_bytes("the model's circuit breaker is open"),
+            retryAfter: UInt32(clamping: (wait &+ 999_999_999) / 1_000_000_000))
+    }
+
+    /// The exchange is about to wait for a place, which is for nothing where the model's breaker lets nobody through.
+    /// Nil: it may.
+    func refusesWaiting(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action? {
+        guard let policy = pool.pointee.policy, policy.pointee.breaksModel, let settings = policy.pointee.breaker,
+            exchange.pointee.modelTicket == .none
+        else { return nil }
+        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        return breaker.wouldAdmit(now: now) ? nil : refuseForModel(exchange, breaker)
     }
 
     /// What was let through and of which nothing was said, since the exchange ends or leaves the pool.
@@ -169,50 +184,71 @@ extension Worker {
         let http = exchange.pointee.httpStatus
         let shared = pool.pointee.shared
         let member = index.map { policy.pointee.members[Int($0)].pointee }
-        if let settings = policy.pointee.breaker {
-            let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
-            if policy.pointee.breaksEndpoints, let member {
-                settle(CircuitBreaker(member.breaker, settings), exchange.pointee.ticket, failed, pool, index)
-            }
-            exchange.pointee.ticket = .none
-            // Of two attempts the last one says how the model does.
-            if policy.pointee.breaksModel, exchange.pointee.rival == nil {
-                settle(
-                    CircuitBreaker(shared.pointee.state.breaker, settings), exchange.pointee.modelTicket, failed, pool,
-                    nil)
-                exchange.pointee.modelTicket = .none
-            }
-        }
+        let failed = policy.pointee.breakerFailures.judge(outcome, http: http, call: call)
+        settleTickets(exchange, pool, policy, failed)
         if let threshold = policy.pointee.outlierThreshold, let member, let endpoint = exchange.pointee.endpoint,
             let failed = policy.pointee.outlierFailures.judge(outcome, http: http, call: call),
             OutlierCounter(member.outlier).record(failed: failed, latency: firstByte, threshold: threshold)
         {
             peers[shared.pointee.homeWorker].mailbox.send(
-                .failedInARow, value: UInt64(endpoint.pointee.index), pointer: UnsafeMutableRawPointer(shared))
+                .failedInARow, value: endpoint.pointee.id, pointer: UnsafeMutableRawPointer(shared))
         }
     }
 
-    /// `index`: of the endpoint that the breaker guards; nil: it guards the model.
+    /// The answer to a probe has begun. It may go on for hours, as streams do, which is longer than a probe has its
+    /// place, and what the breaker waits to hear is said.
+    func probeIsAnswered(_ exchange: ExchangePointer) {
+        guard let pool = exchange.pointee.pool, let policy = pool.pointee.policy else { return }
+        let http = exchange.pointee.httpStatus
+        let failed = policy.pointee.breakerFailures.judge(.success, http: http, call: SLUICE_OK)
+        settleTickets(exchange, pool, policy, failed)
+    }
+
+    /// A piece of an answer over HTTP/2 came. The head of a call's says nothing of how it goes; a message does.
+    func messageCame(_ call: UnsafeMutablePointer<HTTP2Call>) {
+        guard let exchange = call.pointee.upstream.exchange, exchange.pointee.isBreakerProbe,
+            exchange.pointee.machine.responseBegan
+        else { return }
+        probeIsAnswered(exchange)
+    }
+
+    /// Tells breakers of the attempt that is shown: once for each ticket.
+    private func settleTickets(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ policy: UnsafeMutablePointer<PoolPolicy>, _ failed: Bool?
+    ) {
+        guard let settings = policy.pointee.breaker else { return }
+        if let member = exchange.pointee.ticketMember, let endpoint = exchange.pointee.endpoint {
+            let breaker = CircuitBreaker(member.pointee.breaker, settings)
+            settle(breaker, exchange.pointee.ticket, failed, pool, (member, endpoint.pointee.text))
+        }
+        exchange.pointee.ticket = .none
+        // Of two attempts the last one says how the model does.
+        guard policy.pointee.breaksModel, exchange.pointee.rival == nil else { return }
+        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        settle(breaker, exchange.pointee.modelTicket, failed, pool, nil)
+        exchange.pointee.modelTicket = .none
+    }
+
+    /// `guarded`: the endpoint that the breaker guards; nil: it guards the model.
     private func settle(
         _ breaker: CircuitBreaker, _ ticket: CircuitBreakerTicket, _ failed: Bool?,
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ index: UInt32?
+        _ pool: UnsafeMutablePointer<WorkerPool>,
+        _ guarded: (member: UnsafeMutablePointer<PoolMember>, text: sluice_bytes)?
     ) {
         guard ticket != .none else { return }
         guard let failed else { return cancel(breaker, ticket, pool) }
         let change = breaker.record(failed: failed, ticket, now: now, random: nextRandom())
         if change == .none, !ticket.isProbe { return }
         availabilityChanged(pool.pointee.shared)
-        let address = index.map { pool.pointee.targets[Int($0)].pointee.text }
         switch change {
         case .none: break
         case .opened:
             metrics.breakerOpened(pool: PoolMetricsID(index: pool.pointee.shared.pointee.metrics))
-            tell(pool, address, "circuit breaker opened")
+            tell(pool, guarded?.text, "circuit breaker opened")
         case .closed:
-            if let index, let policy = pool.pointee.policy {
-                policy.pointee.members[Int(index)].pointee.warmingSince = now
-            }
-            tell(pool, address, "circuit breaker closed")
+            guarded?.member.pointee.warmingSince = now
+            tell(pool, guarded?.text, "circuit breaker closed")
         }
     }
 

@@ -11,31 +11,28 @@ extension Worker {
     func startHealth(_ tables: UnsafeMutablePointer<WorkerGeneration>) {
         for index in 0..<tables.pointee.poolCount {
             let pool = tables.pointee.pools + index
-            guard let policy = pool.pointee.policy, let duties = policy.pointee.duties else { continue }
-            startComparing(pool, policy, duties)
-            matchProbes(pool, policy, duties)
+            guard pool.pointee.shared.pointee.homeWorker == self.index else { continue }
+            startComparing(pool)
+            matchProbes(pool)
         }
     }
 
     /// The pool has other endpoints now.
     func checkAgain(_ pool: UnsafeMutablePointer<WorkerPool>) {
         // In a generation that is in force no more, and in a worker that leaves, no checks begin.
-        guard let policy = pool.pointee.policy, let duties = policy.pointee.duties, !draining,
-            pool.pointee.generation == generation
+        guard pool.pointee.shared.pointee.homeWorker == index, !draining, pool.pointee.generation == generation
         else { return }
-        matchProbes(pool, policy, duties)
+        matchProbes(pool)
     }
 
     /// Makes the checks those of the endpoints that the pool has now: who stays goes on as before, who left is asked no
     /// more, who came is asked within an interval, and at once where that is awaited.
-    private func matchProbes(
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
-        _ duties: UnsafeMutablePointer<HealthDuties>
-    ) {
+    private func matchProbes(_ pool: UnsafeMutablePointer<WorkerPool>) {
         let count = pool.pointee.endpointCount
-        guard let plan = duties.pointee.check else {
+        let members = pool.pointee.endpointMembers
+        guard let duties = pool.pointee.policy?.pointee.duties, let plan = duties.pointee.check else {
             // No check has anything to say any more.
-            for index in 0..<count { revive(pool, policy.pointee.members[index], pool.pointee.targets[index]) }
+            for index in 0..<count { revive(pool, members[index], pool.pointee.targets[index]) }
             return
         }
         var positions: [UnsafeMutablePointer<Endpoint>: Int] = [:]
@@ -57,7 +54,7 @@ extension Worker {
             let probe = UnsafeMutablePointer<Probe>.allocate(capacity: 1)
             probe.initialize(
                 to: Probe(
-                    duties: duties, endpoint: pool.pointee.targets[position], member: policy.pointee.members[position],
+                    duties: duties, endpoint: pool.pointee.targets[position], member: members[position],
                     index: UInt32(position)))
             keep(probe, duties)
             probe.pointee.timer.kind = TimerKind.probe

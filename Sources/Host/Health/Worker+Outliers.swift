@@ -4,15 +4,15 @@ import SluiceABI
 
 /// Passive health: the home worker of a pool compares what its endpoints have answered, and takes out who does worse.
 extension Worker {
-    func startComparing(
-        _ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>,
-        _ duties: UnsafeMutablePointer<HealthDuties>
-    ) {
+    func startComparing(_ pool: UnsafeMutablePointer<WorkerPool>) {
         let detector = pool.pointee.shared.pointee.state.detector
-        guard let settings = duties.pointee.outlier else {
+        guard let policy = pool.pointee.policy, let duties = policy.pointee.duties,
+            let settings = duties.pointee.outlier
+        else {
             // Nobody looks any more: who is out comes back.
-            for index in 0..<pool.pointee.endpointCount where policy.pointee.members[index].pointee.ejectedUntil != 0 {
-                policy.pointee.members[index].pointee.ejectedUntil = 0
+            let members = pool.pointee.endpointMembers
+            for index in 0..<pool.pointee.endpointCount where members[index].pointee.ejectedUntil != 0 {
+                members[index].pointee.ejectedUntil = 0
                 availabilityChanged(pool.pointee.shared)
             }
             _ = detector.pointee.suspend()
@@ -33,16 +33,8 @@ extension Worker {
     }
 
     private func setHosts(_ pool: UnsafeMutablePointer<WorkerPool>, _ policy: UnsafeMutablePointer<PoolPolicy>) {
-        let hosts = (0..<pool.pointee.endpointCount).map {
-            index -> (id: UInt64, totals: OutlierTotals, ejectedUntil: UInt64) in
-            let member = policy.pointee.members[index].pointee
-            return (
-                id: UInt64(pool.pointee.targets[index].pointee.index),
-                totals: OutlierCounter(member.outlier).totals, ejectedUntil: member.ejectedUntil
-            )
-        }
         let detector = pool.pointee.shared.pointee.state.detector
-        for change in detector.pointee.setHosts(hosts) { apply(change, pool, policy) }
+        for change in detector.pointee.setHosts(pool.pointee.endpointTable.hosts) { apply(change, pool, policy) }
         tellDown(pool, policy)
     }
 
@@ -120,6 +112,20 @@ extension Worker {
             tell(pool, pool.pointee.targets[host].pointee.text, "endpoint is back in its pool")
         }
         availabilityChanged(pool.pointee.shared)
+    }
+}
+
+extension EndpointTable {
+    /// As the detector is told of them. It knows them by what no other endpoint ever has: the pool may have been gone
+    /// for so long that the place of one is another's, or its own once more with counts that begin anew.
+    var hosts: [(id: UInt64, totals: OutlierTotals, ejectedUntil: UInt64)] {
+        (0..<count).map { index in
+            let member = members[index].pointee
+            return (
+                id: targets[index].pointee.id, totals: OutlierCounter(member.outlier).totals,
+                ejectedUntil: member.ejectedUntil
+            )
+        }
     }
 }
 

@@ -23,7 +23,7 @@ extension MetricRegistry {
             }
         }
         writePools(&text, status)
-        text.begin("sluice_endpoint_healthy", .gauge, "1 when the endpoint may be picked.")
+        text.begin("sluice_endpoint_healthy", .gauge, "1 while checks and its answers do not keep it out.")
         for (labels, endpoint) in endpoints { text.sample(labels, endpoint.healthy ? "1" : "0") }
         text.begin("sluice_breaker_state", .gauge, "Circuit breakers: 0 closed, 1 half open, 2 open.")
         for model in status.models {

@@ -135,8 +135,10 @@ struct Exchange: SlabElement {
     /// What the breakers of its endpoint and of its model are to be told.
     var ticket = CircuitBreakerTicket.none
     var modelTicket = CircuitBreakerTicket.none
-    /// Of the endpoint that `ticket` is about.
-    var ticketIndex: UInt32 = 0
+    /// It tries for a breaker whether what that guards is well again.
+    var isBreakerProbe: Bool { ticket.isProbe || modelTicket.isProbe }
+    /// Whose breaker `ticket` is of, wherever its endpoint stands by now. It is there for as long as the attempt.
+    var ticketMember: UnsafeMutablePointer<PoolMember>?
     /// The check that this exchange is, without a client; and how it went.
     var probe: UnsafeMutablePointer<Probe>?
     var probeResult = ProbeResult.failed

@@ -54,7 +54,8 @@ public struct AdmissionQueue {
 
     /// As it was made.
     public let settings: AdmissionSettings
-    public let capacity: Int
+    /// May be lowered and raised again, up to what `settings` say. Those who wait beyond a lower one wait on.
+    public var capacity: Int
     /// May be changed at any time.
     public var fullPolicy: AdmissionSettings.FullPolicy
     /// May be changed at any time. Those who wait then go up by the new one, none before another of its level that came
@@ -142,7 +143,7 @@ public struct AdmissionQueue {
 
     public mutating func push(_ entry: AdmissionEntry, now time: UInt64) -> AdmissionPush {
         advance(to: time)
-        guard count == capacity else { return .queued(add(entry)) }
+        guard count >= capacity else { return .queued(add(entry)) }
         if nextDeadline <= now {
             let expired = take(firstDeadline)
             return .displaced(add(entry), expired, isExpired: true)
@@ -198,6 +199,21 @@ public struct AdmissionQueue {
     public mutating func removeAny() -> AdmissionEntry? {
         guard let slot = oldest(from: 0) else { return nil }
         return take(slot)
+    }
+
+    /// Hands all who wait to another queue, which has room for them, and gives the memory back. They keep their order,
+    /// and what they have gained by waiting; what tenants have had of their shares is forgotten.
+    /// - Parameter moved: called for each, with its place there.
+    public mutating func move(
+        to other: inout AdmissionQueue, now time: UInt64, _ moved: (AdmissionEntry, AdmissionHandle) -> Void
+    ) {
+        for priority in 0..<AdmissionSettings.priorities {
+            while priorities[priority].list.first >= 0 {
+                let entry = take(priorities[priority].list.first)
+                if case .queued(let handle) = other.push(entry, now: time) { moved(entry, handle) }
+            }
+        }
+        deallocate()
     }
 
     // MARK: - Adding and taking

@@ -17,7 +17,7 @@ public struct RetryBudgetCell: ~Copyable {
 public struct RetryBudgetSettings: Sendable, Equatable {
     /// Retries under way, as a share of all requests under way, in percent. Twenty: at the worst an endpoint sees a
     /// fifth more than its clients send.
-    public var percent: UInt32 = 20
+    public var percent: Double = 20
     /// So many are always allowed, so that a quiet pool can retry at all.
     public var minimum: UInt32 = 10
 
@@ -25,7 +25,10 @@ public struct RetryBudgetSettings: Sendable, Equatable {
 
     /// Retries that may be under way beside `requests`.
     @inlinable
-    public func allowed(requests: UInt64) -> UInt64 { max(UInt64(minimum), requests * UInt64(percent) / 100) }
+    public func allowed(requests: UInt64) -> UInt64 {
+        // 29 percent of 100 are 28.999…, as doubles have them.
+        max(UInt64(minimum), UInt64(Double(requests) * percent / 100 + 1e-9))
+    }
 }
 
 /// A view of a budget's cell. Every function may be called by any worker at any time.

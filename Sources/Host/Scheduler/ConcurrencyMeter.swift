@@ -57,7 +57,8 @@ struct ConcurrencyMeter: ~Copyable, @unchecked Sendable {
         return estimate.pointee.limit
     }
 
-    /// Other settings: the estimate begins anew. The limit at the beginning. [home worker]
+    /// Other settings: the estimate begins anew. The limit at the beginning. [home worker, main
+    /// before the pool is served]
     func restart(_ settings: ConcurrencyLimitSettings) -> Int {
         var seen = end.load(ordering: .acquiring)
         // Who closes a window needs some hundred nanoseconds for it.

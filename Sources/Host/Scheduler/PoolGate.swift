@@ -20,7 +20,7 @@ struct PoolGate: ~Copyable {
     var waiting: Int { queued.load(ordering: .relaxed) }
     /// Requests that may be under way, whatever the endpoints have room for; `.max` when nothing limits them. [any]
     var limitNow: Int { limit.load(ordering: .relaxed) }
-    /// The configuration's word. [home worker]
+    /// The configuration's word. [home worker, main before the pool is served]
     func setLimit(_ value: Int) { limit.store(value, ordering: .relaxed) }
 
     /// What was measured moves the limit, where there is one: attempts of an earlier configuration that had one go on

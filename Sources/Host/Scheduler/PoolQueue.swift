@@ -137,15 +137,25 @@ struct PoolHome {
     var nextToServe: UnsafeMutablePointer<SharedPool>?
     var isListed = false
 
-    /// A queue of the size that the configuration says now, as soon as nobody waits in one of another size.
-    mutating func prepare() {
-        if let queue {
-            self.queue?.fullPolicy = limits.admission.fullPolicy
-            self.queue?.ageing = limits.admission.ageing
-            guard queue.isEmpty, queue.settings != limits.admission else { return }
-            queue.deallocate()
+    /// A queue as the configuration says now. Who waits in one of another size goes over to it, as soon as all of them
+    /// find room there.
+    mutating func prepare(now: UInt64) {
+        guard var old = queue else {
+            queue = AdmissionQueue(limits.admission)
+            return
         }
-        queue = AdmissionQueue(limits.admission)
+        old.fullPolicy = limits.admission.fullPolicy
+        old.ageing = limits.admission.ageing
+        old.capacity = min(limits.admission.capacity, old.settings.capacity)
+        queue = old
+        let isOther =
+            old.isEmpty
+            ? old.settings != limits.admission
+            : old.settings.capacity < limits.admission.capacity || old.settings.tenants != limits.admission.tenants
+        guard isOther, old.count <= limits.admission.capacity else { return }
+        var next = AdmissionQueue(limits.admission)
+        old.move(to: &next, now: now) { QueuePlace.of($0).stands(at: $1) }
+        queue = next
     }
 
     /// Takes a place out of the queue; false when the queue has it no more.

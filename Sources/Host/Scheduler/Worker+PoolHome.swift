@@ -51,7 +51,7 @@ extension Worker {
     func admit(_ place: UnsafeMutablePointer<QueuePlace>) {
         let shared = place.pointee.shared
         let home = shared.pointee.home
-        home.pointee.prepare()
+        home.pointee.prepare(now: now)
         if sheds(place, home) {
             shared.pointee.gate.pointee.endWaiting()
             return

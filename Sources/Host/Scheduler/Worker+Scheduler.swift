@@ -14,18 +14,18 @@ extension Worker {
     func other(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>, than index: UInt32
     ) -> UInt32 {
-        let (ticket, ticketIndex) = (exchange.pointee.ticket, exchange.pointee.ticketIndex)
+        let (ticket, ticketMember) = (exchange.pointee.ticket, exchange.pointee.ticketMember)
         for other in 0..<UInt32(pool.pointee.endpointCount)
         where other != index && isEligible(other) && !isFull(pool, other) {
             exchange.pointee.ticket = .none
             guard pool.pointee.policy == nil || admits(exchange, pool, other) else { continue }
-            let (taken, takenIndex) = (exchange.pointee.ticket, exchange.pointee.ticketIndex)
-            (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (ticket, ticketIndex)
+            let (taken, takenMember) = (exchange.pointee.ticket, exchange.pointee.ticketMember)
+            (exchange.pointee.ticket, exchange.pointee.ticketMember) = (ticket, ticketMember)
             withdraw(exchange)
-            (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (taken, takenIndex)
+            (exchange.pointee.ticket, exchange.pointee.ticketMember) = (taken, takenMember)
             return other
         }
-        (exchange.pointee.ticket, exchange.pointee.ticketIndex) = (ticket, ticketIndex)
+        (exchange.pointee.ticket, exchange.pointee.ticketMember) = (ticket, ticketMember)
         return index
     }
 

@@ -22,7 +22,7 @@ struct Message {
         case queueEnter, queueLeave, queueVerdict
         /// `pointer`: a `SharedPool` of which this is the home worker, and which has something to hand on.
         case poolServe
-        /// `pointer`: a `SharedPool` of which this is the home worker; `value`: the index of an endpoint that has
+        /// `pointer`: a `SharedPool` of which this is the home worker; `value`: the `id` of an endpoint that has
         /// failed as often in a row as the pool allows.
         case failedInARow
         /// Stop accepting, end what is under way, leave.

@@ -48,6 +48,7 @@ extension Worker {
             return badResponse(exchange)
         }
         noteAnswer(exchange, head)
+        answerBegins(exchange)
         upstream.pointee.input.start &+= head.pointee.headSize
         if let action = showHead(exchange) {
             keepHeadIfSuspended(exchange, upstream)

@@ -51,7 +51,7 @@ struct RivalAttempt {
     var endpointMetrics: Int32
     var attemptOpen: Bool
     var ticket: CircuitBreakerTicket
-    var ticketIndex: UInt32
+    var ticketMember: UnsafeMutablePointer<PoolMember>?
     var attemptAt: UInt64
     var attempt: UInt16
     var awaitedSince: UInt64
@@ -69,7 +69,7 @@ struct RivalAttempt {
         endpointMetrics = exchange.endpointMetrics
         attemptOpen = exchange.attemptOpen
         ticket = exchange.ticket
-        ticketIndex = exchange.ticketIndex
+        ticketMember = exchange.ticketMember
         attemptAt = exchange.attemptAt
         attempt = exchange.attempt
         awaitedSince = exchange.awaitedSince
@@ -87,7 +87,7 @@ struct RivalAttempt {
         swap(&endpointMetrics, &exchange.endpointMetrics)
         swap(&attemptOpen, &exchange.attemptOpen)
         swap(&ticket, &exchange.ticket)
-        swap(&ticketIndex, &exchange.ticketIndex)
+        swap(&ticketMember, &exchange.ticketMember)
         swap(&attemptAt, &exchange.attemptAt)
         swap(&attempt, &exchange.attempt)
         exchange.request?.pointee.attempt = UInt32(exchange.attempt)

@@ -25,7 +25,7 @@ struct RetryLimits {
         if settings.failures.timeout { outcomes.append(.timedOut) }
         policy.outcomes = AttemptOutcomes(outcomes)
         perTryNs = UInt64(settings.perTryTimeoutMs) * 1_000_000
-        budget.percent = UInt32(settings.budgetPercent.rounded())
+        budget.percent = settings.budgetPercent
         budget.minimum = UInt32(clamping: settings.budgetMinimum)
         failures = FailureClasses(settings.failures)
     }

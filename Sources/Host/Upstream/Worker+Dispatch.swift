@@ -191,7 +191,9 @@ extension Worker {
         let pool = exchange.pointee.pool.unsafelyUnwrapped
         // Without an endpoint there is nothing to wait for.
         let able = eligibleCount(pool)
-        if able > 0, !passesGate(exchange, pool, able, fresh: fresh) { return enqueue(exchange, pool) }
+        if able > 0, !passesGate(exchange, pool, able, fresh: fresh) {
+            return refusesWaiting(exchange, pool) ?? enqueue(exchange, pool)
+        }
         // Without a policy nothing below has anything to ask.
         let isGuarded = pool.pointee.policy != nil
         if isGuarded, let action = admitsModel(exchange, pool) { return action }

@@ -64,10 +64,14 @@ extension Worker {
     func leaveBudget(_ exchange: ExchangePointer) {
         guard exchange.pointee.isBudgeted, let pool = exchange.pointee.pool else { return }
         exchange.pointee.isBudgeted = false
-        let budget = pool.pointee.shared.pointee.state.budget
-        if exchange.pointee.holdsRetry { budget.retryEnds() }
+        if exchange.pointee.holdsRetry { endRetry(exchange) }
+        pool.pointee.shared.pointee.state.budget.requestEnds()
+    }
+
+    /// The last of the exchange's attempts has its answer, or there is none more.
+    func endRetry(_ exchange: ExchangePointer) {
         exchange.pointee.holdsRetry = false
-        budget.requestEnds()
+        exchange.pointee.pool?.pointee.shared.pointee.state.budget.retryEnds()
     }
 
     func enterBudget(_ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>) {

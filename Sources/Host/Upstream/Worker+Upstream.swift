@@ -266,11 +266,21 @@ extension Worker {
         let gather = isGathered(exchange, head, filterNeeds(exchange))
         if gather {
             if !keepResponseHead(exchange) { return failWithoutMemory(exchange) }
-        } else if let action = showHead(exchange, mayGather: mayGather(exchange)) {
-            keepHeadIfSuspended(exchange, upstream)
-            return action
+        } else {
+            answerBegins(exchange)
+            if let action = showHead(exchange, mayGather: mayGather(exchange)) {
+                keepHeadIfSuspended(exchange, upstream)
+                return action
+            }
         }
         return exchange.pointee.machine.handle(.responseHead(gather: gather))
+    }
+
+    /// The answer goes on as it comes, for hours perhaps, and no further attempt follows.
+    @inline(__always)
+    func answerBegins(_ exchange: ExchangePointer) {
+        if exchange.pointee.holdsRetry { endRetry(exchange) }
+        if exchange.pointee.isBreakerProbe, !exchange.pointee.isGRPC { probeIsAnswered(exchange) }
     }
 
     /// An answer that streams can be gathered for a filter: it has a body, of one message where it is a call's.

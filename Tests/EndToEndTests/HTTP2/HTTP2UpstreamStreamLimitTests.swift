@@ -61,6 +61,54 @@ extension EndToEnd {
             #expect(try Self.statuses(of: bench.gateway).allSatisfy { $0 == 200 })
         }
 
+        /// What finds no stream at one endpoint goes to another that has some.
+        @Test func anEndpointThatBearsNoStreamsIsLeftToOthers() throws {
+            func backend(_ streams: UInt32) throws -> ScriptedBackend {
+                try ScriptedBackend.http2(settings: [(3, streams)]) { _, peer in
+                    while let stream = try peer.nextRequest(.after(seconds: 60)) { peer.respond(stream) }
+                }
+            }
+            let (full, free) = (try backend(0), try backend(100))
+            var configuration = GatewayConfiguration.web(
+                [full.grpcEndpoint, free.grpcEndpoint], version: ", max_connections: 1")
+            configuration.workers = 1
+            configuration.balancer = "round-robin"
+            let gateway = try Gateway(configuration)
+            for _ in 0..<8 { #expect(try gateway.get("/").status == 200) }
+        }
+
+        /// Two models name the same endpoint: who waits for one of them hears of streams that the other one's
+        /// connection has brought.
+        @Test func whoeverWaitsHearsOfStreams() throws {
+            let opened = Gate()
+            let backend = try ScriptedBackend.http2(settings: [(3, 0)]) { _, peer in
+                guard let first = try peer.nextRequest(.after(seconds: 60)) else { return }
+                peer.respond(first)
+                guard opened.wait() else { return }
+                // Said once.
+                peer.send(HTTP2Frame(.settings, [0, 3] + HTTP2Frame.word(10)))
+                while let stream = try peer.nextRequest(.after(seconds: 60)) { peer.respond(stream) }
+            }
+            defer { opened.open() }
+            var configuration = GatewayConfiguration.web([backend.grpcEndpoint])
+            configuration.workers = 1
+            configuration.routes = "[ { prefix: /a, model: a }, { prefix: /b, model: b } ]"
+            configuration.models = ["a", "b"].flatMap { name in
+                let version = "endpoints: [ \"\(backend.grpcEndpoint)\" ], protocol: passthrough, max_connections: 1"
+                return ["  \(name):", "    versions:", "      \"1\": { \(version) }"]
+            }
+            let gateway = try Gateway(configuration)
+            #expect(try gateway.get("/a").status == 200)
+            let waiting = try ["/a", "/b"].map { target in
+                let reader = MessageReader(try gateway.connect())
+                reader.socket.send("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
+                return reader
+            }
+            try waitUntil("they wait") { try gateway.metric("sluice_queue_depth") == 2 }
+            opened.open()
+            for reader in waiting { #expect(try reader.response()?.status == 200) }
+        }
+
         /// A limit of 0 is meant for a while (RFC 9113 §6.5.2): as many connections as may be have it, then requests
         /// wait for another.
         @Test func anEndpointThatBearsNoStreamsGetsNoConnectionForEachRequest() throws {

@@ -119,6 +119,59 @@ extension EndToEnd {
             #expect(backend.requests.count == 2)
         }
 
+        /// What is served in the gateway itself has none, whatever holds for all models.
+        @Test func aModelInTheGatewayShowsNone() throws {
+            var configuration = GatewayConfiguration()
+            configuration.adapters = ["open-inference"]
+            configuration.gateway = ["  circuit_breaker: { scope: both }"]
+            configuration.models = ["  iris: { versions: { \"1\": { backend: linear-model } } }"]
+            let gateway = try Gateway(configuration)
+            #expect(try !gateway.metrics().contains("sluice_breaker_state{"))
+        }
+
+        /// A discovery takes it out of its pool and puts it back.
+        @Test func aProbeOfOneThatLeavesGivesItsPlaceBack() throws {
+            let patient = Patient()
+            let ends = Gate()
+            let backend = try ScriptedBackend { connection, request in
+                if request.target == "/held", !patient.isIll { _ = ends.wait() }
+                connection.answer(patient.isIll ? 500 : 200)
+            }
+            defer { ends.open() }
+            let files = try TemporaryDirectory()
+            let file = try files.write("endpoints.json", "[ \"\(backend.endpoint)\" ]")
+            let gateway = try Gateway(
+                {
+                    var made = web(
+                        [],
+                        gateway: ["  circuit_breaker: { failure_threshold: 2, reset_timeout_sec: 0.05 }"])
+                    let source = "plugin: files, when_empty: empty, config: { path: \(file) }"
+                    made.plugins = ["  - { name: files, library: libFileDiscovery.so }"]
+                    made.models = [
+                        "  web:", "    versions: { \"1\": { discovery: { \(source) }, protocol: passthrough } }",
+                    ]
+                    return made
+                }())
+            for _ in 0..<2 { #expect(try gateway.get("/").status == 500) }
+            patient.isIll = false
+            // All but the probe are refused; its client must not leave.
+            var readers: [MessageReader] = []
+            try waitUntil("a probe is under way") {
+                readers.append(MessageReader(try gateway.connect()))
+                readers.last?.socket.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+                return backend.requests.contains { $0.target == "/held" }
+            }
+            func put(_ list: String, _ count: Double) throws {
+                try files.write("endpoints.json", list)
+                try waitUntil("it is seen") { try gateway.metric("sluice_discovery_endpoints") == count }
+            }
+            try put("[]", 0)
+            ends.open()
+            for reader in readers { _ = try reader.response() }
+            try put("[ \"\(backend.endpoint)\" ]", 1)
+            try waitUntil("it is asked again") { try gateway.get("/").status == 200 }
+        }
+
         @Test func whatCountsCanBeSaid() throws {
             let backend = try ScriptedBackend { connection, _ in connection.answer(404) }
             let keys = "failure_threshold: 2, reset_timeout_sec: 600, failures: { statuses: [404] }"

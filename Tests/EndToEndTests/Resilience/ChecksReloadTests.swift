@@ -41,6 +41,32 @@ extension EndToEnd {
             try waitUntil("it is back") { try gateway.get("/").status == 200 }
         }
 
+        /// A reload may wait for what it has named, and the checks of before go on meanwhile: what they say in the end
+        /// is no longer anybody's to take back.
+        @Test func whatChecksSayWhileTheirEndIsAwaitedIsForgotten() throws {
+            let ill = Counter()
+            let backend = try ScriptedBackend { connection, request in
+                connection.answer(request.target == "/health" && ill.value > 0 ? 500 : 200, "well")
+            }
+            let silent = try ScriptedBackend { connection in _ = connection.socket.closedByPeer(.after(seconds: 60)) }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            let models = configuration.models
+            configuration.plugins = ["  - { name: etcd, library: libEtcdDiscovery.so }"]
+            configuration.models.append("    health_check: { path: /health, interval_ms: 20, unhealthy_after: 1 }")
+            let gateway = try Gateway(configuration)
+            let source = "prefix: /x/, endpoints: [ \"\(silent.endpoint)\" ]"
+            let discovery = "discovery: { plugin: etcd, first_set_ms: 4000, config: { \(source) } }"
+            configuration.models = models
+            configuration.models += ["  late:", "    versions: { \"1\": { \(discovery), protocol: passthrough } }"]
+            try gateway.write(configuration)
+            gateway.process.signal(SIGHUP)
+            try waitUntil("the reload waits") { silent.connectionCount > 0 }
+            ill.add(1)
+            try gateway.awaitLog("endpoint is unhealthy")
+            try gateway.awaitLog("generation 2 is in force")
+            #expect(try gateway.metric("sluice_endpoint_healthy", [backend.endpoint]) == 1)
+        }
+
         /// The protocol has no question whether a model is ready: that is no word on its endpoints.
         @Test func aCheckThatCannotBeMadeTakesNobodyOut() throws {
             let backend = try ScriptedBackend { connection, _ in connection.answer(200, "well") }

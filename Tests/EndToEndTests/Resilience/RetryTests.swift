@@ -45,6 +45,31 @@ extension EndToEnd {
             #expect(backend.requests.count == 3)
         }
 
+        /// An answer may stream for hours: what the budget bounds is over when it begins.
+        @Test func anAnswerThatStreamsTakesNothingOfTheBudget() throws {
+            let ends = Gate()
+            let backend = try ScriptedBackend { connection, request in
+                guard request.target == "/stream" else { return connection.answer() }
+                connection.socket.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+                _ = ends.wait()
+                connection.socket.send("ok")
+            }
+            defer { ends.open() }
+            let first = try ScriptedBackend { connection, _ in connection.answer(503) }
+            let policy = "max_attempts: 2, backoff_ms: 0, budget: { percent: 0, minimum: 1 }"
+            var configuration = Self.configuration([first.endpoint, backend.endpoint], policy)
+            // Nothing but the first.
+            configuration.balancer = nil
+            let gateway = try Gateway(configuration)
+            let stream = MessageReader(try gateway.connect())
+            stream.socket.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(try stream.head(.ordinary)?.status == 200)
+            #expect(try gateway.get("/").status == 200)
+            #expect(try gateway.metric("sluice_retries_refused_total", ["model=\"web\""]) == 0)
+            ends.open()
+            #expect(try stream.take(2, .ordinary) == bytes("ok"))
+        }
+
         /// The bound of interim answers is that of one attempt.
         @Test func interimAnswersOfAnotherAttemptAreOthers() throws {
             let seen = Counter()

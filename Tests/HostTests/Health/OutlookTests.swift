@@ -1,3 +1,4 @@
+import Configuration
 import Resilience
 import Testing
 
@@ -33,6 +34,11 @@ import Testing
         #expect(breaker.record(failed: true, ticket, now: start, random: 0) == .opened)
         guard case .open(let remaining) = breaker.state(now: start) else { return 0 }
         return start + remaining
+    }
+
+    @Test func aConfigurationNamesNoMoreProbesThanThereArePlaces() {
+        defer { free() }
+        #expect(Settings.CircuitBreaker.probesAtMost == Int(CircuitBreakerSettings.maximumProbes))
     }
 
     @Test func whoIsWellIsSoUntilSomethingIsSaid() {

@@ -17,7 +17,7 @@ private final class Home {
 
     /// A place in the queue; nil: it has no room.
     func enter() -> UnsafeMutablePointer<QueuePlace>? {
-        home.prepare()
+        home.prepare(now: 0)
         let place = store.take()
         // Nothing here looks at the pool.
         let nowhere = UnsafeMutablePointer<SharedPool>(bitPattern: 64).unsafelyUnwrapped
@@ -64,6 +64,34 @@ struct PoolQueueTests {
         #expect(!home.remove(first))
         #expect(first.pointee.verdict == .granted)
         #expect(home.takeNext() == second)
+    }
+
+    /// The configuration is another one while some wait.
+    @Test(arguments: [64, 4]) func aLargerQueueIsThereAtOnce(_ tenants: Int) throws {
+        let home = Home(capacity: 2)
+        let before = (try #require(home.enter()), try #require(home.enter()))
+        #expect(home.enter() == nil)
+        home.home.limits.admission.capacity = 4
+        home.home.limits.admission.tenants = tenants
+        let after = (try #require(home.enter()), try #require(home.enter()))
+        #expect(home.enter() == nil)
+        #expect(home.remove(before.1) && home.remove(after.0))
+        #expect(home.takeNext() == before.0)
+        #expect(home.takeNext() == after.1)
+        #expect(home.takeNext() == nil)
+    }
+
+    @Test func aSmallerQueueTakesNobodyBeyondItsSize() throws {
+        let home = Home(capacity: 3)
+        let waiting = try (0..<3).map { _ in try #require(home.enter()) }
+        home.home.limits.admission.capacity = 2
+        #expect(home.enter() == nil)
+        #expect(home.takeNext() == waiting[0])
+        #expect(home.enter() == nil)
+        #expect(home.takeNext() == waiting[1])
+        #expect(home.enter() != nil)
+        #expect(home.enter() == nil)
+        #expect(home.takeNext() == waiting[2])
     }
 
     @Test func memoryOfPlacesIsUsedAgain() throws {
