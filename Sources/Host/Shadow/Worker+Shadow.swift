@@ -94,16 +94,20 @@ extension Worker {
         _ match: UnsafeMutablePointer<sluice_match>, _ body: sluice_bytes
     ) -> Bool {
         guard let own = copy.pointee.message, let head = exchange.pointee.head,
-            let fields = allocate(copy, sluice_field.self, Int(message.pointee.field_count)),
+            let fields = allocate(copy, sluice_field.self, head.pointee.fields.count),
             let piece = allocate(copy, sluice_bytes.self, 1), let ownMatch = allocate(copy, sluice_match.self, 1),
             let captures = allocate(copy, sluice_bytes.self, Int(match.pointee.capture_count)),
             let method = self.copy(copy, message.pointee.method), let target = self.copy(copy, message.pointee.target),
             let path = self.copy(copy, message.pointee.path), let query = self.copy(copy, message.pointee.query),
             let authority = self.copy(copy, message.pointee.authority), let content = self.copy(copy, body)
         else { return false }
+        // Of the head, by whose places it is known which ones end here. A coding that was undone is among them yet.
+        let received = head.pointee.fields
+        let isInflated = received.count > Int(message.pointee.field_count)
         var count = 0
-        for index in 0..<Int(message.pointee.field_count) where !head.pointee.fields.hopByHop.contains(index) {
-            let field = message.pointee.fields[index]
+        for index in 0..<received.count where !received.hopByHop.contains(index) {
+            let field = received[index]
+            if isInflated, field.name.equalsIgnoringCase(sluice_bytes("content-encoding")) { continue }
             guard let name = self.copy(copy, field.name), let value = self.copy(copy, field.value) else { return false }
             (fields + count).initialize(to: sluice_field(name: name, value: value))
             count += 1
