@@ -196,10 +196,14 @@ struct RateLimit: Filter, ~Copyable {
             writer.append(decimal: Rate.seconds(ahead))
         }
         guard !isFirst, let value = try? writer.finish() else { return }
-        try? exchange.setField(.response, Bytes("RateLimit"), value)
-        try? policies.withBytes { bytes throws(PluginError) in
-            try exchange.setField(.response, Bytes("RateLimit-Policy"), bytes)
-        }
+        try? tell("RateLimit", value, exchange)
+        try? policies.withBytes { bytes throws(PluginError) in try tell("RateLimit-Policy", bytes, exchange) }
+    }
+
+    /// In place of what the endpoint says there, and beside what other entries of this plugin say: both are lists.
+    private func tell(_ name: StaticString, _ value: Bytes, _ exchange: Exchange) throws(PluginError) {
+        try exchange.addField(.response, Bytes(name), value)
+        try exchange.removeOriginalField(.response, Bytes(name))
     }
 
     // MARK: Tokens

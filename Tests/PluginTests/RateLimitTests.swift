@@ -52,13 +52,15 @@ import Testing
         #expect(host.failure == "the limit \"slow\" is reached; try again in 30 s")
         #expect(
             refused.edits == [
-                Edit(side: Self.toClient, name: "RateLimit", value: "\"slow\";r=0;t=60"),
-                Edit(side: Self.toClient, name: "RateLimit-Policy", value: "\"slow\";q=2;w=60"),
+                Edit(side: Self.toClient, name: "RateLimit", value: "\"slow\";r=0;t=60", adds: true),
+                Edit(side: Self.toClient, name: "RateLimit", value: nil, adds: true),
+                Edit(side: Self.toClient, name: "RateLimit-Policy", value: "\"slow\";q=2;w=60", adds: true),
+                Edit(side: Self.toClient, name: "RateLimit-Policy", value: nil, adds: true),
                 Edit(side: Self.toClient, name: "Retry-After", value: "30"),
             ])
     }
 
-    @Test(arguments: [("never", 0, 1), ("refused", 0, 3), ("always", 2, 3)])
+    @Test(arguments: [("never", 0, 1), ("refused", 0, 5), ("always", 4, 5)])
     func fieldsAreToldWhenTheOperatorWants(headers: String, passed: Int, refused: Int) throws {
         let filter = try filter(
             [["requests": 1, "per": 60], ["name": "b", "requests": 9, "per": 9]],
@@ -66,7 +68,7 @@ import Testing
         let first = exchange()
         #expect(filter.onRequest(first) == SLUICE_OK)
         #expect(first.edits.count == passed)
-        if passed > 0 { #expect(first.edits[0].value == "\"limit-1\";r=0;t=60, \"b\";r=8;t=1") }
+        if passed > 0 { #expect(first.edits.first?.value == "\"limit-1\";r=0;t=60, \"b\";r=8;t=1") }
         let second = exchange()
         #expect(filter.onRequest(second) == SLUICE_RESOURCE_EXHAUSTED)
         #expect(second.edits.count == refused)
