@@ -17,7 +17,11 @@ struct ByVersion: Router {
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(["default", "header"])
         models = context.host.models.all
-        header = KeptText(try context.config.text("header", default: ""))
+        let asked = context.config["header"]
+        header = KeptText(asked.isNull ? "" : try asked.text())
+        guard asked.isNull || header.withBytes({ $0.isToken }) else {
+            throw asked.error("`\(String(header))` is no header's name")
+        }
         let name = KeptText(try context.config.text("default", default: "latest"))
         for model in models {
             let latest = model.latestVersion

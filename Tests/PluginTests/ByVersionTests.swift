@@ -77,6 +77,13 @@ import Testing
         #expect(router.route(wrong, model: 0, version: "").status == SLUICE_NOT_FOUND)
     }
 
+    @Test(arguments: ["", "x-version:", "x version"]) func aHeaderThatNobodyCanSendIsRefused(name: String) {
+        #expect(throws: LoadedPlugin.Failure.self) {
+            try RouterUnderTest("ByVersion", host, config: ["header": .scalar(name)])
+        }
+        #expect(host.configurationErrors.map(\.path) == ["header"])
+    }
+
     @Test func leavesWhatIsNotItsToDecide() throws {
         let router = try RouterUnderTest("ByVersion", host)
         #expect(router.route(FakeExchange(), model: UInt32.max, version: "9").status == SLUICE_DECLINE)
