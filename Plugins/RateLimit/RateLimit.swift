@@ -196,14 +196,11 @@ struct RateLimit: Filter, ~Copyable {
             writer.append(decimal: Rate.seconds(ahead))
         }
         guard !isFirst, let value = try? writer.finish() else { return }
-        try? tell("RateLimit", value, exchange)
-        try? policies.withBytes { bytes throws(PluginError) in try tell("RateLimit-Policy", bytes, exchange) }
-    }
-
-    /// In place of what the endpoint says there, and beside what other entries of this plugin say: both are lists.
-    private func tell(_ name: StaticString, _ value: Bytes, _ exchange: Exchange) throws(PluginError) {
-        try exchange.addField(.response, Bytes(name), value)
-        try exchange.removeOriginalField(.response, Bytes(name))
+        // Beside what other entries of this plugin say, and the endpoint of limits of its own: both fields are lists.
+        try? exchange.addField(.response, Bytes("RateLimit"), value)
+        try? policies.withBytes { bytes throws(PluginError) in
+            try exchange.addField(.response, Bytes("RateLimit-Policy"), bytes)
+        }
     }
 
     // MARK: Tokens
