@@ -38,7 +38,8 @@ extension Worker {
         guard
             describeOwnRequest(
                 copy, Int32(request.pointee.operation), namesVersion: true, deadline: deadline),
-            fillShadow(copy, of: exchange, message, match, body), mark(copy, of: exchange, wanted)
+            fillShadow(copy, of: exchange, message, match, body), keepBearings(copy, pair, of: exchange, request),
+            mark(copy, of: exchange, wanted)
         else {
             // Nothing of it is told: the plugin has its answer.
             copy.pointee.shadow = nil
@@ -136,6 +137,22 @@ extension Worker {
                 captures: UnsafePointer(captures)))
         copy.pointee.match = ownMatch
         copy.pointee.adapter = exchange.pointee.adapter
+        return true
+    }
+
+    /// Who asks, as is known by now: balancers send the copies of a session, a tenant or a client to one endpoint, as
+    /// they do its requests.
+    private func keepBearings(
+        _ copy: ExchangePointer, _ pair: UnsafeMutablePointer<ShadowPair>, of exchange: ExchangePointer,
+        _ request: UnsafeMutablePointer<sluice_request>
+    ) -> Bool {
+        guard let own = copy.pointee.request, let tenant = self.copy(copy, request.pointee.tenant),
+            let session = self.copy(copy, request.pointee.session), let peer = self.copy(copy, peerText(exchange))
+        else { return false }
+        pair.pointee.peer = peer
+        own.pointee.tenant = tenant
+        own.pointee.session = session
+        own.pointee.priority = request.pointee.priority
         return true
     }
 
