@@ -31,6 +31,10 @@ struct ABTest: Router {
         let config = context.config
         try config.allow(["experiments", "request_header", "response_header"])
         requestHeader = KeptText(try Self.field(config["request_header"]))
+        // A request has exactly one (RFC 9112 §3.2): what the client says there could not be taken out.
+        if requestHeader.equalsIgnoringCase(KeptText("host")) {
+            throw config["request_header"].error("a request always has a `host`, the client's: name another header")
+        }
         responseHeader = KeptText(try Self.field(config["response_header"]))
         var metrics = 0
         for entry in try config["experiments"].elements() {

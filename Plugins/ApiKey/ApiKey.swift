@@ -30,8 +30,9 @@ struct ApiKey: Filter, ~Copyable {
     init(_ context: Context) throws(PluginError) {
         let config = context.config
         try config.allow(["header", "bearer", "forward", "keys", "key_file"])
-        let header = KeptText(try config.text("header", default: "x-api-key"))
-        if header.isEmpty { throw config["header"].error("a header's name is not empty") }
+        let name = try config.text("header", default: "x-api-key")
+        let header = KeptText(name)
+        guard header.withBytes({ $0.isToken }) else { throw config["header"].error("`\(name)` is no header's name") }
         let bearer = try config.boolean("bearer", default: true)
         let forward = try config.boolean("forward", default: false)
         let refused = try context.metrics.counter("refused_total", "Requests without a known API key.")

@@ -17,21 +17,22 @@ struct ByVersion: Router {
     init(_ context: Context) throws(PluginError) {
         try context.config.allow(["default", "header"])
         models = context.host.models.all
-        header = KeptText(try context.config.text("header", default: ""))
+        let asked = context.config["header"]
+        header = KeptText(asked.isNull ? "" : try asked.text())
+        guard asked.isNull || header.withBytes({ $0.isToken }) else {
+            throw asked.error("`\(String(header))` is no header's name")
+        }
         let name = KeptText(try context.config.text("default", default: "latest"))
         for model in models {
             let latest = model.latestVersion
-            var unnamed = latest
-            if !(name == Bytes("latest")) {
-                let found = name.withBytes { model.version(named: $0) }
-                if found == nil {
-                    context.host.log.write(
-                        .warning,
-                        "model '\(String(model.name))' has no version '\(String(name))': latest is its default")
-                }
-                unnamed = found ?? latest
+            // A version or label may have the name `latest`, too.
+            let found = name.withBytes { model.version(named: $0) }
+            if found == nil, !(name == Bytes("latest")) {
+                context.host.log.write(
+                    .warning,
+                    "model '\(String(model.name))' has no version '\(String(name))': latest is its default")
             }
-            defaults.append((unnamed, latest))
+            defaults.append((found ?? latest, latest))
         }
     }
 

@@ -55,12 +55,12 @@ struct Cache: Filter, ~Copyable {
     ) throws(PluginError) -> FilterVerdict {
         let (model, version) = (answer.model, answer.version)
         let wishes = wishes(of: request.message)
-        guard isBehindRouting(request.request, version) else { return try bypass("sluice; fwd=bypass", exchange) }
+        guard isBehindRouting(request.request, version) else { return bypass("sluice; fwd=bypass", exchange) }
         guard isCandidate(request.request) else {
             // Who wants no answer but a kept one gets none from the endpoint either (RFC 9111 §5.2.1.7). What changes
             // something has no kept answer, and goes there as ever.
             if wishes.onlyIfCached, request.message.isSafe { throw Self.notCached }
-            return try bypass("sluice; fwd=bypass", exchange)
+            return bypass("sluice; fwd=bypass", exchange)
         }
         guard !wishes.forbidsStoring,
             let key = options.key.write(
@@ -68,7 +68,7 @@ struct Cache: Filter, ~Copyable {
             let digest = hash.digest(of: key)
         else {
             if wishes.onlyIfCached { throw Self.notCached }
-            return try bypass(wishes.forbidsStoring ? "sluice; fwd=request" : "sluice; fwd=bypass", exchange)
+            return bypass(wishes.forbidsStoring ? "sluice; fwd=request" : "sluice; fwd=bypass", exchange)
         }
         let token = exchange.suspension.token
         let now = host.clock.monotonic
@@ -76,8 +76,8 @@ struct Cache: Filter, ~Copyable {
         if !wishes.forbidsReuse, let found = table.find(digest, key, epoch: epoch, now: now) {
             let age = found.age(now)
             if age <= wishes.maxAge {
-                try use(found, age: age, "sluice; hit", answer, exchange)
-                pending.insert(PendingAnswer(token: token, isSettled: true))
+                try use(found, answer, exchange)
+                pending.insert(PendingAnswer(token: token, status: "sluice; hit", age: age))
                 metrics.hits.add()
                 return .answer
             }
@@ -149,29 +149,20 @@ struct Cache: Filter, ~Copyable {
         return wishes
     }
 
-    private mutating func bypass(
-        _ status: StaticString, _ exchange: Exchange
-    ) throws(PluginError) -> FilterVerdict {
+    private mutating func bypass(_ status: StaticString, _ exchange: Exchange) -> FilterVerdict {
         metrics.bypassed.add()
-        // Of an exchange that had the same token once and ended with an error.
-        pending.remove(exchange.suspension.token)
-        try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
+        pending.insert(PendingAnswer(token: exchange.suspension.token, status: status))
         return .pass
     }
 
     /// Makes `answer` what was kept.
     private func use(
-        _ found: AnswerTable.Found, age: UInt64, _ status: StaticString, _ answer: MutableResponse,
-        _ exchange: Exchange
+        _ found: AnswerTable.Found, _ answer: MutableResponse, _ exchange: Exchange
     ) throws(PluginError) {
         // The entry may go while the exchange is still being answered.
         let copy = try exchange.copy(found.answer)
         guard let block = copy.raw.data else { return }
         try KeptAnswer.read(block, into: answer, in: exchange)
-        var writer = exchange.writer(capacity: 32)
-        writer.append(decimal: age)
-        try exchange.setField(.response, Bytes("age"), try writer.finish())
-        try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
     }
 
     // MARK: Failures
@@ -184,16 +175,16 @@ struct Cache: Filter, ~Copyable {
     ) throws(PluginError) -> FilterVerdict {
         let token = exchange.suspension.token
         let now = host.clock.monotonic
-        guard let waiting = pending.find(token), !waiting.isSettled, waiting.ageAtMost > 0,
+        guard let waiting = pending.find(token), waiting.status == nil, waiting.ageAtMost > 0,
             let found = table.find(
                 waiting.digest, waiting.key, epoch: epoch(of: request), now: now, orStale: true)
         else { return .pass }
         let age = found.age(now)
         guard age <= waiting.ageAtMost else { return .pass }
         // It may be fresh: another request has asked meanwhile, and was answered.
-        try use(
-            found, age: age, found.isStale ? "sluice; fwd=stale" : "sluice; fwd=miss", answer, exchange)
-        pending.insert(PendingAnswer(token: token, isSettled: true))
+        try use(found, answer, exchange)
+        pending.insert(
+            PendingAnswer(token: token, status: found.isStale ? "sluice; fwd=stale" : "sluice; fwd=miss", age: age))
         metrics.rescues.add()
         return .answer
     }
@@ -204,13 +195,15 @@ struct Cache: Filter, ~Copyable {
         _ response: MutableResponse, to request: Request, exchange: Exchange
     ) throws(PluginError) -> FilterVerdict {
         let token = exchange.suspension.token
-        let waiting = pending.find(token)
-        if waiting?.isSettled == true {
+        let found = pending.find(token)
+        // An answer that was kept changes nothing, and what an answer has changed is noted once.
+        if found?.age == nil, found?.isNoted != true { noteChange(by: request, response.response) }
+        guard var waiting = found else { return .pass }
+        if let status = waiting.status {
             pending.remove(token)
+            try tell(status, age: waiting.age, exchange)
             return .pass
         }
-        if waiting?.isNoted != true { noteChange(by: request, response.response) }
-        guard var waiting else { return .pass }
         let outcome = outcome(response.response, request, waiting, exchange)
         if outcome == .gathers {
             waiting.isNoted = true
@@ -219,10 +212,19 @@ struct Cache: Filter, ~Copyable {
         }
         pending.remove(token)
         if outcome == .stored { metrics.stored.add() } else { metrics.refused.add() }
-        try exchange.addField(
-            .response, Bytes("cache-status"),
-            Bytes(outcome == .stored ? "sluice; fwd=miss; stored" : "sluice; fwd=miss"))
+        try tell(outcome == .stored ? "sluice; fwd=miss; stored" : "sluice; fwd=miss", age: nil, exchange)
         return .pass
+    }
+
+    /// Says what became of the request, in this filter's own turn of the answer: filters behind it, which have had
+    /// theirs, change what the endpoint has said and nothing of this.
+    private func tell(_ status: StaticString, age: UInt64?, _ exchange: Exchange) throws(PluginError) {
+        if let age {
+            var writer = exchange.writer(capacity: 32)
+            writer.append(decimal: age)
+            try exchange.setField(.response, Bytes("age"), try writer.finish())
+        }
+        try exchange.addField(.response, Bytes("cache-status"), Bytes(status))
     }
 
     private enum Outcome { case stored, refused, gathers }

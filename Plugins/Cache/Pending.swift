@@ -14,8 +14,11 @@ struct PendingAnswer {
     var version = Bytes()
     /// Seconds that an answer may be old which stands in for an error; 0: none may.
     var ageAtMost: UInt64 = 0
-    /// It was answered from the cache, or is none of its business: what is said of it has been said.
-    var isSettled = false
+    /// What is said of the answer, where that is known before it comes: it is one that was kept, or none of the cache's
+    /// business.
+    var status: StaticString?
+    /// Seconds that it is old, of an answer that was kept.
+    var age: UInt64?
     /// What it changed has been noted, while its answer is gathered.
     var isNoted = false
 }

@@ -30,7 +30,9 @@ struct ContentBased: Router {
         for (index, entry) in entries.enumerated() {
             let branch = try Branch(entry, number: index + 1, context)
             if !names.insert(branch.name).inserted {
-                throw entry["name"].error("two rules are named '\(branch.name)'; rename one")
+                // One without a name has its number's, and no place of its own for it.
+                throw (entry["name"].isNull ? entry : entry["name"]).error(
+                    "two rules are named '\(branch.name)'; rename one")
             }
             branches.append(branch)
         }

@@ -150,6 +150,10 @@ struct Options {
             guard field.withBytes({ $0.isToken && !$0.isFieldOfConnection }) else {
                 throw entry.error("`\(name)` is no header's name, or one that only the gateway itself writes")
             }
+            // A request has exactly one (RFC 9112 §3.2): where the token has no such claim it could not be taken out.
+            if field.withBytes({ $0.equalsIgnoringCase("host") }) {
+                throw entry.error("a request always has a `host`, and not every token a claim: name another header")
+            }
             if mapping.fields.contains(where: { $0.field.equalsIgnoringCase(field) }) {
                 throw entry.error("the header `\(name)` is there already")
             }

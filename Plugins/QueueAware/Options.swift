@@ -107,8 +107,8 @@ struct Options {
         if node.isNull { return nil }
         try node.allow(["orca", "ask", "queue", "cache"])
         var headers = Headers()
-        headers.queue = KeptText(try node.text("queue", default: ""))
-        headers.cache = KeptText(try node.text("cache", default: ""))
+        headers.queue = try field(node["queue"])
+        headers.cache = try field(node["cache"])
         headers.orca = try node.boolean("orca", default: headers.queue.isEmpty && headers.cache.isEmpty)
         let ask = try node.text("ask", default: "none")
         switch ask {
@@ -122,6 +122,14 @@ struct Options {
             throw node.error("nothing is read: 'orca' is off, and 'queue' and 'cache' name no field")
         }
         return headers
+    }
+
+    /// Empty where there is none.
+    private static func field(_ node: Configuration) throws(PluginError) -> KeptText {
+        if node.isNull { return KeptText("") }
+        let name = KeptText(try node.text())
+        guard name.withBytes({ $0.isToken }) else { throw node.error("`\(String(name))` is no header's name") }
+        return name
     }
 }
 

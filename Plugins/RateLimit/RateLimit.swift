@@ -196,9 +196,10 @@ struct RateLimit: Filter, ~Copyable {
             writer.append(decimal: Rate.seconds(ahead))
         }
         guard !isFirst, let value = try? writer.finish() else { return }
-        try? exchange.setField(.response, Bytes("RateLimit"), value)
+        // Beside what other entries of this plugin say, and the endpoint of limits of its own: both fields are lists.
+        try? exchange.addField(.response, Bytes("RateLimit"), value)
         try? policies.withBytes { bytes throws(PluginError) in
-            try exchange.setField(.response, Bytes("RateLimit-Policy"), bytes)
+            try exchange.addField(.response, Bytes("RateLimit-Policy"), bytes)
         }
     }
 

@@ -160,6 +160,7 @@ import Testing
             ),
             (["experiments": [experiment("x"), experiment("x")]], "experiments[1].name"),
             (["experiments": [experiment("x")], "request_header": "te"], "request_header"),
+            (["experiments": [experiment("x")], "request_header": "Host"], "request_header"),
             (["experiments": .sequence((0..<22).map { experiment("e\($0)") })], "experiments[21]"),
         ] as [(ConfigTree, String)])
     func aWrongConfigurationIsRefusedWhereItIs(config: ConfigTree, path: String) {

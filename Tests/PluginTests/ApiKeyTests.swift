@@ -126,7 +126,7 @@ import Testing
             (["keys": [["key": "a", "tenant": "x"], ["key": "a", "tenant": "y"]]], "keys[1].key"),
             (["keys": [["key": "a", "tenant": "x", "tennant": "y"]]], "keys[0].tennant"),
             (["keys": "a"], "keys"), (["keys": keys, "bearer": "perhaps"], "bearer"),
-            (["keys": keys, "header": ""], "header"),
+            (["keys": keys, "header": ""], "header"), (["keys": keys, "header": "x-api-key:"], "header"),
             (["keys": [["key": "sha256:1234", "tenant": "x"]]], "keys[0].key"),
             (
                 ["keys": [["key": .scalar("sha256:" + sha256), "tenant": "x"], ["key": "abc", "tenant": "y"]]],

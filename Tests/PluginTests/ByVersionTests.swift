@@ -53,6 +53,21 @@ import Testing
         #expect(router.route(FakeExchange(), model: 0, version: "latest").decision.version == 1)
     }
 
+    /// Asked for by that name, by none, or since the configuration says so.
+    @Test(arguments: [[:], ["default": "latest"]] as [ConfigTree])
+    func aLabelMayHaveTheNameOfTheLatest(config: ConfigTree) throws {
+        let host = FakeHost(models: [
+            FakeModels.Model(name: "iris", versions: ["1", "2"], labels: [("latest", 0)]),
+            FakeModels.Model(name: "web", versions: ["1", "2"]),
+        ])
+        let router = try RouterUnderTest("ByVersion", host, config: config)
+        for asked in ["latest", ""] {
+            #expect(router.route(FakeExchange(), model: 0, version: asked).decision.version == 0)
+            #expect(router.route(FakeExchange(), model: 1, version: asked).decision.version == 1)
+        }
+        #expect(host.log.isEmpty)
+    }
+
     @Test func aConfiguredHeaderNamesTheVersionWhereThePathDoesNot() throws {
         let router = try RouterUnderTest("ByVersion", host, config: ["header": "x-model-version"])
         let exchange = FakeExchange(fields: [("X-Model-Version", "stable")])
@@ -60,6 +75,13 @@ import Testing
         #expect(router.route(exchange, model: 0, version: "9").decision.version == 0)
         let wrong = FakeExchange(fields: [("x-model-version", "nonsense")])
         #expect(router.route(wrong, model: 0, version: "").status == SLUICE_NOT_FOUND)
+    }
+
+    @Test(arguments: ["", "x-version:", "x version"]) func aHeaderThatNobodyCanSendIsRefused(name: String) {
+        #expect(throws: LoadedPlugin.Failure.self) {
+            try RouterUnderTest("ByVersion", host, config: ["header": .scalar(name)])
+        }
+        #expect(host.configurationErrors.map(\.path) == ["header"])
     }
 
     @Test func leavesWhatIsNotItsToDecide() throws {

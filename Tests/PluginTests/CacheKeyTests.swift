@@ -30,8 +30,8 @@ extension CacheTests {
         let filter = try FilterUnderTest("Cache", host)
         let first = exchange("{}", token: 1, fields: Self.json + [("connection", option)])
         #expect(ask(filter, first) == SLUICE_OK)
-        #expect((status(first) == "sluice; fwd=bypass") == passesBy)
         tell(filter, first, "poison")
+        #expect((status(first) == "sluice; fwd=bypass") == passesBy)
         #expect(ask(filter, exchange("{}", token: 2)) == (passesBy ? SLUICE_OK : SLUICE_ANSWER))
     }
 
@@ -104,5 +104,19 @@ extension CacheTests {
         tell(filter, first, "of somebody else")
         #expect(status(first) == nil)
         #expect(ask(filter, exchange("{}", token: 2)) == SLUICE_OK)
+    }
+
+    @Test func mistakesAreTold() throws {
+        let mistakes: [([(String, ConfigTree)], String)] = [
+            ([("match", "some")], "no way to compare"), ([("operations", [])], "nothing would be cached"),
+            ([("operations", ["upgrade"])], "no operation that is cached"), ([("vary", ["a b"])], "no header's name"),
+            ([("max_bytes", 65_536)], "does not fit"), ([("ttl_seconds", 0)], "out of range"),
+            ([("tll", 1)], "unknown key"),
+        ]
+        for (config, message) in mistakes {
+            let host = FakeHost()
+            #expect(throws: LoadedPlugin.Failure.self) { try FilterUnderTest("Cache", host, config: .mapping(config)) }
+            #expect(host.configurationErrors.contains { $0.text.contains(message) }, "\(host.configurationErrors)")
+        }
     }
 }

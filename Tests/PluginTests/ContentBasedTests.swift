@@ -122,6 +122,11 @@ import Testing
                 ["rules": [rule("true", ["priority": 1], name: "a"), rule("true", ["priority": 1], name: "a")]],
                 "rules[1].name", "two rules are named 'a'"
             ),
+            // Its number is its name.
+            (
+                ["rules": [rule("true", ["priority": 1], name: "2"), rule("true", ["priority": 1])]],
+                "rules[1]", "two rules are named '2'"
+            ),
             (
                 ["rules": .sequence((0..<64).map { _ in rule("true", ["priority": 1]) })], "rules[63]",
                 "more than 63 rules"

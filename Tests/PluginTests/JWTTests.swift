@@ -268,6 +268,7 @@ import TokenSigning
             ([("algorithms", ["none"])], "'none' is never accepted"), ([("algorithms", ["HS256"])], "never accepted"),
             ([("algorithms", ["RS256"])], "is of ES256"), ([("rsa_algorithm", "ES256")], "no algorithm of RSA"),
             ([("header", "a b")], "no header's name"), ([("headers", ["content-length": "sub"])], "no header's name"),
+            ([("headers", ["Host": "sub"])], "always has a `host`"),
             ([("realm", "a\"b")], "a realm has no"), ([("issuer", [])], "nobody could pass"),
             ([("cache_entrie", 5)], "unknown key"), ([("leeway_seconds", -1)], "out of range"),
         ]

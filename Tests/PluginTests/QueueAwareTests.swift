@@ -271,6 +271,7 @@ import Testing
         ([:], ""), (["preset": "vlm", "headers": [:]], "preset"), (["header": [:]], "header"),
         (["headers": ["orca": false]], "headers"), (["headers": ["ask": "binary"]], "headers.ask"),
         (["headers": ["ask": "text", "orca": false, "queue": "x"]], "headers.ask"),
+        (["headers": ["queue": "x queue"]], "headers.queue"), (["headers": ["cache": "x:"]], "headers.cache"),
         (["scrape": ["path": "metrics"]], "scrape.path"), (["scrape": ["port": 0]], "scrape.port"),
         (["scrape": ["interval_ms": 4_000], "max_age_ms": 5_000], ""), (["headers": [:], "queue": [""]], "queue[0]"),
         (["headers": [:], "cache_weight": 1.0], "cache_weight"),

@@ -55,6 +55,7 @@ final class FleetHousekeeping: TimerTarget {
     private let interval: UInt64
     private let address: String
     private let connected: Gauge
+    private let degraded: Gauge
     private let rounds: Counter
     private let failures: Counter
     private let untold: Counter
@@ -68,6 +69,8 @@ final class FleetHousekeeping: TimerTarget {
         self.untold = untold
         connected = try context.metrics.gauge(
             "redis_connected", "1 while limits are shared by Redis, 0 while this gateway's own buckets count alone.")
+        degraded = try context.metrics.gauge(
+            "degraded", "1 while Redis is away, so that limits are this gateway's own.")
         rounds = try context.metrics.counter("redis_rounds_total", "Rounds in which Redis was told and asked.")
         failures = try context.metrics.counter("redis_failures_total", "Rounds that failed.")
     }
@@ -80,6 +83,7 @@ final class FleetHousekeeping: TimerTarget {
         guard sync.begin() else {
             if !saidWhy { host.log.write(.warning, "no thread is left for Redis; limits are this gateway's own") }
             saidWhy = true
+            degraded.set(1)
             return
         }
         let news = sync.takeNews()
@@ -88,10 +92,12 @@ final class FleetHousekeeping: TimerTarget {
         if news.dropped > 0 { untold.add(Double(news.dropped)) }
         switch news.change {
         case .gone(let problem):
+            degraded.set(1)
             connected.set(0)
             host.log.write(
                 .warning, "Redis at \(address): \(problem); limits are this gateway's own until it is back")
         case .connected(let isBack):
+            degraded.set(0)
             connected.set(1)
             if isBack { host.log.write(.info, "Redis at \(address) is back; limits are shared again") }
         case nil: break

@@ -22,6 +22,8 @@ extension StatusReport {
                 json.member("sha256", plugin.sha256)
                 json.key("extensions")
                 json.array { list in for id in plugin.extensions { list.value(id) } }
+                json.key("degraded")
+                json.value(plugin.degraded)
             }
             root.list("models", models) { json, model in
                 json.member("name", model.name)

@@ -14,9 +14,12 @@ extension StatusReport {
             ["MODEL", "VERSION", "DISCOVERY", "ENDPOINTS", "UPDATES", "FAILURES", "REFUSED", "LAST TOLD", "STATE"],
             models.flatMap { model in model.versions.flatMap { Self.discovery(model.name, $0) } })
         text += Self.table(
-            ["PLUGIN", "LIBRARY", "VERSION", "SHA256", "OFFERS"],
+            ["PLUGIN", "LIBRARY", "VERSION", "SHA256", "OFFERS", "STATE"],
             plugins.map {
-                [$0.name, $0.library, $0.version, String($0.sha256.prefix(12)), $0.extensions.joined(separator: " ")]
+                [
+                    $0.name, $0.library, $0.version, String($0.sha256.prefix(12)),
+                    $0.extensions.joined(separator: " "), $0.degraded ? "degraded" : "",
+                ]
             })
         text += Self.table(
             ["WORKER", "CONNECTIONS", "EXCHANGES"],

@@ -35,6 +35,8 @@ struct StatusReport: Sendable {
         var sha256: String
         /// Ids of what it offers ("sluice.balancer/1").
         var extensions: [String]
+        /// It goes on with less than it was told to, as its gauge `degraded` says.
+        var degraded = false
     }
 
     struct Model: Sendable {

@@ -366,7 +366,8 @@ final class Gateway: ControlPlane {
         report.plugins = active.plugins.map {
             StatusReport.Plugin(
                 name: $0.settings.name, library: $0.path, version: $0.image.version, sha256: $0.image.digest,
-                extensions: $0.image.extensions.map(\.id))
+                extensions: $0.image.extensions.map(\.id),
+                degraded: registry.isDegraded(plugin: $0.settings.name))
         }
         report.models = active.settings.models.map { model in
             StatusReport.Model(

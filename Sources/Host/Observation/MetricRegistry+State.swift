@@ -113,16 +113,34 @@ extension MetricRegistry {
         }
     }
 
-    private func writeDeclared(_ text: inout PrometheusText, _ metric: DeclaredMetric, _ index: Int) {
+    /// Whether an instance of the plugin of that name in the configuration says by its gauge `degraded` that it goes on
+    /// with less than it was told to. [any]
+    func isDegraded(plugin: String) -> Bool {
+        names.withLock { names in
+            names.declared.indices.contains { index in
+                let metric = names.declared[index]
+                return metric.key.plugin == plugin && metric.kind == .gauge && metric.name == "degraded"
+                    && names.holders[index] > 0 && declaredValue(index) > 0
+            }
+        }
+    }
+
+    /// Of a histogram the sum.
+    private func declaredValue(_ index: Int) -> Double {
         let row = MetricLayout.declared + index * MetricLayout.declaredCells
+        return shards.reduce(Double(bitPattern: common[row])) { $0 + Double(bitPattern: $1.cells[row]) }
+    }
+
+    private func writeDeclared(_ text: inout PrometheusText, _ metric: DeclaredMetric, _ index: Int) {
         var labels = [("plugin", metric.key.plugin)]
         for place in stride(from: 0, to: metric.key.labels.count, by: 2) {
             func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
             labels.append((text(metric.key.labels[place]), text(metric.key.labels[place + 1])))
         }
-        let value = shards.reduce(Double(bitPattern: common[row])) { $0 + Double(bitPattern: $1.cells[row]) }
+        let value = declaredValue(index)
         if metric.kind == .histogram {
-            let counts = sums(row + 1, ValueBuckets.count)
+            let counts = sums(
+                MetricLayout.declared + index * MetricLayout.declaredCells + 1, ValueBuckets.count)
             text.histogram(labels, bounds: ValueBuckets.labels, counts: counts, sum: PrometheusText.number(value))
         } else {
             text.sample(labels, value)

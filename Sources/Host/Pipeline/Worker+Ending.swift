@@ -202,6 +202,7 @@ extension Worker {
 
     /// The client's address as text, in the arena.
     func peerText(_ exchange: ExchangePointer) -> sluice_bytes {
+        if let pair = exchange.pointee.shadow { return pair.pointee.peer }
         guard let client = exchange.pointee.client, let text = allocate(exchange, UInt8.self, 64) else { return .empty }
         var address = SocketAddress()
         withUnsafeMutableBytes(of: &address.storage) { destination in

@@ -9,6 +9,8 @@ struct ShadowPair {
     let adapter: UnsafeMutablePointer<AdapterLink>
     /// The plugin hears of the copy's end alone, too.
     let tellsCopy: Bool
+    /// The client's address as plugins are told it, in the copy's memory.
+    var peer = sluice_bytes()
     var outcome = sluice_shadow_outcome()
     /// All of the copy's answer is there.
     var copyAnswered = false

@@ -38,7 +38,8 @@ extension Worker {
         guard
             describeOwnRequest(
                 copy, Int32(request.pointee.operation), namesVersion: true, deadline: deadline),
-            fillShadow(copy, of: exchange, message, match, body), mark(copy, of: exchange, wanted)
+            fillShadow(copy, of: exchange, message, match, body), keepBearings(copy, pair, of: exchange, request),
+            mark(copy, of: exchange, wanted)
         else {
             // Nothing of it is told: the plugin has its answer.
             copy.pointee.shadow = nil
@@ -94,16 +95,20 @@ extension Worker {
         _ match: UnsafeMutablePointer<sluice_match>, _ body: sluice_bytes
     ) -> Bool {
         guard let own = copy.pointee.message, let head = exchange.pointee.head,
-            let fields = allocate(copy, sluice_field.self, Int(message.pointee.field_count)),
+            let fields = allocate(copy, sluice_field.self, head.pointee.fields.count),
             let piece = allocate(copy, sluice_bytes.self, 1), let ownMatch = allocate(copy, sluice_match.self, 1),
             let captures = allocate(copy, sluice_bytes.self, Int(match.pointee.capture_count)),
             let method = self.copy(copy, message.pointee.method), let target = self.copy(copy, message.pointee.target),
             let path = self.copy(copy, message.pointee.path), let query = self.copy(copy, message.pointee.query),
             let authority = self.copy(copy, message.pointee.authority), let content = self.copy(copy, body)
         else { return false }
+        // Of the head, by whose places it is known which ones end here. A coding that was undone is among them yet.
+        let received = head.pointee.fields
+        let isInflated = received.count > Int(message.pointee.field_count)
         var count = 0
-        for index in 0..<Int(message.pointee.field_count) where !head.pointee.fields.hopByHop.contains(index) {
-            let field = message.pointee.fields[index]
+        for index in 0..<received.count where !received.hopByHop.contains(index) {
+            let field = received[index]
+            if isInflated, field.name.equalsIgnoringCase(sluice_bytes("content-encoding")) { continue }
             guard let name = self.copy(copy, field.name), let value = self.copy(copy, field.value) else { return false }
             (fields + count).initialize(to: sluice_field(name: name, value: value))
             count += 1
@@ -132,6 +137,22 @@ extension Worker {
                 captures: UnsafePointer(captures)))
         copy.pointee.match = ownMatch
         copy.pointee.adapter = exchange.pointee.adapter
+        return true
+    }
+
+    /// Who asks, as is known by now: balancers send the copies of a session, a tenant or a client to one endpoint, as
+    /// they do its requests.
+    private func keepBearings(
+        _ copy: ExchangePointer, _ pair: UnsafeMutablePointer<ShadowPair>, of exchange: ExchangePointer,
+        _ request: UnsafeMutablePointer<sluice_request>
+    ) -> Bool {
+        guard let own = copy.pointee.request, let tenant = self.copy(copy, request.pointee.tenant),
+            let session = self.copy(copy, request.pointee.session), let peer = self.copy(copy, peerText(exchange))
+        else { return false }
+        pair.pointee.peer = peer
+        own.pointee.tenant = tenant
+        own.pointee.session = session
+        own.pointee.priority = request.pointee.priority
         return true
     }
 

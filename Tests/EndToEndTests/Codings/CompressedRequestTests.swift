@@ -230,6 +230,34 @@ extension EndToEnd {
             #expect(backend.requests.count { !$0.target.contains("/copied/") } == 1)
         }
 
+        /// A copy of what was read has no coding any more. Which other fields it has is no matter of that.
+        @Test func aCopyOfWhatWasReadHasAllItsFields() throws {
+            let (web, next) = (try ScriptedBackend.ordinary(), try ScriptedBackend.ordinary())
+            var configuration = GatewayConfiguration.web([web.endpoint])
+            configuration.plugins = [
+                "  - name: shadow", "    library: libShadow.so", "    config:", "      shadows:",
+                "        - { name: s, model: web, to: { model: next }, wait_for_body_bytes: 1000 }",
+            ]
+            configuration.router = "shadow"
+            configuration.models.append(
+                "  next: { versions: { \"1\": { endpoints: [ \"\(next.endpoint)\" ], protocol: passthrough } } }")
+            let gateway = try Gateway(configuration)
+            let body = try Self.deflate(Array("{}".utf8))
+            let head = [
+                "POST /a HTTP/1.1", "Host: test", "Content-Encoding: deflate", "Content-Length: \(body.count)",
+                "X-Behind: 1", "X-Hop: 2", "Connection: x-hop", "X-Last: 3",
+            ]
+            let socket = try gateway.connect()
+            socket.send(Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body)
+            #expect(try MessageReader(socket).response()?.status == 200)
+            try waitUntil("the copy came") { !next.requests.isEmpty }
+            let copy = try #require(next.requests.first)
+            #expect(copy.bodyText == "{}")
+            #expect(copy.field("content-length") == "2")
+            #expect(copy.field("x-behind") == "1" && copy.field("x-last") == "3")
+            for name in ["content-encoding", "x-hop"] { #expect(copy.field(name) == nil) }
+        }
+
         @Test(.enabled(if: Clients.wanted)) func clientsMayCompress() throws {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference", "rest-predict", "tf-serving"]

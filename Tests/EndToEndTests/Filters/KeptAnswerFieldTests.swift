@@ -38,5 +38,31 @@ extension EndToEnd {
             #expect(seen == Array(repeating: ["before", "behind", "endpoint", "outer"], count: 3))
             #expect(backend.requests.count == 1)
         }
+
+        /// A filter behind the cache has its turn of the answer first, whoever gives that.
+        @Test func aFilterBehindTheCacheLeavesWhatItSays() throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(200, "it", fields: ["Age: 5", "Cache-Status: endpoint; hit"])
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.workers = 1
+            configuration.plugins = [
+                "  - { name: cache, library: libCache.so, config: { operations: [ other ] } }",
+                "  - name: headers", "    library: libHeaders.so",
+                "    config: { response: { remove: [ age, cache-status ] } }",
+            ]
+            configuration.models.append("    filters: [ cache, headers ]")
+            let gateway = try Gateway(configuration)
+            func said(_ fields: [String] = []) throws -> [String] {
+                let answer = try gateway.get("/a", fields: fields)
+                return answer.fields.filter { ["age", "cache-status"].contains($0.name.lowercased()) }.map(\.value)
+            }
+            #expect(try said() == ["sluice; fwd=miss; stored"])
+            // It was five seconds old when it came.
+            let kept = try said()
+            #expect(kept.count == 2 && kept.last == "sluice; hit")
+            #expect(kept.first.flatMap { Int($0) }.map { $0 >= 5 } == true)
+            #expect(try said(["Range: bytes=0-1"]) == ["sluice; fwd=bypass"])
+        }
     }
 }

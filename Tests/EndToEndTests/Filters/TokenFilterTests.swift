@@ -122,6 +122,8 @@ extension EndToEnd {
             try gateway.directory.write("jwks.json", "{ \"keys\": [")
             try waitUntil("the file is garbage") { try gateway.metric("sluice_plugin_jwt_degraded") == 1 }
             #expect(try Self.get(gateway, old).status == 200)
+            let status = try Gateway.command(["status", "--socket", gateway.directory.file("admin.sock")]).output
+            #expect(status.split(separator: "\n").contains { $0.hasPrefix("jwt ") && $0.hasSuffix(" degraded") })
             try gateway.awaitLog("degraded: ")
             // A reload reads the file, too: it says what is wrong, and what runs goes on.
             let refused = try gateway.reload()

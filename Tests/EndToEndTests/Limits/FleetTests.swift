@@ -133,9 +133,17 @@ extension EndToEnd {
             redis.freeze()
             #expect(try Self.passes(gateway, 200) == 200)
             try waitUntil("Redis is missed") { try Self.connected(gateway) == 0 }
+            func isDegraded() throws -> Bool {
+                let status = try Gateway.command(["status", "--socket", gateway.directory.file("admin.sock")]).output
+                return status.split(separator: "\n").contains {
+                    $0.hasPrefix("rate-limit ") && $0.hasSuffix(" degraded")
+                }
+            }
+            #expect(try isDegraded())
             try waitUntil("that is said, too") { gateway.log.contains("no answer within 300 ms") }
             redis.thaw()
             try waitUntil("Redis is found again", .after(seconds: 60)) { try Self.connected(gateway) == 1 }
+            #expect(try !isDegraded())
         }
 
         /// The kernel takes connections for a process that is stopped, and what was sent over them is read when it goes

@@ -42,6 +42,26 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_plugin_rate_limit_limited_total", ["limit=\"all\""]) == 183)
         }
 
+        /// A client goes by what it is told: of two filters both.
+        @Test func severalFiltersTellTheirLimitsSideBySide() throws {
+            let backend = try ScriptedBackend { connection, _ in
+                connection.answer(200, "ok", fields: ["RateLimit: \"endpoint\";r=1"])
+            }
+            var configuration = Self.configuration(
+                backend.endpoint, "{ name: few, requests: 2, per: day }", more: ", headers: always")
+            configuration.filters.append("second")
+            configuration.plugins += [
+                "  - name: second", "    library: libRateLimit.so",
+                "    config: { headers: always, limits: [ { name: many, requests: 9, per: day } ] }",
+            ]
+            let gateway = try Gateway(configuration)
+            let answer = try gateway.get("/")
+            func names(_ field: String) -> [Substring?] { answer.all(field).map { $0.split(separator: "\"").first } }
+            #expect(answer.status == 200)
+            #expect(Set(names("ratelimit")) == ["few", "many", "endpoint"])
+            #expect(names("ratelimit-policy") == ["few", "many"])
+        }
+
         @Test func aReloadKeepsWhatWasTaken() throws {
             let backend = try ScriptedBackend.ordinary()
             let limits = "{ name: kept, by: { header: x-key }, requests: 10, per: day }"

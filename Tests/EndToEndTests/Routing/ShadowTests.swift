@@ -55,6 +55,28 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_exchanges_in_flight") == 0)
         }
 
+        /// Balancers hash them, of a copy as of a request.
+        @Test(arguments: ["session", "tenant", "peer"]) func aCopyIsOfTheSameClient(key: String) throws {
+            let web = try Self.named("web")
+            let copies = try (0..<4).map { _ in try Self.named("web") }
+            var configuration = Self.configuration(
+                web.endpoint, copy: copies.map(\.endpoint).joined(separator: "\", \""))
+            configuration.filters = ["api-key"]
+            configuration.router = key == "session" ? "[ session, shadow ]" : "shadow"
+            configuration.balancer = "ring"
+            configuration.plugins += [
+                "  - { name: api-key, library: libApiKey.so, config: { keys: [ { key: k, tenant: acme } ] } }",
+                "  - { name: session, library: libSession.so, config: { key: { header: x-user } } }",
+                "  - { name: ring, library: libRingHash.so, config: { hash_on: { \(key): true } } }",
+            ]
+            let gateway = try Gateway(configuration)
+            for _ in 0..<12 {
+                #expect(try gateway.get("/", fields: ["X-User: ann", "X-Api-Key: k"]).status == 200)
+            }
+            try Self.waitForCount(gateway, "compared_total", is: 12)
+            #expect(copies.map(\.requests.count).sorted() == [0, 0, 0, 12])
+        }
+
         @Test func theAnswerToACopyIsNotWaitedFor() throws {
             let gate = Gate()
             let web = try Self.named("web")

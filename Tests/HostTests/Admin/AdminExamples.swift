@@ -14,7 +14,10 @@ extension StatusReport {
         report.plugins = [
             Plugin(
                 name: "least-request", library: "libLeastRequest.so", version: "0.1", sha256: "0123456789abcdef",
-                extensions: ["sluice.balancer/1"])
+                extensions: ["sluice.balancer/1"]),
+            Plugin(
+                name: "jwt", library: "libJWT.so", version: "0.1", sha256: "0123456789abcdef",
+                extensions: ["sluice.filter/1"], degraded: true),
         ]
         report.models = [
             Model(

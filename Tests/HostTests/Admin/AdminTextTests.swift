@@ -41,7 +41,9 @@ import Testing
             #"{"number":8,"state":"active","exchanges":5}],"#,
             #""listeners":["0.0.0.0:8080","unix:/run/sluice/gateway.sock"],"#,
             #""plugins":[{"name":"least-request","library":"libLeastRequest.so","version":"0.1","#,
-            #""sha256":"0123456789abcdef","extensions":["sluice.balancer/1"]}],"#,
+            #""sha256":"0123456789abcdef","extensions":["sluice.balancer/1"],"degraded":false},"#,
+            #"{"name":"jwt","library":"libJWT.so","version":"0.1","sha256":"0123456789abcdef","#,
+            #""extensions":["sluice.filter/1"],"degraded":true}],"#,
             #""models":[{"name":"iris","versions":[{"name":"1","backend":"linear-model","queued":0,"under_way":0,"#,
             #""endpoints":[]},{"name":"2","queued":4,"under_way":3,"limit":20,"#,
             #""endpoints":[{"address":"http://127.0.0.1:8081","weight":1,"healthy":true,"#,
@@ -73,8 +75,9 @@ import Testing
             iris   2        unix:/run/b.sock          unhealthy, breaker half_open  3                  9         \
             9         1.5 ms
 
-            PLUGIN         LIBRARY             VERSION  SHA256        OFFERS
+            PLUGIN         LIBRARY             VERSION  SHA256        OFFERS             STATE
             least-request  libLeastRequest.so  0.1      0123456789ab  sluice.balancer/1
+            jwt            libJWT.so           0.1      0123456789ab  sluice.filter/1    degraded
 
             WORKER  CONNECTIONS  EXCHANGES
             0       3            2

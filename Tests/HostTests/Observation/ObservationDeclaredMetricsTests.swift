@@ -62,10 +62,13 @@ import Testing
         registry.letGo(of: degraded)
         registry.letGo(of: seen)
         #expect(try values() == [2, 3])
+        #expect(registry.isDegraded(plugin: "p") && !registry.isDegraded(plugin: "q"))
         registry.letGo(of: degraded)
         #expect(try values() == [nil, 3])
+        #expect(!registry.isDegraded(plugin: "p"))
         #expect(try declare(.gauge, "degraded") == degraded)
         #expect(try values() == [0, 3])
+        #expect(!registry.isDegraded(plugin: "p"))
     }
 
     @Test func sameMetricOfALaterGenerationGoesOnCounting() throws {
