@@ -13,7 +13,8 @@ extension GenerationBuilder {
         if !diagnostics.contains(where: { $0.description == warning.description }) { diagnostics.append(warning) }
     }
 
-    /// Names of plugins, files of libraries and their directories that came from the environment: messages about other places name them.
+    /// Names of plugins, files of libraries and their directories that came from the environment: messages about other
+    /// places name them.
     private var names: Redaction {
         var names = Redaction()
         for plugin in settings.plugins {

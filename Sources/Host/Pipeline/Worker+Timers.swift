@@ -113,8 +113,8 @@ extension Worker {
         return limit.overflow ? .max : limit.partialValue
     }
 
-    /// Starts the exchange's timer for the limit that applies now. One that is due before stays as it is, and is started
-    /// anew when it finds itself too early: nearly all requests are over by then.
+    /// Starts the exchange's timer for the limit that applies now. One that is due before stays as it is, and is
+    /// started anew when it finds itself too early: nearly all requests are over by then.
     func armTimer(_ exchange: ExchangePointer) {
         let due = min(limitMs(exchange), hedgeMs(exchange), lookMs(exchange))
         if exchange.timer.pointee.isRunning, exchange.timer.pointee.deadline <= due { return }

@@ -72,8 +72,8 @@ public struct Models: @unchecked Sendable {
 }
 
 extension Models {
-    /// The id of the model that a configuration names; throws at `node` where the gateway has none of that name. Legal in
-    /// `init` only.
+    /// The id of the model that a configuration names; throws at `node` where the gateway has none of that name. Legal
+    /// in `init` only.
     public func id(of name: String, at node: Configuration) throws(PluginError) -> UInt32 {
         guard let found = KeptText(name).withBytes({ find($0) }) else {
             throw node.error("no model is named '\(name)'; list it under `models`")
