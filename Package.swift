@@ -112,7 +112,7 @@ let package = Package(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/TFServing/Codec"),
         .target(
-            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON"],
             path: "Plugins/LengthPrefixedTCP/Codec"),
         .target(
             name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],

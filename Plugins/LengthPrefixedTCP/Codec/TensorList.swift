@@ -1,6 +1,5 @@
 import SluiceABI
 import SluiceJSON
-import SluiceProtobuf
 
 /// The tensors of a message, and the outputs that a request asks for.
 struct TensorList {

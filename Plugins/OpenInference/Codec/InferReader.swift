@@ -243,18 +243,14 @@ public struct InferReader {
     }
 
     private func readShape(_ json: inout JSONReader, _ tensor: inout sluice_tensor) throws(CodecFailure) {
-        let shape = try arena.allocate(Int64.self, count: TensorShape.maximumRank)
+        var shape = ShapeReader(arena: arena)
         try json.beginArray()
         var isFirst = true
         while try json.nextElement(&isFirst) {
-            guard Int(tensor.rank) < TensorShape.maximumRank else {
-                throw CodecFailure(
-                    "a shape has too many dimensions", subject: tensor.name, expected: Int64(TensorShape.maximumRank))
-            }
-            shape[Int(tensor.rank)] = try json.integer()
-            tensor.rank += 1
+            try shape.append(try json.integer(), of: tensor.name)
         }
-        tensor.shape = UnsafePointer(shape)
+        tensor.shape = shape.start.map { UnsafePointer($0) }
+        tensor.rank = UInt32(shape.rank)
     }
 
     private func readData(
@@ -295,7 +291,7 @@ public struct InferReader {
                     subject: tensor.name)
             }
             guard datatype == .bytes || size == count * datatype.elementSize else {
-                throw sizeMismatch(tensor, expected: count * datatype.elementSize, found: Int(size))
+                throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
             }
             tensor.region = parameters.region
             tensor.region_offset = UInt64(parameters.regionOffset)
@@ -311,38 +307,8 @@ public struct InferReader {
         }
         let bytes = binary.slice(binaryOffset, Int(size))
         binaryOffset += Int(size)
-        try check(bytes, tensor, datatype, count)
+        try TensorBytes.check(bytes, datatype, count: count, of: tensor.name)
         tensor.data = bytes
         return true
-    }
-
-    private func check(
-        _ bytes: sluice_bytes, _ tensor: sluice_tensor, _ datatype: Datatype, _ count: Int
-    ) throws(CodecFailure) {
-        switch datatype {
-        case .bytes:
-            guard let found = BytesElements.count(bytes) else {
-                throw CodecFailure("the last BYTES element is cut off, in tensor", subject: tensor.name)
-            }
-            guard found == count else { throw sizeMismatch(tensor, expected: count, found: found) }
-        default:
-            guard bytes.size == count * datatype.elementSize else {
-                throw sizeMismatch(tensor, expected: count * datatype.elementSize, found: bytes.size)
-            }
-            guard datatype == .bool else { return }
-            var combined: UInt8 = 0
-            for byte in bytes.buffer {
-                combined |= byte
-            }
-            guard combined <= 1 else {
-                throw CodecFailure("a BOOL element is neither 0 nor 1, in tensor", subject: tensor.name)
-            }
-        }
-    }
-
-    private func sizeMismatch(_ tensor: sluice_tensor, expected: Int, found: Int) -> CodecFailure {
-        CodecFailure(
-            "the data is not as large as the shape says, in tensor", subject: tensor.name, expected: Int64(expected),
-            found: Int64(found))
     }
 }

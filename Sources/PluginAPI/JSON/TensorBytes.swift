@@ -1,5 +1,4 @@
 import SluiceABI
-import SluiceJSON
 
 /// The bytes of tensors against their shapes.
 public enum TensorBytes {
@@ -68,7 +67,7 @@ public enum TensorBytes {
     }
 }
 
-/// A shape as it is read, value by value.
+/// A shape as it is read, value by value, into an exchange's arena.
 public struct ShapeReader {
     private let arena: ExchangeArena
     public private(set) var start: UnsafeMutablePointer<Int64>?
@@ -88,13 +87,5 @@ public struct ShapeReader {
         }
         start.unsafelyUnwrapped[rank] = dimension
         rank += 1
-    }
-
-    /// Takes the dimensions of a repeated int64, packed or not.
-    public mutating func append(_ values: PackedValues, of tensor: sluice_bytes) throws(CodecFailure) {
-        var values = values
-        while let value = try values.next() {
-            try append(Int64(bitPattern: value), of: tensor)
-        }
     }
 }
