@@ -33,6 +33,31 @@ enum ParameterScope {
     }
 }
 
+/// Where a tensor lies that is in shared memory, as its parameters say (Triton, extension_shared_memory.md).
+struct SharedMemoryRegion {
+    /// Empty: there is no region, and the elements are in the message.
+    var name = sluice_bytes()
+    /// Bytes.
+    var offset: Int64 = 0
+    var size: Int64?
+
+    var isAbsent: Bool { name.isEmpty }
+
+    /// Gives `tensor`, whose shape has `count` elements, the region in place of data.
+    func place(_ tensor: inout sluice_tensor, _ datatype: Datatype, count: Int) throws(CodecFailure) {
+        guard let size, size >= 0, offset >= 0 else {
+            throw CodecFailure(
+                "shared_memory_byte_size is missing, or a size or offset is negative, in tensor", subject: tensor.name)
+        }
+        guard datatype == .bytes || size == Int64(count * datatype.elementSize) else {
+            throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
+        }
+        tensor.region = name
+        tensor.region_offset = UInt64(offset)
+        tensor.region_size = UInt64(size)
+    }
+}
+
 /// What an infer message says.
 public struct InferMessage {
     public var id = sluice_bytes()

@@ -11,9 +11,7 @@ extension InferReader {
         /// `binary_data_output` of a message, `binary_data` of an output.
         var isBinaryOutput: Bool?
         var binarySize: Int64?
-        var region = sluice_bytes()
-        var regionOffset: Int64 = 0
-        var regionSize: Int64?
+        var region = SharedMemoryRegion()
     }
 
     func readParameters(
@@ -39,13 +37,13 @@ extension InferReader {
                 result.binarySize = try json.integer()
             } else if scope == .tensor, key.equals("shared_memory_region") {
                 try seen.mark(2, key, json)
-                result.region = try json.string()
+                result.region.name = try json.string()
             } else if scope == .tensor, key.equals("shared_memory_offset") {
                 try seen.mark(3, key, json)
-                result.regionOffset = try json.integer()
+                result.region.offset = try json.integer()
             } else if scope == .tensor, key.equals("shared_memory_byte_size") {
                 try seen.mark(4, key, json)
-                result.regionSize = try json.integer()
+                result.region.size = try json.integer()
             } else if let parameter = try readParameter(key, &json) {
                 for index in 0..<list.count where list[index].name.equals(key) {
                     throw CodecFailure("a parameter is given twice", subject: key)

@@ -276,7 +276,7 @@ public struct InferReader {
     ) throws(CodecFailure) -> Bool {
         let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         let sources =
-            (data == nil ? 0 : 1) + (parameters.binarySize == nil ? 0 : 1) + (parameters.region.isEmpty ? 0 : 1)
+            (data == nil ? 0 : 1) + (parameters.binarySize == nil ? 0 : 1) + (parameters.region.isAbsent ? 0 : 1)
         guard sources <= 1 else {
             throw CodecFailure("there is more than one source of data, for tensor", subject: tensor.name)
         }
@@ -284,18 +284,8 @@ public struct InferReader {
             tensor.data = data
             return false
         }
-        if !parameters.region.isEmpty {
-            guard let size = parameters.regionSize, size >= 0, parameters.regionOffset >= 0 else {
-                throw CodecFailure(
-                    "shared_memory_byte_size is missing, or a size or offset is negative, in tensor",
-                    subject: tensor.name)
-            }
-            guard datatype == .bytes || size == count * datatype.elementSize else {
-                throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
-            }
-            tensor.region = parameters.region
-            tensor.region_offset = UInt64(parameters.regionOffset)
-            tensor.region_size = UInt64(size)
+        if !parameters.region.isAbsent {
+            try parameters.region.place(&tensor, datatype, count: count)
             return false
         }
         guard let size = parameters.binarySize else {

@@ -6,10 +6,7 @@ import SluiceProtobuf
 /// value on the wire, of which the last one for a key counts (protobuf.dev, Encoding, "Maps").
 struct InferParameters {
     private var list: ArenaList<sluice_parameter>
-    /// Where the tensor lies instead, when it is in shared memory (Triton, extension_shared_memory.md).
-    private(set) var region = sluice_bytes()
-    private(set) var regionOffset: Int64 = 0
-    private(set) var regionSize: Int64?
+    private(set) var region = SharedMemoryRegion()
 
     init(arena: ExchangeArena) {
         list = ArenaList(arena: arena, limit: InferLimits.parameters)
@@ -78,13 +75,13 @@ struct InferParameters {
     private mutating func takeRegion(_ parameter: sluice_parameter) throws(CodecFailure) -> Bool {
         if parameter.name.equals("shared_memory_region") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_STRING) else { throw wrongKind(parameter) }
-            region = parameter.text
+            region.name = parameter.text
         } else if parameter.name.equals("shared_memory_offset") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_INT64) else { throw wrongKind(parameter) }
-            regionOffset = parameter.integer
+            region.offset = parameter.integer
         } else if parameter.name.equals("shared_memory_byte_size") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_INT64) else { throw wrongKind(parameter) }
-            regionSize = parameter.integer
+            region.size = parameter.integer
         } else {
             return false
         }

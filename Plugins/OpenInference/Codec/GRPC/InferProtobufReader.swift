@@ -120,28 +120,12 @@ struct InferProtobufReader {
         tensor.rank = UInt32(shape.rank)
         tensor.parameters = parameters.start
         tensor.parameter_count = parameters.count
-        if !parameters.region.isEmpty {
-            try setRegion(&tensor, datatype, parameters)
+        if !parameters.region.isAbsent {
+            let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
+            try parameters.region.place(&tensor, datatype, count: count)
         }
         try tensors.append(tensor)
         try sources.append(bytes)
-    }
-
-    private func setRegion(
-        _ tensor: inout sluice_tensor, _ datatype: Datatype, _ parameters: InferParameters
-    ) throws(CodecFailure) {
-        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
-        guard let size = parameters.regionSize, size >= 0, parameters.regionOffset >= 0 else {
-            throw CodecFailure(
-                "shared_memory_byte_size is missing, or a size or offset is negative, in tensor",
-                subject: tensor.name)
-        }
-        guard datatype == .bytes || size == Int64(count * datatype.elementSize) else {
-            throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
-        }
-        tensor.region = parameters.region
-        tensor.region_offset = UInt64(parameters.regionOffset)
-        tensor.region_size = UInt64(size)
     }
 
     // MARK: - Elements
