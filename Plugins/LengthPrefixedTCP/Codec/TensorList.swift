@@ -25,8 +25,7 @@ struct TensorList {
             }
             try outputs.append(output)
         }
-        payload.outputs = outputs.start.map { UnsafePointer($0) }
-        payload.output_count = UInt32(outputs.count)
+        (payload.outputs, payload.output_count) = outputs.view
     }
 
     static func read(
@@ -43,8 +42,7 @@ struct TensorList {
         }
         try reader.expectEnd()
         payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
     }
 
     private static func readTensor(

@@ -54,13 +54,10 @@ struct UnifiedMessage {
             (message.payload.content_type, message.payload.raw) = try AnyMessage.content(data, arena)
         } else {
             message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-            message.payload.tensors = tensors.start.map { UnsafePointer($0) }
-            message.payload.tensor_count = UInt32(tensors.count)
+            (message.payload.tensors, message.payload.tensor_count) = tensors.view
         }
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
-        message.payload.parameters = values.start.map { UnsafePointer($0) }
-        message.payload.parameter_count = UInt32(values.count)
+        (message.payload.outputs, message.payload.output_count) = outputs.view
+        (message.payload.parameters, message.payload.parameter_count) = values.view
         return message
     }
 
@@ -87,10 +84,8 @@ struct UnifiedMessage {
             throw CodecFailure("the datatype is missing or unknown, in tensor", subject: tensor.name)
         }
         tensor.datatype = datatype.rawValue
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
-        tensor.parameters = values.start.map { UnsafePointer($0) }
-        tensor.parameter_count = UInt32(values.count)
+        (tensor.shape, tensor.rank) = shape.view
+        (tensor.parameters, tensor.parameter_count) = values.view
         let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         try TensorBytes.check(tensor.data, datatype, count: count, of: tensor.name)
         return tensor

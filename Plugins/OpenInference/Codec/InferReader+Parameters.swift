@@ -6,8 +6,7 @@ extension InferReader {
 
     /// What a `parameters` object says: those that the adapter understands apart from the others.
     struct Parameters {
-        var start: UnsafePointer<sluice_parameter>?
-        var count: UInt32 = 0
+        var view: (start: UnsafePointer<sluice_parameter>?, count: UInt32) = (nil, 0)
         /// `binary_data_output` of a message, `binary_data` of an output.
         var isBinaryOutput: Bool?
         var binarySize: Int64?
@@ -51,8 +50,7 @@ extension InferReader {
                 try list.append(parameter)
             }
         }
-        result.start = list.start.map { UnsafePointer($0) }
-        result.count = UInt32(list.count)
+        result.view = list.view
         return result
     }
 

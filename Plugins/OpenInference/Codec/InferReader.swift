@@ -106,12 +106,9 @@ public struct InferReader {
         _ payload: inout sluice_payload, _ tensors: ArenaList<sluice_tensor>, _ outputs: ArenaList<sluice_output>,
         _ parameters: Parameters
     ) {
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
-        payload.outputs = outputs.start.map { UnsafePointer($0) }
-        payload.output_count = UInt32(outputs.count)
-        payload.parameters = parameters.start
-        payload.parameter_count = parameters.count
+        (payload.tensors, payload.tensor_count) = tensors.view
+        (payload.outputs, payload.output_count) = outputs.view
+        (payload.parameters, payload.parameter_count) = parameters.view
         payload.flags = parameters.isBinaryOutput == true ? UInt32(SLUICE_PAYLOAD_FLAG_BINARY) : 0
     }
 
@@ -147,8 +144,7 @@ public struct InferReader {
                 } else if key.equals("parameters") {
                     try seen.mark(1, key, json)
                     let parameters = try readParameters(&json, .output)
-                    output.parameters = parameters.start
-                    output.parameter_count = parameters.count
+                    (output.parameters, output.parameter_count) = parameters.view
                     if let isBinary = parameters.isBinaryOutput {
                         output.flags = isBinary ? UInt32(SLUICE_OUTPUT_BINARY) : 0
                     }
@@ -236,8 +232,7 @@ public struct InferReader {
             json.restore(after)
         }
         tensor.datatype = datatype.rawValue
-        tensor.parameters = parameters.start
-        tensor.parameter_count = parameters.count
+        (tensor.parameters, tensor.parameter_count) = parameters.view
         let isBinary = try place(&tensor, datatype, data, parameters)
         return (tensor, isBinary)
     }
@@ -249,8 +244,7 @@ public struct InferReader {
         while try json.nextElement(&isFirst) {
             try shape.append(try json.integer(), of: tensor.name)
         }
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
+        (tensor.shape, tensor.rank) = shape.view
     }
 
     private func readData(

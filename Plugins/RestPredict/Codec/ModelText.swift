@@ -230,12 +230,10 @@ enum ModelText {
         while let key = try json.nextKey(&isFirst) {
             if key.equals("inputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.inputs = tensors.start.map { UnsafePointer($0) }
-                metadata.input_count = UInt32(tensors.count)
+                (metadata.inputs, metadata.input_count) = tensors.view
             } else if key.equals("outputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.outputs = tensors.start.map { UnsafePointer($0) }
-                metadata.output_count = UInt32(tensors.count)
+                (metadata.outputs, metadata.output_count) = tensors.view
             } else {
                 try json.skip()
             }
@@ -290,8 +288,7 @@ enum ModelText {
             // What comes nearest to any number of dimensions; none would be a scalar.
             try shape.append(-1)
         }
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.count)
+        (tensor.shape, tensor.rank) = shape.view
     }
 
     private static func readDimensions(

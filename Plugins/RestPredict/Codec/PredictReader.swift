@@ -71,8 +71,7 @@ struct PredictReader {
                     ? "the request has neither 'instances' nor 'inputs'"
                     : "the answer has neither 'predictions' nor 'outputs'")
         }
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
         return payload
     }
 

@@ -38,8 +38,7 @@ struct PredictMessage {
         }
         try message.fill(tensors, arena)
         message.payload.flags = UInt32(SLUICE_PAYLOAD_FLAG_BINARY | SLUICE_PAYLOAD_FLAG_COLUMNS)
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
+        (message.payload.outputs, message.payload.output_count) = outputs.view
         return message
     }
 
@@ -61,8 +60,7 @@ struct PredictMessage {
 
     private mutating func fill(_ tensors: ArenaList<sluice_tensor>, _ arena: ExchangeArena) throws(CodecFailure) {
         payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
         guard !spec.signature.isEmpty else { return }
         let parameter = try arena.allocate(sluice_parameter.self, count: 1)
         parameter.initialize(to: sluice_parameter())

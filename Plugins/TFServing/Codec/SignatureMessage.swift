@@ -99,10 +99,8 @@ enum SignatureMessage {
             default: break
             }
         }
-        metadata.inputs = inputs.start.map { UnsafePointer($0) }
-        metadata.input_count = UInt32(inputs.count)
-        metadata.outputs = outputs.start.map { UnsafePointer($0) }
-        metadata.output_count = UInt32(outputs.count)
+        (metadata.inputs, metadata.input_count) = inputs.view
+        (metadata.outputs, metadata.output_count) = outputs.view
     }
 
     private static func readInfo(
@@ -134,8 +132,7 @@ enum SignatureMessage {
             // What comes nearest to any number of dimensions.
             try shape.append(-1, of: name)
         }
-        spec.shape = shape.start.map { UnsafePointer($0) }
-        spec.rank = UInt32(shape.rank)
+        (spec.shape, spec.rank) = shape.view
         return spec
     }
 

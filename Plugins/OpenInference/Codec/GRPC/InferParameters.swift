@@ -12,8 +12,7 @@ struct InferParameters {
         list = ArenaList(arena: arena, limit: InferLimits.parameters)
     }
 
-    var start: UnsafePointer<sluice_parameter>? { list.start.map { UnsafePointer($0) } }
-    var count: UInt32 { UInt32(list.count) }
+    var view: (start: UnsafePointer<sluice_parameter>?, count: UInt32) { list.view }
 
     /// - Parameter scope: of a tensor, what describes a region in shared memory is taken apart from the others.
     mutating func read(_ entry: sluice_bytes, _ scope: ParameterScope) throws(CodecFailure) {

@@ -63,12 +63,9 @@ struct InferProtobufReader {
         }
         try placeAll()
         message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        message.payload.tensors = tensors.start.map { UnsafePointer($0) }
-        message.payload.tensor_count = UInt32(tensors.count)
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
-        message.payload.parameters = parameters.start
-        message.payload.parameter_count = parameters.count
+        (message.payload.tensors, message.payload.tensor_count) = tensors.view
+        (message.payload.outputs, message.payload.output_count) = outputs.view
+        (message.payload.parameters, message.payload.parameter_count) = parameters.view
         return message
     }
 
@@ -87,8 +84,7 @@ struct InferProtobufReader {
         for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
             throw CodecFailure("an output is requested twice", subject: output.name)
         }
-        output.parameters = parameters.start
-        output.parameter_count = parameters.count
+        (output.parameters, output.parameter_count) = parameters.view
         try outputs.append(output)
     }
 
@@ -116,10 +112,8 @@ struct InferProtobufReader {
             throw CodecFailure("two tensors have the name", subject: tensor.name)
         }
         tensor.datatype = datatype.rawValue
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
-        tensor.parameters = parameters.start
-        tensor.parameter_count = parameters.count
+        (tensor.shape, tensor.rank) = shape.view
+        (tensor.parameters, tensor.parameter_count) = parameters.view
         if !parameters.region.isAbsent {
             let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
             try parameters.region.place(&tensor, datatype, count: count)
