@@ -20,7 +20,7 @@ extension InferReader {
         if try json.takeNull() {
             return result
         }
-        var list = ArenaList<sluice_parameter>(arena: arena, limit: InferLimits.parameters)
+        var list = ArenaList<sluice_parameter>(arena: arena, limit: MessageLimits.parameters)
         var seen = Seen()
         try json.beginObject()
         var isFirst = true

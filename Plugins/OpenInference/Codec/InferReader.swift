@@ -50,10 +50,10 @@ public struct InferReader {
         var json = JSONReader(text, arena: arena)
         var message = InferMessage()
         message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: InferLimits.tensors)
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: InferLimits.tensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         // For each binary tensor its flag of `sluice_output`, so that an answer can be encoded as it came.
-        var forms = ArenaList<sluice_output>(arena: arena, limit: InferLimits.tensors)
+        var forms = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         var parameters = Parameters()
         var seen = Seen()
         var hasTensors = false
@@ -152,11 +152,7 @@ public struct InferReader {
                     try json.skip()
                 }
             }
-            guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-            for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                throw CodecFailure("an output is requested twice", subject: output.name)
-            }
-            try outputs.append(output)
+            try outputs.appendRequested(output)
         }
     }
 
@@ -171,9 +167,7 @@ public struct InferReader {
             let before = binaryOffset
             let (tensor, isBinary) = try readTensor(&json)
             precondition(binaryOffset >= before)
-            for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-                throw CodecFailure("two tensors have the name", subject: tensor.name)
-            }
+            try tensors.requireNew(tensor.name)
             try tensors.append(tensor)
             if direction == .response {
                 var form = sluice_output()

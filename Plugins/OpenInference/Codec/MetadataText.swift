@@ -125,7 +125,7 @@ enum MetadataText {
     private static func readTensors(
         _ json: inout JSONReader, _ arena: ExchangeArena
     ) throws(CodecFailure) -> ArenaList<sluice_tensor_spec> {
-        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
+        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         try json.beginArray()
         var isFirst = true
         while try json.nextElement(&isFirst) {

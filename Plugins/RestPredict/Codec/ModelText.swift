@@ -4,9 +4,6 @@ import SluiceJSON
 /// What is said of models: their state, metadata and list. TensorFlow Serving, api_rest.md, "Model status API" and
 /// "Model Metadata API"; KServe v1's `{"name", "ready"}`.
 enum ModelText {
-    /// Signatures and tensors of a model.
-    private static let maximumTensors = 1024
-
     /// Both protocols' answers in one: clients of either read their own fields.
     static func writeState(
         _ model: sluice_bytes, version: sluice_bytes, isReady: Bool, into message: inout sluice_message,
@@ -243,7 +240,7 @@ enum ModelText {
     private static func readTensors(
         _ json: inout JSONReader, _ arena: ExchangeArena
     ) throws(CodecFailure) -> ArenaList<sluice_tensor_spec> {
-        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         try json.beginObject()
         var isFirst = true
         while let key = try json.nextKey(&isFirst) {

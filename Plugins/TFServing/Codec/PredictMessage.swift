@@ -4,9 +4,6 @@ import SluiceProtobuf
 
 /// PredictRequest and PredictResponse. The signature is kept as the parameter `signature_name`.
 struct PredictMessage {
-    /// Entries of a map; names are compared with all that came before.
-    private static let maximumTensors = 1024
-
     private static let signatureName: StaticString = "signature_name"
 
     var spec = ModelSpec()
@@ -16,23 +13,15 @@ struct PredictMessage {
 
     static func readRequest(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> PredictMessage {
         var message = PredictMessage()
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
             case 1: try message.spec.read(try field.bytes("model_spec"), arena: arena)
             case 2: try readEntry(try field.bytes("inputs"), &tensors, &fill, arena)
-            case 3:
-                var output = sluice_output()
-                output.name = try field.string("output_filter")
-                guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-                output.flags = UInt32(SLUICE_OUTPUT_BINARY)
-                for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                    throw CodecFailure("an output is requested twice", subject: output.name)
-                }
-                try outputs.append(output)
+            case 3: try outputs.appendRequested(try field.string("output_filter"))
             default: break
             }
         }
@@ -44,7 +33,7 @@ struct PredictMessage {
 
     static func readResponse(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> PredictMessage {
         var message = PredictMessage()
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
         var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
@@ -85,9 +74,7 @@ struct PredictMessage {
             }
         }
         guard !name.isEmpty else { throw CodecFailure("a tensor has no name") }
-        for index in 0..<tensors.count where tensors[index].name.equals(name) {
-            throw CodecFailure("two tensors have the name", subject: name)
-        }
+        try tensors.requireNew(name)
         try tensors.append(try TensorMessage.read(value, name: name, fill: &fill, arena: arena))
     }
 

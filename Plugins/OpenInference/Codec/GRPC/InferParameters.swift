@@ -2,14 +2,14 @@ import SluiceABI
 import SluiceJSON
 import SluiceProtobuf
 
-/// The `parameters` of messages, tensors and outputs: a map to InferParameter. A map is a repeated entry of key and
-/// value on the wire, of which the last one for a key counts (protobuf.dev, Encoding, "Maps").
+/// The `parameters` of messages, tensors and outputs: a map to InferParameter, on the wire a repeated entry of key and
+/// value.
 struct InferParameters {
     private var list: ArenaList<sluice_parameter>
     private(set) var region = SharedMemoryRegion()
 
     init(arena: ExchangeArena) {
-        list = ArenaList(arena: arena, limit: InferLimits.parameters)
+        list = ArenaList(arena: arena, limit: MessageLimits.parameters)
     }
 
     var view: (start: UnsafePointer<sluice_parameter>?, count: UInt32) { list.view }
@@ -32,11 +32,7 @@ struct InferParameters {
         if scope == .tensor, try takeRegion(parameter) {
             return
         }
-        for index in 0..<list.count where list[index].name.equals(name) {
-            list[index] = parameter
-            return
-        }
-        try list.append(parameter)
+        try list.set(parameter)
     }
 
     /// - Returns: nil when no member of the oneof is set.

@@ -38,10 +38,10 @@ struct InferProtobufReader {
     private init(arena: ExchangeArena, fields: Fields) {
         self.arena = arena
         self.fields = fields
-        tensors = ArenaList(arena: arena, limit: InferLimits.tensors)
-        sources = ArenaList(arena: arena, limit: InferLimits.tensors)
-        raws = ArenaList(arena: arena, limit: InferLimits.tensors)
-        outputs = ArenaList(arena: arena, limit: InferLimits.tensors)
+        tensors = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        sources = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        raws = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        outputs = ArenaList(arena: arena, limit: MessageLimits.tensors)
         parameters = InferParameters(arena: arena)
     }
 
@@ -80,12 +80,8 @@ struct InferProtobufReader {
             default: break
             }
         }
-        guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-        for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-            throw CodecFailure("an output is requested twice", subject: output.name)
-        }
         (output.parameters, output.parameter_count) = parameters.view
-        try outputs.append(output)
+        try outputs.appendRequested(output)
     }
 
     private mutating func readTensor(_ bytes: sluice_bytes) throws(CodecFailure) {
@@ -108,9 +104,7 @@ struct InferProtobufReader {
         }
         guard !tensor.name.isEmpty else { throw CodecFailure("a tensor has no name") }
         guard let datatype else { throw CodecFailure("the datatype is missing, in tensor", subject: tensor.name) }
-        for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-            throw CodecFailure("two tensors have the name", subject: tensor.name)
-        }
+        try tensors.requireNew(tensor.name)
         tensor.datatype = datatype.rawValue
         (tensor.shape, tensor.rank) = shape.view
         (tensor.parameters, tensor.parameter_count) = parameters.view

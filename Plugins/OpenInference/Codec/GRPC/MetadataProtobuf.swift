@@ -48,8 +48,8 @@ enum MetadataProtobuf {
     ) throws(CodecFailure) -> UnsafePointer<sluice_metadata> {
         var metadata = sluice_metadata()
         var versions = ArenaList<sluice_bytes>(arena: arena, limit: MetadataText.maximumVersions)
-        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
-        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
+        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
