@@ -113,10 +113,7 @@ public struct ModelServiceProtocol: GRPCCodec {
         guard let message = request.message?.pointee, let method = Method(path: message.path) else { return }
         try peek(method, message, &request)
         guard method == .predict else {
-            request.payload = sluice_payload()
-            request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-            request.payload.raw = message.wholeBody
-            request.payload.content_type = .literal("application/grpc+proto")
+            request.payload = sluice_payload(rawCall: message)
             return
         }
         let unified = try UnifiedMessage.read(message.wholeBody, arena: arena)
@@ -207,13 +204,7 @@ public struct ModelServiceProtocol: GRPCCodec {
                 let unified = try UnifiedMessage.read(message.wholeBody, arena: arena)
                 response.payload = unified.payload
                 response.id = unified.id
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = unified.model
-                }
-                if response.version.isEmpty {
-                    response.version = unified.version
-                }
+                response.takeNames(model: unified.model, version: unified.version)
             case SLUICE_OPERATION_MODEL_READY:
                 // grpc.health.v1.HealthCheckResponse: 1 is SERVING.
                 response.ready = 0
@@ -224,10 +215,7 @@ public struct ModelServiceProtocol: GRPCCodec {
                     }
                 }
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = .literal("application/grpc+proto")
+                response.payload = sluice_payload(rawCall: message)
             }
         } catch {
             throw error.ofBackend(&response)

@@ -108,10 +108,7 @@ public struct TFServingProtocol: GRPCCodec {
         guard let message = request.message?.pointee, let method = Method(path: message.path) else { return }
         try peek(method, message, &request, arena)
         guard method == .predict else {
-            request.payload = sluice_payload()
-            request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-            request.payload.raw = message.wholeBody
-            request.payload.content_type = .literal("application/grpc+proto")
+            request.payload = sluice_payload(rawCall: message)
             return
         }
         request.payload = try PredictMessage.readRequest(message.wholeBody, arena: arena).payload
@@ -176,14 +173,10 @@ public struct TFServingProtocol: GRPCCodec {
         spec.version = target.version
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in TensorFlow Serving's protocol",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
+            guard
+                try request.payload.hasTensors(
+                    orFail: "the request has no tensors and no form in TensorFlow Serving's protocol")
+            else { return SLUICE_NEED_BODY }
             try request.payload.requireAnswerInMessage()
             message.setCall(Method.predict.path, authority: target.authority)
             spec.signature = PredictMessage.signature(request.payload)
@@ -213,23 +206,14 @@ public struct TFServingProtocol: GRPCCodec {
             case SLUICE_OPERATION_INFER:
                 let predict = try PredictMessage.readResponse(message.wholeBody, arena: arena)
                 response.payload = predict.payload
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = predict.spec.name
-                }
-                if response.version.isEmpty {
-                    response.version = predict.spec.version
-                }
+                response.takeNames(model: predict.spec.name, version: predict.spec.version)
             case SLUICE_OPERATION_MODEL_METADATA:
                 response.metadata = try SignatureMessage.read(message.wholeBody, arena: arena)
             case SLUICE_OPERATION_MODEL_READY:
                 _ = try SignatureMessage.read(message.wholeBody, arena: arena)
                 response.ready = 1
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = .literal("application/grpc+proto")
+                response.payload = sluice_payload(rawCall: message)
             }
         } catch {
             throw error.ofBackend(&response)

@@ -52,3 +52,10 @@ extension sluice_message {
         self.authority = authority
     }
 }
+
+extension sluice_payload {
+    /// The message of a call, which the adapter does not look into.
+    public init(rawCall message: sluice_message) {
+        self.init(raw: message.wholeBody, contentType: .literal("application/grpc+proto"))
+    }
+}
