@@ -260,7 +260,7 @@ func pluginExtras(_ name: String) -> [String] {
 /// What a plugin links beside the SDK.
 func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
-    case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
+    case "OpenInference": ["SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "QueueAware": ["LoadReports", "SluiceBalancing"]
     case "PrefixAware": ["PromptPrefix", "SluiceBalancing"]

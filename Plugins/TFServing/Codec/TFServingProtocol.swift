@@ -7,7 +7,7 @@ public struct TFServingProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes. All but the first two are passed on.
-    public enum Method: Int, CaseIterable, Sendable {
+    public enum Method: Int, GRPCModelMethod {
         case predict, getModelMetadata, classify, regress, multiInference, predictStreamed, getModelStatus
 
         public var path: StaticString {
@@ -28,11 +28,6 @@ public struct TFServingProtocol: GRPCCodec {
             case .getModelMetadata: SLUICE_OPERATION_MODEL_METADATA
             default: SLUICE_OPERATION_OTHER
             }
-        }
-
-        init?(path: sluice_bytes) {
-            guard let method = Self.allCases.first(where: { path.equals($0.path) }) else { return nil }
-            self = method
         }
 
         /// The model and the version that a message asks for; of a stream its first message, of a MultiInference its
@@ -59,7 +54,6 @@ public struct TFServingProtocol: GRPCCodec {
             return (spec.name, spec.version)
         }
 
-        /// The message with another model and version in it; all else goes on as it came.
         public func rename(
             _ message: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to writer: inout ProtobufWriter
         ) throws(CodecFailure) {
@@ -80,8 +74,6 @@ public struct TFServingProtocol: GRPCCodec {
         /// task.
         var canBeRenamed: Bool { self != .multiInference && self != .predictStreamed }
     }
-
-    public var paths: [String] { Method.allCases.map { "\($0.path)" } }
 
     // MARK: - Client to gateway
 
@@ -152,7 +144,6 @@ public struct TFServingProtocol: GRPCCodec {
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
         try message.requireTransport(SLUICE_TRANSPORT_GRPC, target)
-        var out = ProtobufWriter(arena: arena)
         if target.same_protocol != 0, let received = request.message?.pointee,
             let method = Method(path: received.path)
         {
@@ -162,12 +153,9 @@ public struct TFServingProtocol: GRPCCodec {
                     "a call that names the model more than once cannot go to a backend that calls it otherwise",
                     status: SLUICE_UNIMPLEMENTED)
             }
-            guard received.hasBody else { return SLUICE_NEED_BODY }
-            try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-            message.setCall(method.path, authority: target.authority)
-            try out.finish(into: &message)
-            return SLUICE_OK
+            return try method.encodeRenamed(received, for: target, into: &message, arena: arena)
         }
+        var out = ProtobufWriter(arena: arena)
         var spec = ModelSpec()
         spec.name = target.model
         spec.version = target.version

@@ -4,8 +4,7 @@ import SluicePlugin
 
 /// A protocol of unary gRPC calls. Messages come and go without gRPC's prefix, which is the host's.
 public protocol GRPCCodec: MessageCodec {
-    /// Paths as routes have them, `/package.Service/Method`.
-    var paths: [String] { get }
+    associatedtype Method: GRPCMethod
     /// - Returns: SLUICE_OK, SLUICE_NEED_BODY or SLUICE_DECLINE as `decode` has them at stage HEAD.
     func decodeHead(
         _ match: sluice_match, _ request: inout sluice_request, arena: ExchangeArena
@@ -26,9 +25,7 @@ extension GRPCCodec {
 public protocol GRPCAdapter: CodecAdapter, ~Copyable where Codec: GRPCCodec {}
 
 extension GRPCAdapter where Self: ~Copyable {
-    public var routes: [Route] {
-        codec.paths.map { Route("POST", $0, transport: .grpc) }
-    }
+    public var routes: [Route] { Codec.Method.routes }
 
     @inlinable
     public func decodeHead(

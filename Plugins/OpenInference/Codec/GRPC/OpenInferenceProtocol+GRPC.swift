@@ -139,17 +139,8 @@ extension OpenInferenceProtocol {
     ) throws(CodecFailure) -> Int32 {
         let method = InferenceMethod(path: received.path)
         guard target.renamed != 0, method.namesModel else { return SLUICE_PASS }
-        guard method != .modelStreamInfer else {
-            throw CodecFailure(
-                "each message of a stream names the model, so it cannot go to a backend that calls it otherwise",
-                status: SLUICE_UNIMPLEMENTED)
-        }
-        guard received.hasBody else { return SLUICE_NEED_BODY }
-        var out = ProtobufWriter(arena: arena)
-        try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-        message.setCall(method.path, authority: target.authority)
-        try out.finish(into: &message)
-        return SLUICE_OK
+        guard method != .modelStreamInfer else { throw InferenceMethod.streamIsNotRenamed }
+        return try method.encodeRenamed(received, for: target, into: &message, arena: arena)
     }
 
     // MARK: - Endpoint to gateway
