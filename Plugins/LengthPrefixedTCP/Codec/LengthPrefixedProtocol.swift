@@ -53,16 +53,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
 
     private func text(of id: UInt64, _ arena: ExchangeArena) throws(CodecFailure) -> sluice_bytes {
         guard id != 0 else { return sluice_bytes() }
-        // 2^64 has 20 digits.
-        let digits = try arena.allocate(UInt8.self, count: 20)
-        var start = 20
-        var left = id
-        while left > 0 {
-            start -= 1
-            digits[start] = UInt8(ascii: "0") + UInt8(left % 10)
-            left /= 10
-        }
-        return sluice_bytes(data: digits + start, size: 20 - start)
+        let text = try arena.allocate(UInt8.self, count: DecimalText.maximumIntegerSize)
+        return sluice_bytes(data: text, size: DecimalText.write(id, to: text))
     }
 
     // MARK: - Gateway to client

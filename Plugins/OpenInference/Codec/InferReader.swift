@@ -18,7 +18,7 @@ public struct InferReader {
         let body = message.wholeBody
         var jsonSize = body.buffer.count
         if let header = try message.onlyField("inference-header-content-length") {
-            guard let size = Self.decimal(header), size <= body.buffer.count else {
+            guard let size = DecimalText.read(header), size <= body.buffer.count else {
                 throw CodecFailure("inference-header-content-length is no size within the body", subject: header)
             }
             jsonSize = size
@@ -32,16 +32,6 @@ public struct InferReader {
         self.arena = arena
         self.direction = direction
         self.binary = binary
-    }
-
-    private static func decimal(_ text: sluice_bytes) -> Int? {
-        guard !text.isEmpty, text.size <= 18 else { return nil }
-        var value = 0
-        for byte in text.buffer {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
-            value = value * 10 + Int(byte - UInt8(ascii: "0"))
-        }
-        return value
     }
 
     // MARK: - The message
