@@ -53,13 +53,7 @@ struct PredictReader {
             } else if isRequest, key.equals("signature_name") {
                 guard !hasSignature else { throw CodecFailure("a field is given twice", subject: key) }
                 hasSignature = true
-                let parameter = try arena.allocate(sluice_parameter.self, count: 1)
-                parameter.pointee = sluice_parameter()
-                parameter.pointee.name = .literal("signature_name")
-                parameter.pointee.kind = UInt32(SLUICE_PARAMETER_STRING)
-                parameter.pointee.text = try json.string()
-                payload.parameters = UnsafePointer(parameter)
-                payload.parameter_count = 1
+                try payload.setSignatureName(try json.string(), arena: arena)
             } else {
                 try json.skip()
             }

@@ -2,10 +2,8 @@ import SluiceABI
 import SluiceJSON
 import SluiceProtobuf
 
-/// PredictRequest and PredictResponse. The signature is kept as the parameter `signature_name`.
+/// PredictRequest and PredictResponse.
 struct PredictMessage {
-    private static let signatureName: StaticString = "signature_name"
-
     var spec = ModelSpec()
     var payload = sluice_payload()
 
@@ -51,13 +49,7 @@ struct PredictMessage {
         payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
         (payload.tensors, payload.tensor_count) = tensors.view
         guard !spec.signature.isEmpty else { return }
-        let parameter = try arena.allocate(sluice_parameter.self, count: 1)
-        parameter.initialize(to: sluice_parameter())
-        parameter.pointee.name = .literal(Self.signatureName)
-        parameter.pointee.kind = UInt32(SLUICE_PARAMETER_STRING)
-        parameter.pointee.text = spec.signature
-        payload.parameters = UnsafePointer(parameter)
-        payload.parameter_count = 1
+        try payload.setSignatureName(spec.signature, arena: arena)
     }
 
     private static func readEntry(
@@ -79,18 +71,6 @@ struct PredictMessage {
     }
 
     // MARK: - Writing
-
-    /// The signature that a payload asks for; empty: the default one.
-    static func signature(_ payload: sluice_payload) -> sluice_bytes {
-        for index in 0..<Int(payload.parameter_count) {
-            if let parameter = payload.parameters?[index], parameter.name.equals(signatureName),
-                parameter.kind == UInt32(SLUICE_PARAMETER_STRING)
-            {
-                return parameter.text
-            }
-        }
-        return sluice_bytes()
-    }
 
     func writeRequest(_ out: inout ProtobufWriter) throws(CodecFailure) {
         try spec.write(1, &out)

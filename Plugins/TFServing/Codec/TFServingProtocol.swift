@@ -120,7 +120,7 @@ public struct TFServingProtocol: GRPCCodec {
         spec.version = response.version
         switch Int32(bitPattern: response.operation) {
         case SLUICE_OPERATION_INFER where response.payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS):
-            spec.signature = PredictMessage.signature(request.payload)
+            spec.signature = request.payload.signatureName
             try PredictMessage(spec: spec, payload: response.payload).writeResponse(wanted: request.payload, &out)
         case SLUICE_OPERATION_MODEL_METADATA:
             guard let metadata = response.metadata?.pointee else {
@@ -167,7 +167,7 @@ public struct TFServingProtocol: GRPCCodec {
             else { return SLUICE_NEED_BODY }
             try request.payload.requireAnswerInMessage()
             message.setCall(Method.predict.path, authority: target.authority)
-            spec.signature = PredictMessage.signature(request.payload)
+            spec.signature = request.payload.signatureName
             try PredictMessage(spec: spec, payload: request.payload).writeRequest(&out)
         case SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY:
             // A server answers for its metadata only once it has loaded the model.

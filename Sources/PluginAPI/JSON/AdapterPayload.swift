@@ -32,6 +32,34 @@ extension sluice_payload {
     }
 }
 
+extension sluice_payload {
+    private static let signatureParameter: StaticString = "signature_name"
+
+    /// The signature of a TensorFlow model that a request asks for; empty: the default one. Adapters of TensorFlow
+    /// Serving's two protocols hand it to each other as a parameter.
+    public var signatureName: sluice_bytes {
+        for index in 0..<Int(parameter_count) {
+            if let parameter = parameters?[index], parameter.name.equals(Self.signatureParameter),
+                parameter.kind == UInt32(SLUICE_PARAMETER_STRING)
+            {
+                return parameter.text
+            }
+        }
+        return sluice_bytes()
+    }
+
+    /// Makes the signature the one parameter of this payload.
+    public mutating func setSignatureName(_ name: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) {
+        let parameter = try arena.allocate(sluice_parameter.self, count: 1)
+        parameter.initialize(to: sluice_parameter())
+        parameter.pointee.name = .literal(Self.signatureParameter)
+        parameter.pointee.kind = UInt32(SLUICE_PARAMETER_STRING)
+        parameter.pointee.text = name
+        parameters = UnsafePointer(parameter)
+        parameter_count = 1
+    }
+}
+
 extension sluice_response {
     /// Takes the names that a backend answered with, but where the host has set those that the client knows.
     public mutating func takeNames(model: sluice_bytes, version: sluice_bytes) {
