@@ -108,19 +108,6 @@ struct ChunkedTests {
         #expect(decoded.trailers == [])
     }
 
-    @Test("Data that goes another way is not waited for")
-    func skippedData() {
-        var decoder = ChunkedDecoder()
-        let (head, tail) = (latin1("64\r\nabc"), latin1("\r\n0\r\n\r\n"))
-        let first = head.withUnsafeBufferPointer { decoder.next($0.baseAddress!, count: $0.count) }
-        #expect(first == .init(consumed: 7, event: .data(offset: 4, count: 3)))
-        #expect(decoder.remainingInChunk == 97)
-        decoder.skipData(97)
-        #expect(decoder.remainingInChunk == 0)
-        let last = tail.withUnsafeBufferPointer { decoder.next($0.baseAddress!, count: $0.count) }
-        #expect(last == .init(consumed: 7, event: .end(trailersOffset: 5, trailersCount: 0)))
-    }
-
     @Test("What the encoder writes the decoder reads")
     func roundTrip() {
         var random = SeededRandom(seed: 7)
@@ -147,21 +134,6 @@ struct ChunkedTests {
             (1, "1"), (15, "f"), (16, "10"), (255, "ff"), (4096, "1000"), (.max, "ffffffffffffffff"),
         ]
         for (size, digits) in sizes { #expect(sizeLine(size) == latin1(digits + "\r\n")) }
-    }
-
-    @Test("Trailers give their fields")
-    func trailerFields() throws {
-        let section = latin1("Checksum: abc\r\nX-More:\r\n")
-        let fields = UnsafeMutablePointer<sluice_field>.allocate(capacity: 128)
-        defer { fields.deallocate() }
-        try section.withUnsafeBufferPointer { bytes in
-            let start = try #require(bytes.baseAddress)
-            let parsed = try #require(HeadParser().parseTrailers(start, count: bytes.count, fields: fields))
-            #expect(ParsedRequest.fields(parsed).map(\.name) == ["Checksum", "X-More"])
-            #expect(ParsedRequest.fields(parsed).map(\.value) == ["abc", ""])
-            let small = HeadParser(limits: HeadLimits(fieldCount: 1))
-            #expect(small.parseTrailers(start, count: bytes.count, fields: fields) == nil)
-        }
     }
 
     private func sizeLine(_ size: UInt64) -> [UInt8] {

@@ -194,12 +194,6 @@ public struct AdmissionQueue {
         return take(Int32(index))
     }
 
-    /// Any request, for emptying a queue that is given up; nil when it is empty.
-    public mutating func removeAny() -> AdmissionEntry? {
-        guard let slot = oldest(from: 0) else { return nil }
-        return take(slot)
-    }
-
     // MARK: - Adding and taking
 
     private mutating func add(_ entry: AdmissionEntry) -> AdmissionHandle {
