@@ -43,7 +43,7 @@ extension GenerationBuilder {
         pool.policy = memory.place([policy])
         // The duties point back to the pool, whose place is known when all tables are.
         guard worker == description.shared.pointee.homeWorker else { return }
-        pool.policy?.pointee.duties = duties(model, version, outlier, description)
+        pool.policy?.pointee.duties = duties(model, version, outlier)
     }
 
     /// Whether a generation before may have left something in the pool's lasting state.
@@ -54,8 +54,7 @@ extension GenerationBuilder {
     }
 
     private func duties(
-        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ outlier: Settings.OutlierDetection?,
-        _ description: PoolDescription
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ outlier: Settings.OutlierDetection?
     ) -> UnsafeMutablePointer<HealthDuties> {
         let nowhere = UnsafeMutablePointer<WorkerPool>(bitPattern: 64).unsafelyUnwrapped
         let duties = memory.place([
