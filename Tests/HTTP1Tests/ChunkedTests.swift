@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import HTTP1
@@ -110,7 +111,7 @@ struct ChunkedTests {
 
     @Test("What the encoder writes the decoder reads")
     func roundTrip() {
-        var random = SeededRandom(seed: 7)
+        var random = SplitMix64(seed: 7)
         for _ in 0..<300 {
             let content = (0..<Int.random(in: 0...400, using: &random)).map { _ in
                 UInt8.random(in: 0...255, using: &random)
@@ -142,20 +143,5 @@ struct ChunkedTests {
             buffer.baseAddress.map { ChunkedEncoder.writeSizeLine(size, to: $0) } ?? 0
         }
         return Array(line[..<count])
-    }
-}
-
-/// Random numbers that are the same in every run (SplitMix64).
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }
