@@ -76,6 +76,23 @@ final class TestArena {
         return message
     }
 
+    /// `encode_request` toward an endpoint of `transport`, which knows the model as `other` where it is `renamed`.
+    func send(
+        _ request: sluice_request, _ codec: some MessageCodec, over transport: Int32, same: Bool, renamed: Bool,
+        version: String = "7"
+    ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
+        var target = sluice_target()
+        target.model = bytes("other")
+        target.version = bytes(version)
+        target.authority = bytes("backend:1")
+        target.same_protocol = same ? 1 : 0
+        target.renamed = renamed ? 1 : 0
+        var message = sluice_message()
+        message.transport = UInt32(transport)
+        let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: arena)
+        return (verdict, message)
+    }
+
     func message(_ body: String, fields: [(String, String)] = [], status: UInt32 = 0) -> sluice_message {
         message(Array(body.utf8), fields: fields, status: status)
     }
