@@ -112,7 +112,7 @@ let package = Package(
             name: "TFServingCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
             path: "Plugins/TFServing/Codec"),
         .target(
-            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
+            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON"],
             path: "Plugins/LengthPrefixedTCP/Codec"),
         .target(
             name: "GRPCHealthCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
@@ -186,41 +186,47 @@ let package = Package(
             path: "Sources/Host", exclude: ["HTTP1", "Configuration", "ELF", "Resilience", "Rules"]),
         .executableTarget(name: "sluice", dependencies: ["Host"], path: "Sources/Sluice"),
 
-        .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"]),
+        .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1", "SluiceHashing"]),
         // Balancers in virtual time; Benchmarks/pick.py compiles the same files for itself.
         .target(
             name: "BalancerSimulation", dependencies: ["SluiceABI"], path: "Benchmarks/Balancers",
             exclude: ["main.c"], linkerSettings: [.linkedLibrary("m")]),
+        .target(name: "TestThreads", path: "Tests/TestThreads"),
         // Keys and tokens of the tests' own.
         .target(name: "TokenSigning", dependencies: ["CCrypto", "TokenFormat"], path: "Tests/TokenSigning"),
         .testTarget(name: "HashingTests", dependencies: ["SluiceDigest", "SluiceHashing"], exclude: ["Reference"]),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["Configuration"], exclude: ["Corpus", "check_schema.py"]),
         .target(
-            name: "ResilienceSimulation", dependencies: ["Resilience"], path: "Tests/ResilienceSimulation",
-            swiftSettings: simulated),
+            name: "ResilienceSimulation", dependencies: ["Resilience", "SluiceHashing"],
+            path: "Tests/ResilienceSimulation", swiftSettings: simulated),
         .executableTarget(
             name: "resilience-simulator", dependencies: ["ResilienceSimulation"], path: "Tests/ResilienceSimulator"),
-        .testTarget(name: "ResilienceTests", dependencies: ["Resilience", "ResilienceSimulation"]),
-        .testTarget(name: "RulesTests", dependencies: ["Rules", "SluiceABI"]),
+        .testTarget(
+            name: "ResilienceTests",
+            dependencies: ["Resilience", "ResilienceSimulation", "SluiceHashing", "TestThreads"]),
+        .testTarget(name: "RulesTests", dependencies: ["Rules", "SluiceABI", "SluiceHashing"]),
         .testTarget(
             name: "HostTests",
-            dependencies: ["Host", "HTTP1", "ELF", "Configuration", "Resilience", "SluiceABI", "CLinux", "CZlib"]),
+            dependencies: [
+                "Host", "HTTP1", "ELF", "Configuration", "Resilience", "SluiceABI", "SluiceHashing", "CLinux", "CZlib",
+                "TestThreads",
+            ]),
         .testTarget(
             name: "PluginTests",
             dependencies: [
                 "SluicePlugin", "SluiceHashing", "SluiceRouting", "Rules", "SluiceABI", "CLinux",
                 "BalancerSimulation", "LoadReports", "PromptPrefix", "TokenSigning", "AnswerStore", "RateLimitBuckets",
-                "RateLimitProtocol", "ApiKeyFormat",
+                "RateLimitProtocol", "ApiKeyFormat", "TestThreads",
             ],
             exclude: ["ABI"]),
         .testTarget(
             name: "AdapterTests",
             dependencies: [
-                "SluiceABI", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec", "OpenAICodec",
-                "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec", "GRPCHealthCodec",
-                "FileDiscoveryCodec", "DNSDiscoveryCodec", "EtcdDiscoveryCodec", "TokenFormat", "TokenKeys",
-                "TokenSigning",
+                "SluiceABI", "SluiceHashing", "SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec", "RestPredictCodec",
+                "OpenAICodec", "PassthroughCodec", "ModelServiceCodec", "TFServingCodec", "LengthPrefixedCodec",
+                "GRPCHealthCodec", "FileDiscoveryCodec", "DNSDiscoveryCodec", "EtcdDiscoveryCodec", "TokenFormat",
+                "TokenKeys", "TokenSigning",
             ], exclude: ["Oracle"]),
         .testTarget(
             name: "EndToEndTests", dependencies: ["CLinux", "CNGHTTP2", "COpenSSL", "CZlib", "TokenSigning"],
@@ -260,7 +266,7 @@ func pluginExtras(_ name: String) -> [String] {
 /// What a plugin links beside the SDK.
 func pluginLibraries(_ name: String) -> [Target.Dependency] {
     switch name {
-    case "OpenInference": ["SluiceJSON", "OpenInferenceCodec"]
+    case "OpenInference": ["SluiceJSON", "SluiceProtobuf", "OpenInferenceCodec"]
     case "ModelService": ["SluiceProtobuf", "ModelServiceCodec"]
     case "QueueAware": ["LoadReports", "SluiceBalancing"]
     case "PrefixAware": ["PromptPrefix", "SluiceBalancing"]

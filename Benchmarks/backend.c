@@ -13,21 +13,12 @@
 // A body must come with Content-Length (a proxy that turns it into chunks gets 411). Loopback only.
 
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "server.h"
 
 enum {
     // One descriptor a connection; more than any benchmark opens (10,000 idle clients use few upstream ones).
@@ -60,11 +51,6 @@ static char zeros[body_chunk];
 static char sink[body_chunk];
 static struct answer get_answer, predict_answer, infer_answer, post_answer;
 static const char length_required[] = "HTTP/1.1 411 Length Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void make_answer(struct answer *answer, const char *type, const char *body) {
     int length = snprintf(
@@ -234,29 +220,10 @@ int main(int count, char **arguments) {
         "{\"model_name\":\"m\",\"model_version\":\"1\",\"outputs\":"
         "[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[1,3],\"data\":[0.5,0.25,0.25]}]}");
 
-    int file = open(arguments[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0 || ftruncate(file, sizeof *answered) != 0) fail(arguments[2]);
-    answered = mmap(NULL, sizeof *answered, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (answered == MAP_FAILED) fail("mmap");
-
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[1])),
-        .sin_addr.s_addr = htonl(INADDR_ANY)};
-    // All addresses of the loopback device, so that one process is many endpoints, and no other device's.
-    if (setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof "lo") != 0) fail("SO_BINDTODEVICE");
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) fail("bind");
-    if (listen(listener, 4096) != 0) fail("listen");
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
-    if (poller < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0) fail("epoll");
+    answered = mapped_counter(arguments[2]);
+    raise_descriptor_limit();
+    int listener = listen_at(arguments[1], INADDR_ANY, 4096);
+    poller = poller_of(listener);
 
     for (;;) {
         struct epoll_event events[events_per_turn];

@@ -11,18 +11,11 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "server.h"
 
 enum {
     // A proxy opens some hundred connections at most.
@@ -57,11 +50,6 @@ static int poller;
 static const uint8_t message[11] = {0, 0, 0, 0, 6, 0x0a, 1, 'm', 0x12, 1, '1'};
 
 #define FIELD(name, value) {(uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, sizeof(value) - 1, 0}
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
     (void)context;
@@ -204,10 +192,7 @@ int main(int count, char **arguments) {
         fprintf(stderr, "usage: grpc_backend PORT COUNTER_FILE\n");
         return 2;
     }
-    int file = open(arguments[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0 || ftruncate(file, sizeof *answered) != 0) fail(arguments[2]);
-    answered = mmap(NULL, sizeof *answered, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (answered == MAP_FAILED) fail("mmap");
+    answered = mapped_counter(arguments[2]);
 
     nghttp2_session_callbacks *callbacks;
     if (nghttp2_session_callbacks_new(&callbacks) != 0) fail("nghttp2");
@@ -216,17 +201,8 @@ int main(int count, char **arguments) {
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
 
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[1])),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) fail("bind");
-    if (listen(listener, 1024) != 0) fail("listen");
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
-    if (poller < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0) fail("epoll");
+    int listener = listen_at(arguments[1], INADDR_LOOPBACK, 1024);
+    poller = poller_of(listener);
 
     for (;;) {
         struct epoll_event events[events_per_turn];

@@ -78,11 +78,12 @@ def program(name):
 
 
 def compiled(source, *flags):
-    """The binary of one of the C sources beside this file, compiled if it is older than its source. Flags may name
-    libraries."""
+    """The binary of one of the C sources beside this file, compiled if it is older than its source or than a header.
+    Flags may name libraries."""
     source = HERE / source
     binary = BUILD / (source.stem + (".so" if "-shared" in flags else ""))
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in [source, *HERE.glob("*.h")])
+    if not binary.exists() or binary.stat().st_mtime < newest:
         BUILD.mkdir(exist_ok=True)
         command = [program("cc"), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source), *flags]
         subprocess.run(command, check=True)

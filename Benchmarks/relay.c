@@ -8,19 +8,11 @@
 // read's worth) and the sender is not read meanwhile.
 
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "server.h"
 
 enum {
     // Two descriptors a connection: room for the 10,000 idle clients of the memory measurement.
@@ -46,11 +38,6 @@ static char shared_buffer[read_size];
 // Pairs that ended in this turn are freed after it, since events for the other side may still be in the list.
 static int graveyard[2 * events_per_turn];
 static int graves;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
 
 static void watch(int descriptor, uint32_t events) {
     struct side *side = sides[descriptor];
@@ -162,24 +149,12 @@ int main(int count, char **arguments) {
         fprintf(stderr, "usage: relay LISTEN_PORT BACKEND_PORT\n");
         return 2;
     }
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    raise_descriptor_limit();
     backend.sin_family = AF_INET;
     backend.sin_port = htons((uint16_t)atoi(arguments[2]));
     backend.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct sockaddr_in address = backend;
-    address.sin_port = htons((uint16_t)atoi(arguments[1]));
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0) fail("bind");
-    if (listen(listener, 4096) != 0) fail("listen");
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
-    if (poller < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event) != 0) fail("epoll");
+    int listener = listen_at(arguments[1], INADDR_LOOPBACK, 4096);
+    poller = poller_of(listener);
 
     for (;;) {
         struct epoll_event events[events_per_turn];

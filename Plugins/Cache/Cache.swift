@@ -255,10 +255,12 @@ struct Cache: Filter, ~Copyable {
         guard size <= options.answerBytes else { return .refused }
         let now = host.clock.monotonic
         let evicted = table.evictions
-        let isKept = table.insert(
-            waiting.digest, waiting.key, epoch: waiting.epoch, answerSize: size, now: now,
-            staleAt: now + seconds * 1_000_000_000, end: now + (seconds + stale) * 1_000_000_000, initialAge: age
-        ) { memory in KeptAnswer.write(response, to: memory, capacity: size) }
+        let lifetime = AnswerTable.Lifetime(
+            epoch: waiting.epoch, stored: now, initialAge: age, staleAt: now + seconds * 1_000_000_000,
+            end: now + (seconds + stale) * 1_000_000_000)
+        let isKept = table.insert(waiting.digest, waiting.key, lifetime, answerSize: size) { memory in
+            KeptAnswer.write(response, to: memory, capacity: size)
+        }
         if table.evictions > evicted { metrics.evictions.add(Double(table.evictions - evicted)) }
         share.set(bytes: table.bytes, entries: table.count)
         return isKept ? .stored : .refused

@@ -2,6 +2,7 @@ import OpenInferenceCodec
 import SluiceABI
 import SluiceJSON
 import SluicePlugin
+import SluiceProtobuf
 
 /// The Open Inference Protocol (KServe v2, Triton) over HTTP and gRPC. What it speaks stands in
 /// `OpenInferenceProtocol`; this is its face toward the host.
@@ -26,8 +27,7 @@ struct OpenInference: CodecAdapter {
     }
 
     var routes: [Route] {
-        OpenInferenceProtocol.Route.allCases.map { Route("\($0.method)", "\($0.path)") }
-            + InferenceMethod.allCases.map { Route("POST", "\($0.path)", transport: .grpc) }
+        OpenInferenceProtocol.Route.allCases.map { Route("\($0.method)", "\($0.path)") } + InferenceMethod.routes
     }
 
     /// The routes of gRPC follow those of HTTP.

@@ -79,7 +79,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
     ) throws(PluginError) -> DecodeVerdict {
         guard let message = request.pointer.pointee.message else { return .declined }
         if stage == .body {
-            Self.setRaw(&request.pointer.pointee.payload, message.pointee)
+            request.pointer.pointee.payload = sluice_payload(rawBodyOf: message.pointee)
             return .decoded
         }
         guard let route = table.match(message.pointee) else { return .declined }
@@ -96,14 +96,6 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         message.field("upgrade")?.equalsIgnoringCase(.literal("websocket")) ?? false
     }
 
-    private static func setRaw(_ payload: inout sluice_payload, _ message: sluice_message) {
-        payload = sluice_payload()
-        guard !message.wholeBody.isEmpty else { return }
-        payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-        payload.raw = message.wholeBody
-        payload.content_type = message.field("content-type") ?? sluice_bytes()
-    }
-
     func encode(
         _ response: Response, to request: Request, into message: MutableMessage, exchange: Exchange
     ) throws(PluginError) {
@@ -117,23 +109,11 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
     private static func encode(
         _ response: sluice_response, into message: inout sluice_message, _ arena: ExchangeArena
     ) throws(CodecFailure) {
-        let payload = response.payload
-        let isRaw = payload.kind == UInt32(SLUICE_PAYLOAD_RAW)
-        guard isRaw || payload.kind == UInt32(SLUICE_PAYLOAD_NONE) else {
-            throw CodecFailure(
-                "an answer of tensors has no form in a protocol that is only passed on", status: SLUICE_UNIMPLEMENTED)
-        }
         message.transport = UInt32(SLUICE_TRANSPORT_HTTP)
         message.status = response.http_status == 0 ? 200 : response.http_status
-        if let received = response.message?.pointee {
-            // What the backend said of its body stays with it.
-            try MessageFields.append(received.fields, received.field_count, to: &message, arena: arena)
-        } else if isRaw, !payload.content_type.isEmpty {
-            try MessageFields.set(
-                [sluice_field(name: .literal("content-type"), value: payload.content_type)], on: &message,
-                arena: arena)
-        }
-        try MessageFields.setBody(isRaw ? payload.raw : sluice_bytes(), on: &message, arena: arena)
+        try MessageFields.setBody(
+            passing: response, orFail: "an answer of tensors has no form in a protocol that is only passed on",
+            on: &message, arena: arena)
         try MessageFields.append(response.fields, response.field_count, to: &message, arena: arena)
     }
 
@@ -164,7 +144,7 @@ struct Passthrough: ProtocolAdapter, ~Copyable {
         // An error of the backend is an answer like others: nobody here knows better than it.
         response.pointer.pointee.operation = request.pointer.pointee.operation
         response.pointer.pointee.http_status = message.pointer.pointee.status
-        Self.setRaw(&response.pointer.pointee.payload, message.pointer.pointee)
+        response.pointer.pointee.payload = sluice_payload(rawBodyOf: message.pointer.pointee)
     }
 }
 

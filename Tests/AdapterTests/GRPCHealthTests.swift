@@ -10,12 +10,7 @@ import Testing
     private func head(
         _ method: HealthProtocol.Method, _ body: [UInt8]?, in test: TestArena
     ) throws(CodecFailure) -> (verdict: Int32, request: sluice_request) {
-        var request = sluice_request()
-        request.message = test.call("\(method.path)", body)
-        var match = sluice_match()
-        match.route = UInt32(method.rawValue)
-        let verdict = try codec.decodeHead(match, &request, arena: test.arena)
-        return (verdict, request)
+        try test.head(codec, method, body)
     }
 
     @Test func theServiceSaysWhoIsAskedAfter() throws {

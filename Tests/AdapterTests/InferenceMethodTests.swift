@@ -22,16 +22,7 @@ private func send(
     _ request: sluice_request, over transport: Int32, same: Bool, renamed: Bool = false, in test: TestArena,
     codec: OpenInferenceProtocol = codec
 ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
-    var target = sluice_target()
-    target.model = test.bytes("other")
-    target.version = test.bytes("7")
-    target.authority = test.bytes("backend:1")
-    target.same_protocol = same ? 1 : 0
-    target.renamed = renamed ? 1 : 0
-    var message = sluice_message()
-    message.transport = UInt32(transport)
-    let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
-    return (verdict, message)
+    try test.send(request, codec, over: transport, same: same, renamed: renamed)
 }
 
 private let named: [InferenceMethod] = [

@@ -1,4 +1,5 @@
 import SluiceABI
+import SluiceHashing
 import SluiceJSON
 import Testing
 
@@ -74,7 +75,7 @@ import Testing
     }
 
     @Test func whatIsWrittenIsReadBack() throws {
-        var random = SeededGenerator(seed: 3)
+        var random = SplitMix64(seed: 3)
         for _ in 0..<300 {
             let scalars = (0..<Int.random(in: 0...5000, using: &random)).map { _ in
                 Unicode.Scalar(UInt32.random(in: 0...0x2FF, using: &random)) ?? "x"

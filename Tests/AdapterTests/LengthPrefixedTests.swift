@@ -73,16 +73,7 @@ private func sent(
     _ request: sluice_request, same: Bool = false, renamed: Bool = false, over transport: Int32 = SLUICE_TRANSPORT_TCP,
     in test: TestArena
 ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
-    var target = sluice_target()
-    target.model = test.bytes("other")
-    target.version = test.bytes("9")
-    target.authority = test.bytes("backend:1")
-    target.same_protocol = same ? 1 : 0
-    target.renamed = renamed ? 1 : 0
-    var message = sluice_message()
-    message.transport = UInt32(transport)
-    let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
-    return (verdict, message)
+    try test.send(request, codec, over: transport, same: same, renamed: renamed, version: "9")
 }
 
 private func answer(

@@ -31,13 +31,7 @@ private enum Unified {
 private func head(
     _ method: Method, _ body: [UInt8]?, in test: TestArena
 ) throws(CodecFailure) -> (verdict: Int32, request: sluice_request) {
-    var request = sluice_request()
-    request.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
-    request.message = test.call("\(method.path)", body)
-    var match = sluice_match()
-    match.route = UInt32(method.rawValue)
-    let verdict = try codec.decodeHead(match, &request, arena: test.arena)
-    return (verdict, request)
+    try test.head(codec, method, body)
 }
 
 private func decoded(_ body: [UInt8], in test: TestArena) throws(CodecFailure) -> sluice_request {
@@ -58,16 +52,7 @@ private func send(
     _ request: sluice_request, over transport: Int32 = SLUICE_TRANSPORT_GRPC, same: Bool = true, renamed: Bool = true,
     in test: TestArena
 ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
-    var target = sluice_target()
-    target.model = test.bytes("other")
-    target.version = test.bytes("7")
-    target.authority = test.bytes("backend:1")
-    target.same_protocol = same ? 1 : 0
-    target.renamed = renamed ? 1 : 0
-    var message = sluice_message()
-    message.transport = UInt32(transport)
-    let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
-    return (verdict, message)
+    try test.send(request, codec, over: transport, same: same, renamed: renamed)
 }
 
 @Suite struct ModelServiceTests {

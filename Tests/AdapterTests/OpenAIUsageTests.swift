@@ -1,5 +1,6 @@
 import OpenAICodec
 import SluiceABI
+import SluiceHashing
 import SluiceJSON
 import Testing
 
@@ -176,7 +177,7 @@ import Testing
 
     /// What a reader of whole texts finds is what the scanner finds, whatever lies around and wherever it is cut.
     @Test func agreesWithAReaderOnRandomTexts() throws {
-        var random = SeededGenerator(seed: 20)
+        var random = SplitMix64(seed: 20)
         for _ in 0..<500 {
             let usage = TokenUsage(
                 prompt: .random(in: 0...9_999, using: &random), completion: .random(in: 0...9_999, using: &random),
@@ -196,7 +197,7 @@ import Testing
         }
     }
 
-    private static func value(depth: Int, _ random: inout SeededGenerator) -> String {
+    private static func value(depth: Int, _ random: inout SplitMix64) -> String {
         let texts = ["\"usage\"", #""\\\"}{][,:é\u0041""#, "-1.5e+3", "0", "true", "null", "[]", "{}", "\"\""]
         guard depth > 0, Bool.random(using: &random) else { return texts.randomElement(using: &random) ?? "0" }
         let parts = (0..<Int.random(in: 0...3, using: &random)).map { _ in value(depth: depth - 1, &random) }

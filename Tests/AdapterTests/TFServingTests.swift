@@ -35,13 +35,7 @@ private enum Predict {
 private func head(
     _ method: TFServingProtocol.Method, _ body: [UInt8]?, in test: TestArena
 ) throws(CodecFailure) -> (verdict: Int32, request: sluice_request) {
-    var request = sluice_request()
-    request.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
-    request.message = test.call("\(method.path)", body)
-    var match = sluice_match()
-    match.route = UInt32(method.rawValue)
-    let verdict = try codec.decodeHead(match, &request, arena: test.arena)
-    return (verdict, request)
+    try test.head(codec, method, body)
 }
 
 private func decoded(_ body: [UInt8], in test: TestArena) throws(CodecFailure) -> sluice_request {
@@ -61,16 +55,7 @@ private func send(
     _ request: sluice_request, over transport: Int32 = SLUICE_TRANSPORT_GRPC, same: Bool = true, version: String = "7",
     in test: TestArena
 ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
-    var target = sluice_target()
-    target.model = test.bytes("other")
-    target.version = test.bytes(version)
-    target.authority = test.bytes("backend:1")
-    target.same_protocol = same ? 1 : 0
-    target.renamed = 1
-    var message = sluice_message()
-    message.transport = UInt32(transport)
-    let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: test.arena)
-    return (verdict, message)
+    try test.send(request, codec, over: transport, same: same, renamed: true, version: version)
 }
 
 @Suite struct TFServingTests {

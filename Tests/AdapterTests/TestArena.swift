@@ -76,6 +76,23 @@ final class TestArena {
         return message
     }
 
+    /// `encode_request` toward an endpoint of `transport`, which knows the model as `other` where it is `renamed`.
+    func send(
+        _ request: sluice_request, _ codec: some MessageCodec, over transport: Int32, same: Bool, renamed: Bool,
+        version: String = "7"
+    ) throws(CodecFailure) -> (verdict: Int32, message: sluice_message) {
+        var target = sluice_target()
+        target.model = bytes("other")
+        target.version = bytes(version)
+        target.authority = bytes("backend:1")
+        target.same_protocol = same ? 1 : 0
+        target.renamed = renamed ? 1 : 0
+        var message = sluice_message()
+        message.transport = UInt32(transport)
+        let verdict = try codec.encodeRequest(request, for: target, into: &message, arena: arena)
+        return (verdict, message)
+    }
+
     func message(_ body: String, fields: [(String, String)] = [], status: UInt32 = 0) -> sluice_message {
         message(Array(body.utf8), fields: fields, status: status)
     }
@@ -110,22 +127,5 @@ func failure(_ body: () throws(CodecFailure) -> Void) -> String? {
         return nil
     } catch {
         return error.text
-    }
-}
-
-/// A reproducible source of random numbers (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,6 +1,7 @@
 import Foundation
 import SluiceABI
 import SluiceJSON
+import SluiceProtobuf
 
 /// Protobuf by hand (protobuf.dev, Encoding): what a test wants to be on the wire, right or wrong.
 enum Wire {
@@ -43,6 +44,19 @@ extension TestArena {
             message.body_count = 0
         }
         return array([message])
+    }
+
+    /// Stage HEAD of a call, its first message at hand or (nil) not.
+    func head<Codec: GRPCCodec>(
+        _ codec: Codec, _ method: Codec.Method, _ body: [UInt8]?
+    ) throws(CodecFailure) -> (verdict: Int32, request: sluice_request) {
+        var request = sluice_request()
+        request.payload.kind = UInt32(SLUICE_PAYLOAD_STREAM)
+        request.message = call("\(method.path)", body)
+        var match = sluice_match()
+        match.route = UInt32(method.rawValue)
+        let verdict = try codec.decodeHead(match, &request, arena: arena)
+        return (verdict, request)
     }
 
     func tensor(_ name: String, _ datatype: Datatype, _ shape: [Int64], _ data: [UInt8]) -> sluice_tensor {

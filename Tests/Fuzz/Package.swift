@@ -93,8 +93,7 @@ let package = Package(
             swiftSettings: instrumented),
 
         .target(
-            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON", "SluiceProtobuf"],
-            swiftSettings: instrumented),
+            name: "LengthPrefixedCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),
 
         .target(
             name: "FileDiscoveryCodec", dependencies: ["SluiceABI", "SluiceJSON"], swiftSettings: instrumented),

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import HTTP1
@@ -108,22 +109,9 @@ struct ChunkedTests {
         #expect(decoded.trailers == [])
     }
 
-    @Test("Data that goes another way is not waited for")
-    func skippedData() {
-        var decoder = ChunkedDecoder()
-        let (head, tail) = (latin1("64\r\nabc"), latin1("\r\n0\r\n\r\n"))
-        let first = head.withUnsafeBufferPointer { decoder.next($0.baseAddress!, count: $0.count) }
-        #expect(first == .init(consumed: 7, event: .data(offset: 4, count: 3)))
-        #expect(decoder.remainingInChunk == 97)
-        decoder.skipData(97)
-        #expect(decoder.remainingInChunk == 0)
-        let last = tail.withUnsafeBufferPointer { decoder.next($0.baseAddress!, count: $0.count) }
-        #expect(last == .init(consumed: 7, event: .end(trailersOffset: 5, trailersCount: 0)))
-    }
-
     @Test("What the encoder writes the decoder reads")
     func roundTrip() {
-        var random = SeededRandom(seed: 7)
+        var random = SplitMix64(seed: 7)
         for _ in 0..<300 {
             let content = (0..<Int.random(in: 0...400, using: &random)).map { _ in
                 UInt8.random(in: 0...255, using: &random)
@@ -149,41 +137,11 @@ struct ChunkedTests {
         for (size, digits) in sizes { #expect(sizeLine(size) == latin1(digits + "\r\n")) }
     }
 
-    @Test("Trailers give their fields")
-    func trailerFields() throws {
-        let section = latin1("Checksum: abc\r\nX-More:\r\n")
-        let fields = UnsafeMutablePointer<sluice_field>.allocate(capacity: 128)
-        defer { fields.deallocate() }
-        try section.withUnsafeBufferPointer { bytes in
-            let start = try #require(bytes.baseAddress)
-            let parsed = try #require(HeadParser().parseTrailers(start, count: bytes.count, fields: fields))
-            #expect(ParsedRequest.fields(parsed).map(\.name) == ["Checksum", "X-More"])
-            #expect(ParsedRequest.fields(parsed).map(\.value) == ["abc", ""])
-            let small = HeadParser(limits: HeadLimits(fieldCount: 1))
-            #expect(small.parseTrailers(start, count: bytes.count, fields: fields) == nil)
-        }
-    }
-
     private func sizeLine(_ size: UInt64) -> [UInt8] {
         var line = [UInt8](repeating: 0, count: ChunkedEncoder.sizeLineBytes)
         let count = line.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.map { ChunkedEncoder.writeSizeLine(size, to: $0) } ?? 0
         }
         return Array(line[..<count])
-    }
-}
-
-/// Random numbers that are the same in every run (SplitMix64).
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

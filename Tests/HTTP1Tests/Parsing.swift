@@ -13,7 +13,7 @@ func latin1(_ text: String) -> [UInt8] {
 
 /// All that a request head means, copied out of its views.
 struct ParsedRequest: Equatable {
-    var method, target, originTarget, path, query, authority: String?
+    var method, target, path, query, authority: String?
     var kind: Method
     var minorVersion: UInt8
     var fields: [Field]
@@ -30,7 +30,6 @@ struct ParsedRequest: Equatable {
     init(_ head: RequestHead) {
         method = text(head.method)
         target = text(head.target)
-        originTarget = text(head.originTarget)
         path = text(head.path)
         query = text(head.query)
         authority = text(head.authority)

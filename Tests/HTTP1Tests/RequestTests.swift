@@ -147,18 +147,6 @@ struct RequestMeaningTests {
         #expect(parseRequest("GET / HTTP/1.0\r\n\r\n").message?.authority == nil)
     }
 
-    @Test("Any form of target has an origin form for the next hop")
-    func originTargets() {
-        let targets = [
-            ("/a?b", "/a?b"), ("/", "/"), ("http://a/x?y", "/x?y"), ("http://a", "/"), ("http://a/", "/"), ("*", "*"),
-        ]
-        for (target, origin) in targets {
-            let method = target == "*" ? "OPTIONS" : "GET"
-            let head = parseRequest("\(method) \(target) HTTP/1.1\r\nHost: a\r\n\r\n").message
-            #expect(head?.originTarget == origin, "\(target)")
-        }
-    }
-
     @Test("RFC 9112 §2.2: two empty lines before are ignored")
     func emptyLines() {
         let head = parseRequest("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").message

@@ -1,6 +1,7 @@
 import Glibc
 import RateLimitBuckets
 import Synchronization
+import TestThreads
 import Testing
 
 /// A table over memory of its own.
@@ -33,30 +34,6 @@ final class TableUnderTest: @unchecked Sendable {
         }
         return left
     }
-}
-
-/// Runs `body` on `count` threads at once, until all have returned.
-func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    final class Job: @unchecked Sendable {
-        let index: Int
-        let body: @Sendable (Int) -> Void
-        init(_ index: Int, _ body: @escaping @Sendable (Int) -> Void) { (self.index, self.body) = (index, body) }
-    }
-    var threads: [pthread_t] = []
-    for index in 0..<count {
-        var thread = pthread_t()
-        let job = Unmanaged.passRetained(Job(index, body)).toOpaque()
-        pthread_create(
-            &thread, nil,
-            { pointer in
-                guard let pointer else { return nil }
-                let job = Unmanaged<Job>.fromOpaque(pointer).takeRetainedValue()
-                job.body(job.index)
-                return nil
-            }, job)
-        threads.append(thread)
-    }
-    for thread in threads { pthread_join(thread, nil) }
 }
 
 /// Counters that threads share.

@@ -1,6 +1,7 @@
 import Glibc
 import RateLimitBuckets
 import SluiceHashing
+import TestThreads
 import Testing
 
 private let second: UInt64 = 1_000_000_000

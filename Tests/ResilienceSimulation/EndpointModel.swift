@@ -1,4 +1,5 @@
 import Resilience
+import SluiceHashing
 
 /// One endpoint: how it behaves, and all that a gateway keeps of it.
 final class EndpointModel {
@@ -62,7 +63,7 @@ final class EndpointModel {
     }
 
     /// What an attempt that begins now comes to, after how long, if it may take as long as it likes.
-    func attempt(at now: UInt64, _ random: inout SeededGenerator) -> (outcome: AttemptOutcome, time: UInt64) {
+    func attempt(at now: UInt64, _ random: inout SplitMix64) -> (outcome: AttemptOutcome, time: UInt64) {
         // More at once take longer.
         let usual = latency + latency * UInt64(inFlight) / 4 + random.below(latency)
         switch behaviour(at: now) {
@@ -79,7 +80,7 @@ final class EndpointModel {
         }
     }
 
-    func check(at now: UInt64, _ random: inout SeededGenerator) -> Bool {
+    func check(at now: UInt64, _ random: inout SplitMix64) -> Bool {
         switch behaviour(at: now) {
         case .well, .slow, .limiting, .flapping: true
         case .failing: random.oneIn(2)

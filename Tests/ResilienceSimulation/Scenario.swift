@@ -1,4 +1,5 @@
 import Resilience
+import SluiceHashing
 
 let millisecond: UInt64 = 1_000_000
 
@@ -37,7 +38,7 @@ struct Scenario {
     /// By here all must have recovered.
     var recovered: UInt64
 
-    init(_ random: inout SeededGenerator) {
+    init(_ random: inout SplitMix64) {
         endpoints = 1 + random.below(8)
         let tenantCount = 1 + random.below(4)
         // Sometimes more than the endpoints can take.
@@ -59,7 +60,7 @@ struct Scenario {
         recovered = calm + longestRecovery
     }
 
-    private mutating func drawBreaker(_ random: inout SeededGenerator) {
+    private mutating func drawBreaker(_ random: inout SplitMix64) {
         breaker.failureThreshold = random.oneIn(4) ? 0 : random.of(1...6)
         breaker.failurePercent = random.oneIn(2) ? 0 : Double(random.of(20...80 as ClosedRange<UInt32>))
         breaker.window = random.of(60 * millisecond...400 * millisecond)
@@ -73,7 +74,7 @@ struct Scenario {
         breaker.probeTimeout = attemptTimeout + random.of(5 * millisecond...50 * millisecond)
     }
 
-    private mutating func drawRetries(_ random: inout SeededGenerator) {
+    private mutating func drawRetries(_ random: inout SplitMix64) {
         retry.attempts = random.of(1...4)
         retry.backoff = Backoff(
             base: random.of(0...10 * millisecond), factor: 2, cap: random.of(5 * millisecond...50 * millisecond))
@@ -89,7 +90,7 @@ struct Scenario {
         self.hedge = hedge
     }
 
-    private mutating func drawHealth(_ random: inout SeededGenerator) {
+    private mutating func drawHealth(_ random: inout SplitMix64) {
         outlier.consecutiveFailures = random.oneIn(4) ? 0 : random.of(1...5)
         outlier.interval = random.of(50 * millisecond...200 * millisecond)
         outlier.baseEjectionTime = random.of(50 * millisecond...200 * millisecond)
@@ -107,7 +108,7 @@ struct Scenario {
         slowStart.window = random.oneIn(2) ? 0 : random.of(20 * millisecond...200 * millisecond)
     }
 
-    private mutating func drawQueue(_ random: inout SeededGenerator) {
+    private mutating func drawQueue(_ random: inout SplitMix64) {
         admission.capacity = 2 + random.below(40)
         admission.ageing = random.of(2 * millisecond...60 * millisecond)
         admission.fullPolicy = AdmissionSettings.FullPolicy.allCases[random.below(3)]

@@ -1,4 +1,5 @@
 import Resilience
+import SluiceHashing
 
 /// A gateway with one pool under a virtual clock: requests of tenants wait in the queue, are shed, go to endpoints that
 /// fail, freeze, flap and are slow, are retried and given up; breakers, outlier detection and checks watch. No sockets,
@@ -8,7 +9,7 @@ import Resilience
 /// that does not agree ends the run.
 public final class Simulation {
     let scenario: Scenario
-    var random: SeededGenerator
+    var random: SplitMix64
     var events = EventQueue()
     var now: UInt64 = 0
     var report: SimulationReport
@@ -40,7 +41,7 @@ public final class Simulation {
     static let eventBound = 100_000
 
     public init(seed: UInt64) {
-        random = SeededGenerator(seed)
+        random = SplitMix64(seed: seed)
         report = SimulationReport(seed: seed)
         scenario = Scenario(&random)
         queue = AdmissionQueue(scenario.admission)

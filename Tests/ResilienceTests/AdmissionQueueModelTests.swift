@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Resilience
@@ -30,7 +31,7 @@ private struct QueueModel {
 struct AdmissionQueueModelTests {
     @Test("Random operations agree with the plain model", arguments: 0..<60 as Range<UInt64>)
     func agrees(seed: UInt64) {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         var settings = AdmissionSettings()
         settings.capacity = Int.random(in: 1...40, using: &random)
         settings.ageing = [0, 50, 300][Int(random.next() % 3)]
@@ -119,7 +120,7 @@ struct AdmissionQueueModelTests {
 
     @Test("While tenants have requests, their shares differ by one each at most", arguments: 0..<20 as Range<UInt64>)
     func shares(seed: UInt64) {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         var settings = AdmissionSettings()
         settings.capacity = 4000
         settings.tenants = 256

@@ -307,13 +307,4 @@ struct AdmissionQueueTests {
         }
         #expect(entry.token == 1)
     }
-
-    @Test("A queue that is given up is emptied")
-    func emptied() {
-        let fixture = QueueFixture()
-        for index in 0..<20 as Range<UInt8> { fixture.push(index % 10, tenant: UInt64(index), deadline: fixture.now) }
-        var tokens: Set<UInt64> = []
-        while let entry = fixture.queue.removeAny() { tokens.insert(entry.token) }
-        #expect(tokens.count == 20 && fixture.queue.isEmpty)
-    }
 }

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Resilience
@@ -7,7 +8,7 @@ final class BreakerFixture: @unchecked Sendable {
     let cell = UnsafeMutablePointer<CircuitBreakerCell>.allocate(capacity: 1)
     let settings = UnsafeMutablePointer<CircuitBreakerSettings>.allocate(capacity: 1)
     var now: UInt64 = 1000 * second
-    var random = SeededGenerator(7)
+    var random = SplitMix64(seed: 7)
 
     init(_ change: (inout CircuitBreakerSettings) -> Void = { _ in }) {
         cell.initialize(to: CircuitBreakerCell())
@@ -94,7 +95,6 @@ struct CircuitBreakerTests {
         let fixture = BreakerFixture { $0.failureThreshold = 0 }
         fixture.requests(Array(repeating: true, count: 1000))
         #expect(fixture.state == .closed)
-        #expect(!fixture.settings.pointee.isEnabled)
     }
 
     @Test("Open, it refuses for its whole time; then one probe goes, and no second beside it")
@@ -159,7 +159,7 @@ struct CircuitBreakerTests {
         var times: Set<UInt64> = []
         for seed in 0..<64 as Range<UInt64> {
             let fixture = BreakerFixture { $0.jitter = 0.5 }
-            fixture.random = SeededGenerator(seed)
+            fixture.random = SplitMix64(seed: seed)
             fixture.open()
             guard case .open(let remaining) = fixture.state else { Issue.record("not open"); return }
             #expect(remaining >= 5 * second && remaining <= 7_500 * millisecond + 2 * tick)

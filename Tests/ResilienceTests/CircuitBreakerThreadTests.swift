@@ -1,5 +1,7 @@
 import Glibc
+import SluiceHashing
 import Synchronization
+import TestThreads
 import Testing
 
 @testable import Resilience
@@ -55,7 +57,7 @@ struct CircuitBreakerThreadTests {
         let breaker = fixture.breaker
         let run = Run()
         onThreads(4) { index in
-            var random = SeededGenerator(UInt64(index))
+            var random = SplitMix64(seed: UInt64(index))
             var kept: [(CircuitBreakerTicket, Bool)] = []
             for _ in 0..<10_000 {
                 let now = run.clock.wrappingAdd(200_000, ordering: .relaxed).newValue

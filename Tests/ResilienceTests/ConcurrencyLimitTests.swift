@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Resilience
@@ -20,7 +21,7 @@ struct ConcurrencyLimitTests {
         _ limit: inout ConcurrencyLimit, _ server: Server, windows: Int, demand: Int = .max, now: inout UInt64,
         dropped: Bool = false
     ) {
-        var random = SeededGenerator(5)
+        var random = SplitMix64(seed: 5)
         for _ in 0..<windows {
             now += 100 * millisecond
             let inFlight = min(limit.limit, demand)
@@ -146,7 +147,7 @@ struct LoadShedderTests {
 
     /// Of a thousand requests, how many are let in.
     static func admitted(_ priority: UInt8, _ pressure: Double) -> Int {
-        var random = SeededGenerator(11)
+        var random = SplitMix64(seed: 11)
         return (0..<1000).count { _ in
             LoadShedder.admits(priority: priority, pressure: pressure, random: random.next(), settings)
         }

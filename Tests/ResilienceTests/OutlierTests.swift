@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Resilience
@@ -8,7 +9,7 @@ struct OutlierTests {
     struct Pool {
         var detector: OutlierDetector
         var totals: [(successes: UInt32, failures: UInt32, latency: UInt64)]
-        var random = SeededGenerator(3)
+        var random = SplitMix64(seed: 3)
         var now: UInt64 = 100 * second
 
         init(_ count: Int, _ change: (inout OutlierSettings) -> Void = { _ in }) {

@@ -1,4 +1,6 @@
+import SluiceHashing
 import Synchronization
+import TestThreads
 import Testing
 
 @testable import Resilience
@@ -60,7 +62,7 @@ struct RetryBudgetTests {
         }
         let most = Most()
         onThreads(4) { index in
-            var random = SeededGenerator(UInt64(index))
+            var random = SplitMix64(seed: UInt64(index))
             for _ in 0..<5_000 {
                 guard budget.view.takeRetry(RetryBudgetSettings()) else { continue }
                 let now = most.underWay.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
@@ -92,7 +94,7 @@ struct BackoffTests {
         let backoff = Backoff(base: 1000, factor: 2, cap: 10_000)
         #expect(backoff.delay(beforeRetry: 0, random: 0) == 0)
         #expect(backoff.delay(beforeRetry: 0, random: .max) == 1000)
-        var random = SeededGenerator(1)
+        var random = SplitMix64(seed: 1)
         var quarters = [0, 0, 0, 0]
         for _ in 0..<4000 {
             let delay = backoff.delay(beforeRetry: 1, random: random.next())

@@ -1,25 +1,14 @@
 import SluiceABI
+import SluiceHashing
 import Testing
 
 @testable import Rules
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the same seed, the same rules.
-struct SeededNumbers: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 /// Random rules of every form, over random requests.
 struct RuleMaker {
-    var numbers: SeededNumbers
+    var numbers: SplitMix64
 
-    init(seed: UInt64) { numbers = SeededNumbers(state: seed) }
+    init(seed: UInt64) { numbers = SplitMix64(seed: seed) }
 
     mutating func pick<Element>(_ choices: [Element]) -> Element {
         choices[Int.random(in: 0..<choices.count, using: &numbers)]

@@ -5,19 +5,37 @@ import SluicePlugin
 /// Kept answers by their keys, within a bound of entries and one of bytes, with SIEVE to say which goes. An entry is
 /// found by the SHA-256 of its key and then compared with the whole key. One thread at a time.
 public struct AnswerTable: ~Copyable {
+    /// When an answer may be used. Times are nanoseconds of the monotonic clock.
+    public struct Lifetime: BitwiseCopyable {
+        /// It is found for this one alone.
+        public var epoch: UInt64
+        public var stored: UInt64
+        /// Seconds that it was old then.
+        public var initialAge: UInt64
+        /// From then on it is found only by who takes a stale one.
+        public var staleAt: UInt64
+        /// From then on it is not found at all.
+        public var end: UInt64
+
+        public init(epoch: UInt64, stored: UInt64, initialAge: UInt64, staleAt: UInt64, end: UInt64) {
+            self.epoch = epoch
+            self.stored = stored
+            self.initialAge = initialAge
+            self.staleAt = staleAt
+            self.end = end
+        }
+    }
+
     /// What is found: views that end with the next change of the table.
     public struct Found {
         /// Aligned to 16.
         public let answer: Bytes
-        /// Nanoseconds of the monotonic clock, when it was stored.
-        public let stored: UInt64
-        /// Seconds that it was old then.
-        public let initialAge: UInt64
+        let lifetime: Lifetime
         /// It is used only where there is no other.
         public let isStale: Bool
 
         /// Seconds that it is old at `now`.
-        public func age(_ now: UInt64) -> UInt64 { initialAge + (now - stored) / 1_000_000_000 }
+        public func age(_ now: UInt64) -> UInt64 { lifetime.initialAge + (now - lifetime.stored) / 1_000_000_000 }
     }
 
     private struct Entry {
@@ -25,11 +43,7 @@ public struct AnswerTable: ~Copyable {
         var block: UnsafeMutablePointer<UInt8>?
         var keySize = 0
         var answerSize = 0
-        var epoch: UInt64 = 0
-        var stored: UInt64 = 0
-        var staleAt: UInt64 = 0
-        var end: UInt64 = 0
-        var initialAge: UInt64 = 0
+        var lifetime = Lifetime(epoch: 0, stored: 0, initialAge: 0, staleAt: 0, end: 0)
 
         var answerOffset: Int { (keySize + 15) & ~15 }
         var size: Int { answerOffset + answerSize }
@@ -70,31 +84,24 @@ public struct AnswerTable: ~Copyable {
         guard let block = entry.block, entry.keySize == key.count, let asked = key.raw.data,
             memcmp(block, asked, key.count) == 0
         else { return nil }
-        guard now < entry.end, epoch == entry.epoch else {
+        guard now < entry.lifetime.end, epoch == entry.lifetime.epoch else {
             remove(slot)
             return nil
         }
-        let isStale = now >= entry.staleAt
+        let isStale = now >= entry.lifetime.staleAt
         guard orStale || !isStale else { return nil }
         return Found(
             answer: Bytes(UnsafeRawBufferPointer(start: block + entry.answerOffset, count: entry.answerSize)),
-            stored: entry.stored, initialAge: entry.initialAge, isStale: isStale)
+            lifetime: entry.lifetime, isStale: isStale)
     }
 
     /// Keeps an answer in place of one with the same key. False when it is larger than the whole bound.
-    /// - Parameters:
-    ///   - epoch: it is found for this one alone.
-    ///   - staleAt: nanoseconds of the monotonic clock; from then on it is found only by who takes a stale one.
-    ///   - end: likewise; from then on it is not found at all.
-    ///   - write: writes the answer's `answerSize` bytes.
+    /// - Parameter write: writes the answer's `answerSize` bytes.
     public mutating func insert(
-        _ digest: Digest256, _ key: Bytes, epoch: UInt64 = 0, answerSize: Int, now: UInt64, staleAt: UInt64,
-        end: UInt64, initialAge: UInt64,
+        _ digest: Digest256, _ key: Bytes, _ lifetime: Lifetime, answerSize: Int,
         _ write: (UnsafeMutablePointer<UInt8>) -> Void
     ) -> Bool {
-        var entry = Entry(
-            block: nil, keySize: key.count, answerSize: answerSize, epoch: epoch, stored: now, staleAt: staleAt,
-            end: end, initialAge: initialAge)
+        var entry = Entry(block: nil, keySize: key.count, answerSize: answerSize, lifetime: lifetime)
         let needed = entry.size + Self.overhead
         guard needed <= bytesAtMost else { return false }
         if let slot = index.find(digest) { remove(slot) }

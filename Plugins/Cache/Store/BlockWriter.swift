@@ -53,6 +53,28 @@ struct BlockWriter {
     }
 }
 
+extension BlockWriter {
+    /// What a tensor is, without its data and parameters.
+    mutating func head(of tensor: sluice_tensor) {
+        bytes(tensor.name)
+        number(UInt64(tensor.datatype))
+        number(UInt64(tensor.rank))
+        for dimension in 0..<Int(tensor.rank) { number(Int(tensor.shape?[dimension] ?? 0)) }
+    }
+
+    mutating func parameters(_ list: UnsafePointer<sluice_parameter>?, _ count: UInt32) {
+        number(UInt64(list == nil ? 0 : count))
+        guard let list else { return }
+        for index in 0..<Int(count) {
+            bytes(list[index].name)
+            number(UInt64(list[index].kind))
+            number(Int(list[index].integer))
+            number(list[index].number.bitPattern)
+            bytes(list[index].text)
+        }
+    }
+}
+
 /// Reads what a `BlockWriter` wrote, in the same order. The views lie in the block.
 struct BlockReader {
     private let memory: UnsafePointer<UInt8>

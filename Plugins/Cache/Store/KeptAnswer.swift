@@ -79,14 +79,11 @@ public enum KeptAnswer {
         writer.number(UInt64(payload.tensor_count))
         for index in 0..<Int(payload.tensor_count) {
             guard let tensor = payload.tensors?[index] else { break }
-            writer.bytes(tensor.name)
-            writer.number(UInt64(tensor.datatype))
-            writer.number(UInt64(tensor.rank))
-            for dimension in 0..<Int(tensor.rank) { writer.number(Int(tensor.shape?[dimension] ?? 0)) }
+            writer.head(of: tensor)
             writer.bytes(tensor.data, alignment: 16)
-            parameters(tensor.parameters, tensor.parameter_count, to: &writer)
+            writer.parameters(tensor.parameters, tensor.parameter_count)
         }
-        parameters(payload.parameters, payload.parameter_count, to: &writer)
+        writer.parameters(payload.parameters, payload.parameter_count)
     }
 
     private static func fields(_ list: UnsafePointer<sluice_field>?, _ count: UInt32, to writer: inout BlockWriter) {
@@ -97,20 +94,6 @@ public enum KeptAnswer {
         for index in 0..<Int(count) where isKept(list[index].name) {
             writer.bytes(list[index].name)
             writer.bytes(list[index].value)
-        }
-    }
-
-    private static func parameters(
-        _ list: UnsafePointer<sluice_parameter>?, _ count: UInt32, to writer: inout BlockWriter
-    ) {
-        writer.number(UInt64(list == nil ? 0 : count))
-        guard let list else { return }
-        for index in 0..<Int(count) {
-            writer.bytes(list[index].name)
-            writer.number(UInt64(list[index].kind))
-            writer.number(Int(list[index].integer))
-            writer.number(list[index].number.bitPattern)
-            writer.bytes(list[index].text)
         }
     }
 

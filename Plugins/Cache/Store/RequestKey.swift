@@ -95,21 +95,18 @@ public struct RequestKey {
         writer.number(UInt64(payload.tensor_count))
         for index in 0..<Int(payload.tensor_count) {
             guard let tensor = payload.tensors?[index] else { break }
-            writer.bytes(tensor.name)
-            writer.number(UInt64(tensor.datatype))
-            writer.number(UInt64(tensor.rank))
-            for dimension in 0..<Int(tensor.rank) { writer.number(Int(tensor.shape?[dimension] ?? 0)) }
+            writer.head(of: tensor)
             content(tensor.data, body: body, to: &writer)
-            parameters(tensor.parameters, tensor.parameter_count, to: &writer)
+            writer.parameters(tensor.parameters, tensor.parameter_count)
         }
         writer.number(UInt64(payload.output_count))
         for index in 0..<Int(payload.output_count) {
             guard let output = payload.outputs?[index] else { break }
             writer.bytes(output.name)
             writer.number(UInt64(output.flags))
-            parameters(output.parameters, output.parameter_count, to: &writer)
+            writer.parameters(output.parameters, output.parameter_count)
         }
-        parameters(payload.parameters, payload.parameter_count, to: &writer)
+        writer.parameters(payload.parameters, payload.parameter_count)
     }
 
     /// Bytes that lie in a body which is part of the key are told by their place in it.
@@ -123,20 +120,6 @@ public struct RequestKey {
         } else {
             writer.number(0)
             writer.bytes(bytes)
-        }
-    }
-
-    private func parameters(
-        _ list: UnsafePointer<sluice_parameter>?, _ count: UInt32, to writer: inout BlockWriter
-    ) {
-        writer.number(UInt64(count))
-        for index in 0..<Int(count) {
-            guard let parameter = list?[index] else { break }
-            writer.bytes(parameter.name)
-            writer.number(UInt64(parameter.kind))
-            writer.number(Int(parameter.integer))
-            writer.number(parameter.number.bitPattern)
-            writer.bytes(parameter.text)
         }
     }
 }

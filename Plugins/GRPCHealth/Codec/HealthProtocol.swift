@@ -8,7 +8,7 @@ public struct HealthProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes.
-    public enum Method: Int, CaseIterable, Sendable {
+    public enum Method: Int, GRPCMethod {
         case check, watch
 
         public var path: StaticString {
@@ -22,8 +22,6 @@ public struct HealthProtocol: GRPCCodec {
     /// grpc.health.v1.HealthCheckResponse.ServingStatus.
     private static let serving: UInt64 = 1
     private static let notServing: UInt64 = 2
-
-    public var paths: [String] { Method.allCases.map { "\($0.path)" } }
 
     /// The empty service is the gateway, any other one a model: one that is not known is NOT_FOUND, by the host.
     public func decodeHead(

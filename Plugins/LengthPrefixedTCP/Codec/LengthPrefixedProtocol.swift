@@ -53,16 +53,8 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
 
     private func text(of id: UInt64, _ arena: ExchangeArena) throws(CodecFailure) -> sluice_bytes {
         guard id != 0 else { return sluice_bytes() }
-        // 2^64 has 20 digits.
-        let digits = try arena.allocate(UInt8.self, count: 20)
-        var start = 20
-        var left = id
-        while left > 0 {
-            start -= 1
-            digits[start] = UInt8(ascii: "0") + UInt8(left % 10)
-            left /= 10
-        }
-        return sluice_bytes(data: digits + start, size: 20 - start)
+        let text = try arena.allocate(UInt8.self, count: DecimalText.maximumIntegerSize)
+        return sluice_bytes(data: text, size: DecimalText.write(id, to: text))
     }
 
     // MARK: - Gateway to client
@@ -144,14 +136,10 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
         header.modelVersion = target.version
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in the length-prefixed protocol",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
+            guard
+                try request.payload.hasTensors(
+                    orFail: "the request has no tensors and no form in the length-prefixed protocol")
+            else { return SLUICE_NEED_BODY }
             try request.payload.requireAnswerInMessage()
             var writer = try MessageWriter(
                 arena: arena, capacity: header.writtenSize + TensorList.writtenSize(request.payload),
@@ -221,9 +209,7 @@ public struct LengthPrefixedProtocol: MessageCodec, Sendable {
             case (SLUICE_OPERATION_INFER, .inferAnswer):
                 response.payload = sluice_payload()
                 try TensorList.read(&reader, into: &response.payload, arena: arena)
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty { response.model = header.model }
-                if response.version.isEmpty { response.version = header.modelVersion }
+                response.takeNames(model: header.model, version: header.modelVersion)
             case (SLUICE_OPERATION_MODEL_READY, .readyAnswer):
                 let ready = try reader.uint8()
                 guard ready <= 1 else { throw CodecFailure("ready is neither 0 nor 1", found: Int64(ready)) }

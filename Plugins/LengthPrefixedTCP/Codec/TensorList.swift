@@ -1,11 +1,8 @@
 import SluiceABI
 import SluiceJSON
-import SluiceProtobuf
 
 /// The tensors of a message, and the outputs that a request asks for.
 struct TensorList {
-    /// Names are compared with all that came before.
-    private static let maximumTensors = 1024
     /// Name's size, datatype, rank and data's size.
     private static let fixedTensorSize = 12
 
@@ -15,37 +12,26 @@ struct TensorList {
         _ reader: inout MessageReader, into payload: inout sluice_payload, arena: ExchangeArena
     ) throws(CodecFailure) {
         let count = Int(try reader.uint16())
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: maximumTensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         for _ in 0..<count {
-            var output = sluice_output()
-            output.name = try reader.text("the name of an output is cut off or no UTF-8")
-            guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-            output.flags = UInt32(SLUICE_OUTPUT_BINARY)
-            for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                throw CodecFailure("an output is requested twice", subject: output.name)
-            }
-            try outputs.append(output)
+            try outputs.appendRequested(try reader.text("the name of an output is cut off or no UTF-8"))
         }
-        payload.outputs = outputs.start.map { UnsafePointer($0) }
-        payload.output_count = UInt32(outputs.count)
+        (payload.outputs, payload.output_count) = outputs.view
     }
 
     static func read(
         _ reader: inout MessageReader, into payload: inout sluice_payload, arena: ExchangeArena
     ) throws(CodecFailure) {
         let count = Int(try reader.uint16())
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
         for _ in 0..<count {
             let tensor = try readTensor(&reader, arena: arena)
-            for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-                throw CodecFailure("two tensors have the name", subject: tensor.name)
-            }
+            try tensors.requireNew(tensor.name)
             try tensors.append(tensor)
         }
         try reader.expectEnd()
         payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
     }
 
     private static func readTensor(

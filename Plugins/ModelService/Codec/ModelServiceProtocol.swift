@@ -7,7 +7,7 @@ public struct ModelServiceProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes.
-    public enum Method: Int, CaseIterable, Sendable {
+    public enum Method: Int, GRPCModelMethod {
         case predict, batchPredict, streamPredict
 
         public var path: StaticString {
@@ -16,11 +16,6 @@ public struct ModelServiceProtocol: GRPCCodec {
             case .batchPredict: "/sluice.v1.ModelService/BatchPredict"
             case .streamPredict: "/sluice.v1.ModelService/StreamPredict"
             }
-        }
-
-        init?(path: sluice_bytes) {
-            guard let method = Self.allCases.first(where: { path.equals($0.path) }) else { return nil }
-            self = method
         }
 
         /// The model and the version that a message asks for; of a stream its first message, of a batch its first
@@ -58,7 +53,6 @@ public struct ModelServiceProtocol: GRPCCodec {
             return name
         }
 
-        /// The message with another model and version in it; all else goes on as it came.
         public func rename(
             _ message: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to writer: inout ProtobufWriter
         ) throws(CodecFailure) {
@@ -86,8 +80,6 @@ public struct ModelServiceProtocol: GRPCCodec {
         }
     }
 
-    public var paths: [String] { Method.allCases.map { "\($0.path)" } }
-
     // MARK: - Client to gateway
 
     public func decodeHead(
@@ -113,10 +105,7 @@ public struct ModelServiceProtocol: GRPCCodec {
         guard let message = request.message?.pointee, let method = Method(path: message.path) else { return }
         try peek(method, message, &request)
         guard method == .predict else {
-            request.payload = sluice_payload()
-            request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-            request.payload.raw = message.wholeBody
-            request.payload.content_type = .literal("application/grpc+proto")
+            request.payload = sluice_payload(rawCall: message)
             return
         }
         let unified = try UnifiedMessage.read(message.wholeBody, arena: arena)
@@ -157,22 +146,14 @@ public struct ModelServiceProtocol: GRPCCodec {
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
         try message.requireTransport(SLUICE_TRANSPORT_GRPC, target)
-        var out = ProtobufWriter(arena: arena)
         if target.same_protocol != 0, let received = request.message?.pointee,
             let method = Method(path: received.path)
         {
             guard target.renamed != 0 else { return SLUICE_PASS }
-            guard method != .streamPredict else {
-                throw CodecFailure(
-                    "each message of a stream names the model, so it cannot go to a backend that calls it otherwise",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
-            guard received.hasBody else { return SLUICE_NEED_BODY }
-            try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-            message.setCall(method.path, authority: target.authority)
-            try out.finish(into: &message)
-            return SLUICE_OK
+            guard method != .streamPredict else { throw Method.streamIsNotRenamed }
+            return try method.encodeRenamed(received, for: target, into: &message, arena: arena)
         }
+        var out = ProtobufWriter(arena: arena)
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
             guard request.payload.kind != UInt32(SLUICE_PAYLOAD_STREAM) else { return SLUICE_NEED_BODY }
@@ -207,13 +188,7 @@ public struct ModelServiceProtocol: GRPCCodec {
                 let unified = try UnifiedMessage.read(message.wholeBody, arena: arena)
                 response.payload = unified.payload
                 response.id = unified.id
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = unified.model
-                }
-                if response.version.isEmpty {
-                    response.version = unified.version
-                }
+                response.takeNames(model: unified.model, version: unified.version)
             case SLUICE_OPERATION_MODEL_READY:
                 // grpc.health.v1.HealthCheckResponse: 1 is SERVING.
                 response.ready = 0
@@ -224,10 +199,7 @@ public struct ModelServiceProtocol: GRPCCodec {
                     }
                 }
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = .literal("application/grpc+proto")
+                response.payload = sluice_payload(rawCall: message)
             }
         } catch {
             throw error.ofBackend(&response)

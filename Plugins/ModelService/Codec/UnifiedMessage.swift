@@ -4,11 +4,6 @@ import SluiceProtobuf
 
 /// UnifiedRequest and UnifiedResponse, whose fields have the same numbers.
 struct UnifiedMessage {
-    /// As for the adapters of the Open Inference Protocol: a tabular model with a tensor for each column has some
-    /// hundreds, and names are compared with all that came before.
-    private static let maximumTensors = 1024
-    private static let maximumValues = 128
-
     var model = sluice_bytes()
     var version = sluice_bytes()
     var id = sluice_bytes()
@@ -18,9 +13,9 @@ struct UnifiedMessage {
 
     static func read(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> UnifiedMessage {
         var message = UnifiedMessage()
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: maximumTensors)
-        var values = ArenaList<sluice_parameter>(arena: arena, limit: maximumValues)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
+        var values = ArenaList<sluice_parameter>(arena: arena, limit: MessageLimits.parameters)
         var data: (type: sluice_bytes, value: sluice_bytes)?
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
@@ -31,20 +26,10 @@ struct UnifiedMessage {
             case 4: data = try AnyMessage.read(try field.bytes("data"))
             case 5:
                 let tensor = try readTensor(try field.bytes("tensors"), arena)
-                for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-                    throw CodecFailure("two tensors have the name", subject: tensor.name)
-                }
+                try tensors.requireNew(tensor.name)
                 try tensors.append(tensor)
             case 6: try readValue(try field.bytes("metadata"), &values)
-            case 7:
-                var output = sluice_output()
-                output.name = try field.string("outputs")
-                guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-                output.flags = UInt32(SLUICE_OUTPUT_BINARY)
-                for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                    throw CodecFailure("an output is requested twice", subject: output.name)
-                }
-                try outputs.append(output)
+            case 7: try outputs.appendRequested(try field.string("outputs"))
             default: break
             }
         }
@@ -54,13 +39,10 @@ struct UnifiedMessage {
             (message.payload.content_type, message.payload.raw) = try AnyMessage.content(data, arena)
         } else {
             message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-            message.payload.tensors = tensors.start.map { UnsafePointer($0) }
-            message.payload.tensor_count = UInt32(tensors.count)
+            (message.payload.tensors, message.payload.tensor_count) = tensors.view
         }
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
-        message.payload.parameters = values.start.map { UnsafePointer($0) }
-        message.payload.parameter_count = UInt32(values.count)
+        (message.payload.outputs, message.payload.output_count) = outputs.view
+        (message.payload.parameters, message.payload.parameter_count) = values.view
         return message
     }
 
@@ -68,7 +50,7 @@ struct UnifiedMessage {
     {
         var tensor = sluice_tensor()
         var shape = ShapeReader(arena: arena)
-        var values = ArenaList<sluice_parameter>(arena: arena, limit: maximumValues)
+        var values = ArenaList<sluice_parameter>(arena: arena, limit: MessageLimits.parameters)
         var number: Int32 = 0
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
@@ -87,16 +69,14 @@ struct UnifiedMessage {
             throw CodecFailure("the datatype is missing or unknown, in tensor", subject: tensor.name)
         }
         tensor.datatype = datatype.rawValue
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
-        tensor.parameters = values.start.map { UnsafePointer($0) }
-        tensor.parameter_count = UInt32(values.count)
+        (tensor.shape, tensor.rank) = shape.view
+        (tensor.parameters, tensor.parameter_count) = values.view
         let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         try TensorBytes.check(tensor.data, datatype, count: count, of: tensor.name)
         return tensor
     }
 
-    /// An entry of a map to Value; the last one for a key counts.
+    /// An entry of a map to Value.
     private static func readValue(
         _ entry: sluice_bytes, _ values: inout ArenaList<sluice_parameter>
     ) throws(CodecFailure) {
@@ -129,11 +109,7 @@ struct UnifiedMessage {
             }
         }
         guard parameter.kind != 0 else { return }
-        for index in 0..<values.count where values[index].name.equals(parameter.name) {
-            values[index] = parameter
-            return
-        }
-        try values.append(parameter)
+        try values.set(parameter)
     }
 
     // MARK: - Writing

@@ -39,7 +39,7 @@ extension OpenAIProtocol {
     ) throws(CodecFailure) -> BackendRefusal? {
         response.operation = request.operation
         response.http_status = message.status
-        response.payload = Self.raw(message)
+        response.payload = sluice_payload(rawBodyOf: message)
         return nil
     }
 }

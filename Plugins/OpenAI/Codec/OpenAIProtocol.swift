@@ -71,7 +71,7 @@ public struct OpenAIProtocol: MessageCodec {
     /// Stage BODY: the model, where the body names it. The payload is the body as it is.
     public func decodeBody(_ request: inout sluice_request, arena: ExchangeArena) throws(CodecFailure) {
         guard let message = request.message?.pointee, let note = RequestNote.of(request) else { return }
-        request.payload = Self.raw(message)
+        request.payload = sluice_payload(rawBodyOf: message)
         guard OpenAIRoute.at(note.pointee.route)?.kind == .modelInBody else { return }
         var isAboutModel = false
         do throws(CodecFailure) {
@@ -86,15 +86,6 @@ public struct OpenAIProtocol: MessageCodec {
             note.pointee.refusesModel = isAboutModel
             throw error
         }
-    }
-
-    static func raw(_ message: sluice_message) -> sluice_payload {
-        var payload = sluice_payload()
-        guard !message.wholeBody.isEmpty else { return payload }
-        payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-        payload.raw = message.wholeBody
-        payload.content_type = message.field("content-type") ?? sluice_bytes()
-        return payload
     }
 
     // MARK: - Gateway to client
@@ -112,28 +103,11 @@ public struct OpenAIProtocol: MessageCodec {
                 try ModelText.writeList(metadata, options, into: &message, arena: arena)
             }
         } else {
-            try encodeRaw(response, into: &message, arena)
-        }
-        try MessageFields.append(response.fields, response.field_count, to: &message, arena: arena)
-    }
-
-    private func encodeRaw(
-        _ response: sluice_response, into message: inout sluice_message, _ arena: ExchangeArena
-    ) throws(CodecFailure) {
-        let payload = response.payload
-        let isRaw = payload.kind == UInt32(SLUICE_PAYLOAD_RAW)
-        guard isRaw || payload.kind == UInt32(SLUICE_PAYLOAD_NONE) else {
-            throw CodecFailure("an answer of tensors has no form in OpenAI's API", status: SLUICE_UNIMPLEMENTED)
-        }
-        if let received = response.message?.pointee {
-            // What the backend said of its body stays with it.
-            try MessageFields.append(received.fields, received.field_count, to: &message, arena: arena)
-        } else if isRaw, !payload.content_type.isEmpty {
-            try MessageFields.set(
-                [sluice_field(name: .literal("content-type"), value: payload.content_type)], on: &message,
+            try MessageFields.setBody(
+                passing: response, orFail: "an answer of tensors has no form in OpenAI's API", on: &message,
                 arena: arena)
         }
-        try MessageFields.setBody(isRaw ? payload.raw : sluice_bytes(), on: &message, arena: arena)
+        try MessageFields.append(response.fields, response.field_count, to: &message, arena: arena)
     }
 
     public func encodeError(

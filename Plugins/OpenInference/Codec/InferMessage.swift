@@ -1,15 +1,6 @@
 import SluiceABI
 import SluiceJSON
 
-/// Bounds on what one infer message may list. Each entry costs memory of the exchange, and names are compared with all
-/// that came before.
-public enum InferLimits {
-    /// Tensors, and requested outputs. A tabular model with one tensor for each column has some hundreds.
-    public static let tensors = 1024
-    /// Parameters of a message, a tensor or an output.
-    public static let parameters = 128
-}
-
 /// The two directions of the infer message, which have the same form but for names (Open Inference Protocol,
 /// inference_rest.md: `$inference_request`, `$inference_response`).
 public enum InferDirection {
@@ -30,6 +21,31 @@ enum ParameterScope {
         case .tensor: name.equals("binary_data_size")
         case .output: name.equals("binary_data")
         }
+    }
+}
+
+/// Where a tensor lies that is in shared memory, as its parameters say (Triton, extension_shared_memory.md).
+struct SharedMemoryRegion {
+    /// Empty: there is no region, and the elements are in the message.
+    var name = sluice_bytes()
+    /// Bytes.
+    var offset: Int64 = 0
+    var size: Int64?
+
+    var isAbsent: Bool { name.isEmpty }
+
+    /// Gives `tensor`, whose shape has `count` elements, the region in place of data.
+    func place(_ tensor: inout sluice_tensor, _ datatype: Datatype, count: Int) throws(CodecFailure) {
+        guard let size, size >= 0, offset >= 0 else {
+            throw CodecFailure(
+                "shared_memory_byte_size is missing, or a size or offset is negative, in tensor", subject: tensor.name)
+        }
+        guard datatype == .bytes || size == Int64(count * datatype.elementSize) else {
+            throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
+        }
+        tensor.region = name
+        tensor.region_offset = UInt64(offset)
+        tensor.region_size = UInt64(size)
     }
 }
 

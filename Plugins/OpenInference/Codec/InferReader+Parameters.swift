@@ -6,14 +6,11 @@ extension InferReader {
 
     /// What a `parameters` object says: those that the adapter understands apart from the others.
     struct Parameters {
-        var start: UnsafePointer<sluice_parameter>?
-        var count: UInt32 = 0
+        var view: (start: UnsafePointer<sluice_parameter>?, count: UInt32) = (nil, 0)
         /// `binary_data_output` of a message, `binary_data` of an output.
         var isBinaryOutput: Bool?
         var binarySize: Int64?
-        var region = sluice_bytes()
-        var regionOffset: Int64 = 0
-        var regionSize: Int64?
+        var region = SharedMemoryRegion()
     }
 
     func readParameters(
@@ -23,7 +20,7 @@ extension InferReader {
         if try json.takeNull() {
             return result
         }
-        var list = ArenaList<sluice_parameter>(arena: arena, limit: InferLimits.parameters)
+        var list = ArenaList<sluice_parameter>(arena: arena, limit: MessageLimits.parameters)
         var seen = Seen()
         try json.beginObject()
         var isFirst = true
@@ -39,13 +36,13 @@ extension InferReader {
                 result.binarySize = try json.integer()
             } else if scope == .tensor, key.equals("shared_memory_region") {
                 try seen.mark(2, key, json)
-                result.region = try json.string()
+                result.region.name = try json.string()
             } else if scope == .tensor, key.equals("shared_memory_offset") {
                 try seen.mark(3, key, json)
-                result.regionOffset = try json.integer()
+                result.region.offset = try json.integer()
             } else if scope == .tensor, key.equals("shared_memory_byte_size") {
                 try seen.mark(4, key, json)
-                result.regionSize = try json.integer()
+                result.region.size = try json.integer()
             } else if let parameter = try readParameter(key, &json) {
                 for index in 0..<list.count where list[index].name.equals(key) {
                     throw CodecFailure("a parameter is given twice", subject: key)
@@ -53,8 +50,7 @@ extension InferReader {
                 try list.append(parameter)
             }
         }
-        result.start = list.start.map { UnsafePointer($0) }
-        result.count = UInt32(list.count)
+        result.view = list.view
         return result
     }
 

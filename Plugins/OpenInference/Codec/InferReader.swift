@@ -18,7 +18,7 @@ public struct InferReader {
         let body = message.wholeBody
         var jsonSize = body.buffer.count
         if let header = try message.onlyField("inference-header-content-length") {
-            guard let size = Self.decimal(header), size <= body.buffer.count else {
+            guard let size = DecimalText.read(header), size <= body.buffer.count else {
                 throw CodecFailure("inference-header-content-length is no size within the body", subject: header)
             }
             jsonSize = size
@@ -34,26 +34,16 @@ public struct InferReader {
         self.binary = binary
     }
 
-    private static func decimal(_ text: sluice_bytes) -> Int? {
-        guard !text.isEmpty, text.size <= 18 else { return nil }
-        var value = 0
-        for byte in text.buffer {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
-            value = value * 10 + Int(byte - UInt8(ascii: "0"))
-        }
-        return value
-    }
-
     // MARK: - The message
 
     private mutating func read(_ text: sluice_bytes) throws(CodecFailure) -> InferMessage {
         var json = JSONReader(text, arena: arena)
         var message = InferMessage()
         message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: InferLimits.tensors)
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: InferLimits.tensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         // For each binary tensor its flag of `sluice_output`, so that an answer can be encoded as it came.
-        var forms = ArenaList<sluice_output>(arena: arena, limit: InferLimits.tensors)
+        var forms = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         var parameters = Parameters()
         var seen = Seen()
         var hasTensors = false
@@ -106,12 +96,9 @@ public struct InferReader {
         _ payload: inout sluice_payload, _ tensors: ArenaList<sluice_tensor>, _ outputs: ArenaList<sluice_output>,
         _ parameters: Parameters
     ) {
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
-        payload.outputs = outputs.start.map { UnsafePointer($0) }
-        payload.output_count = UInt32(outputs.count)
-        payload.parameters = parameters.start
-        payload.parameter_count = parameters.count
+        (payload.tensors, payload.tensor_count) = tensors.view
+        (payload.outputs, payload.output_count) = outputs.view
+        (payload.parameters, payload.parameter_count) = parameters.view
         payload.flags = parameters.isBinaryOutput == true ? UInt32(SLUICE_PAYLOAD_FLAG_BINARY) : 0
     }
 
@@ -147,8 +134,7 @@ public struct InferReader {
                 } else if key.equals("parameters") {
                     try seen.mark(1, key, json)
                     let parameters = try readParameters(&json, .output)
-                    output.parameters = parameters.start
-                    output.parameter_count = parameters.count
+                    (output.parameters, output.parameter_count) = parameters.view
                     if let isBinary = parameters.isBinaryOutput {
                         output.flags = isBinary ? UInt32(SLUICE_OUTPUT_BINARY) : 0
                     }
@@ -156,11 +142,7 @@ public struct InferReader {
                     try json.skip()
                 }
             }
-            guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-            for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                throw CodecFailure("an output is requested twice", subject: output.name)
-            }
-            try outputs.append(output)
+            try outputs.appendRequested(output)
         }
     }
 
@@ -175,9 +157,7 @@ public struct InferReader {
             let before = binaryOffset
             let (tensor, isBinary) = try readTensor(&json)
             precondition(binaryOffset >= before)
-            for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-                throw CodecFailure("two tensors have the name", subject: tensor.name)
-            }
+            try tensors.requireNew(tensor.name)
             try tensors.append(tensor)
             if direction == .response {
                 var form = sluice_output()
@@ -236,25 +216,19 @@ public struct InferReader {
             json.restore(after)
         }
         tensor.datatype = datatype.rawValue
-        tensor.parameters = parameters.start
-        tensor.parameter_count = parameters.count
+        (tensor.parameters, tensor.parameter_count) = parameters.view
         let isBinary = try place(&tensor, datatype, data, parameters)
         return (tensor, isBinary)
     }
 
     private func readShape(_ json: inout JSONReader, _ tensor: inout sluice_tensor) throws(CodecFailure) {
-        let shape = try arena.allocate(Int64.self, count: TensorShape.maximumRank)
+        var shape = ShapeReader(arena: arena)
         try json.beginArray()
         var isFirst = true
         while try json.nextElement(&isFirst) {
-            guard Int(tensor.rank) < TensorShape.maximumRank else {
-                throw CodecFailure(
-                    "a shape has too many dimensions", subject: tensor.name, expected: Int64(TensorShape.maximumRank))
-            }
-            shape[Int(tensor.rank)] = try json.integer()
-            tensor.rank += 1
+            try shape.append(try json.integer(), of: tensor.name)
         }
-        tensor.shape = UnsafePointer(shape)
+        (tensor.shape, tensor.rank) = shape.view
     }
 
     private func readData(
@@ -280,7 +254,7 @@ public struct InferReader {
     ) throws(CodecFailure) -> Bool {
         let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
         let sources =
-            (data == nil ? 0 : 1) + (parameters.binarySize == nil ? 0 : 1) + (parameters.region.isEmpty ? 0 : 1)
+            (data == nil ? 0 : 1) + (parameters.binarySize == nil ? 0 : 1) + (parameters.region.isAbsent ? 0 : 1)
         guard sources <= 1 else {
             throw CodecFailure("there is more than one source of data, for tensor", subject: tensor.name)
         }
@@ -288,18 +262,8 @@ public struct InferReader {
             tensor.data = data
             return false
         }
-        if !parameters.region.isEmpty {
-            guard let size = parameters.regionSize, size >= 0, parameters.regionOffset >= 0 else {
-                throw CodecFailure(
-                    "shared_memory_byte_size is missing, or a size or offset is negative, in tensor",
-                    subject: tensor.name)
-            }
-            guard datatype == .bytes || size == count * datatype.elementSize else {
-                throw sizeMismatch(tensor, expected: count * datatype.elementSize, found: Int(size))
-            }
-            tensor.region = parameters.region
-            tensor.region_offset = UInt64(parameters.regionOffset)
-            tensor.region_size = UInt64(size)
+        if !parameters.region.isAbsent {
+            try parameters.region.place(&tensor, datatype, count: count)
             return false
         }
         guard let size = parameters.binarySize else {
@@ -311,38 +275,8 @@ public struct InferReader {
         }
         let bytes = binary.slice(binaryOffset, Int(size))
         binaryOffset += Int(size)
-        try check(bytes, tensor, datatype, count)
+        try TensorBytes.check(bytes, datatype, count: count, of: tensor.name)
         tensor.data = bytes
         return true
-    }
-
-    private func check(
-        _ bytes: sluice_bytes, _ tensor: sluice_tensor, _ datatype: Datatype, _ count: Int
-    ) throws(CodecFailure) {
-        switch datatype {
-        case .bytes:
-            guard let found = BytesElements.count(bytes) else {
-                throw CodecFailure("the last BYTES element is cut off, in tensor", subject: tensor.name)
-            }
-            guard found == count else { throw sizeMismatch(tensor, expected: count, found: found) }
-        default:
-            guard bytes.size == count * datatype.elementSize else {
-                throw sizeMismatch(tensor, expected: count * datatype.elementSize, found: bytes.size)
-            }
-            guard datatype == .bool else { return }
-            var combined: UInt8 = 0
-            for byte in bytes.buffer {
-                combined |= byte
-            }
-            guard combined <= 1 else {
-                throw CodecFailure("a BOOL element is neither 0 nor 1, in tensor", subject: tensor.name)
-            }
-        }
-    }
-
-    private func sizeMismatch(_ tensor: sluice_tensor, expected: Int, found: Int) -> CodecFailure {
-        CodecFailure(
-            "the data is not as large as the shape says, in tensor", subject: tensor.name, expected: Int64(expected),
-            found: Int64(found))
     }
 }

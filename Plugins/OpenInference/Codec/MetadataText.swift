@@ -105,16 +105,13 @@ enum MetadataText {
                 while try json.nextElement(&isFirstVersion) {
                     try versions.append(try json.string())
                 }
-                metadata.versions = versions.start.map { UnsafePointer($0) }
-                metadata.version_count = UInt32(versions.count)
+                (metadata.versions, metadata.version_count) = versions.view
             } else if key.equals("inputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.inputs = tensors.start.map { UnsafePointer($0) }
-                metadata.input_count = UInt32(tensors.count)
+                (metadata.inputs, metadata.input_count) = tensors.view
             } else if key.equals("outputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.outputs = tensors.start.map { UnsafePointer($0) }
-                metadata.output_count = UInt32(tensors.count)
+                (metadata.outputs, metadata.output_count) = tensors.view
             } else {
                 try json.skip()
             }
@@ -128,7 +125,7 @@ enum MetadataText {
     private static func readTensors(
         _ json: inout JSONReader, _ arena: ExchangeArena
     ) throws(CodecFailure) -> ArenaList<sluice_tensor_spec> {
-        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
+        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         try json.beginArray()
         var isFirst = true
         while try json.nextElement(&isFirst) {
@@ -167,7 +164,6 @@ enum MetadataText {
         while try json.nextElement(&isFirst) {
             try shape.append(try json.integer())
         }
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.count)
+        (tensor.shape, tensor.rank) = shape.view
     }
 }

@@ -25,14 +25,7 @@ extension OpenInferenceProtocol {
         }
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in the Open Inference Protocol",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
+            guard try request.payload.hasTensors(orFail: Self.noTensors) else { return SLUICE_NEED_BODY }
             message.method = .literal("POST")
             try InferWriter(arena: arena).request(
                 request.payload, id: request.id, isBinary: isBinary, into: &message)
@@ -46,6 +39,8 @@ extension OpenInferenceProtocol {
         message.authority = target.authority
         return SLUICE_OK
     }
+
+    static let noTensors: StaticString = "the request has no tensors and no form in the Open Inference Protocol"
 
     /// Why an operation that the adapter knows nothing of cannot be asked of a backend: the gateway would have to say
     /// in gRPC what came over HTTP, or the other way round, or to translate it from another protocol.
@@ -116,20 +111,12 @@ extension OpenInferenceProtocol {
                 let infer = try InferReader.read(message, .response, arena: arena)
                 response.payload = infer.payload
                 response.id = infer.id
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = infer.model
-                }
-                if response.version.isEmpty {
-                    response.version = infer.version
-                }
+                response.takeNames(model: infer.model, version: infer.version)
             case SLUICE_OPERATION_MODEL_METADATA:
                 response.metadata = try MetadataText.read(message.wholeBody, arena: arena)
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = message.field("content-type") ?? sluice_bytes()
+                response.payload = sluice_payload(
+                    raw: message.wholeBody, contentType: message.field("content-type") ?? sluice_bytes())
             }
         } catch {
             throw error.ofBackend(&response)

@@ -129,12 +129,7 @@ public struct OpenInferenceProtocol: MessageCodec {
             return try decodeCallBody(message, &request, arena: arena)
         }
         guard request.operation == UInt32(SLUICE_OPERATION_INFER) else {
-            request.payload = sluice_payload()
-            if message.body_state == UInt32(SLUICE_BODY_WHOLE), !message.wholeBody.isEmpty {
-                request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                request.payload.raw = message.wholeBody
-                request.payload.content_type = message.field("content-type") ?? sluice_bytes()
-            }
+            request.payload = sluice_payload(rawBodyOf: message)
             return
         }
         do throws(CodecFailure) {
@@ -213,13 +208,7 @@ public struct OpenInferenceProtocol: MessageCodec {
     ) throws(CodecFailure) {
         switch Int32(bitPattern: payload.kind) {
         case SLUICE_PAYLOAD_NONE: message.body_state = UInt32(SLUICE_BODY_NONE)
-        case SLUICE_PAYLOAD_RAW:
-            if !payload.content_type.isEmpty {
-                try MessageFields.set(
-                    [sluice_field(name: .literal("content-type"), value: payload.content_type)], on: &message,
-                    arena: arena)
-            }
-            try MessageFields.setBody(payload.raw, on: &message, arena: arena)
+        case SLUICE_PAYLOAD_RAW: try MessageFields.setBody(raw: payload, on: &message, arena: arena)
         default:
             throw CodecFailure("the answer has no form in the Open Inference Protocol", status: SLUICE_UNIMPLEMENTED)
         }

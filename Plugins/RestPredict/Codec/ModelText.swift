@@ -4,9 +4,6 @@ import SluiceJSON
 /// What is said of models: their state, metadata and list. TensorFlow Serving, api_rest.md, "Model status API" and
 /// "Model Metadata API"; KServe v1's `{"name", "ready"}`.
 enum ModelText {
-    /// Signatures and tensors of a model.
-    private static let maximumTensors = 1024
-
     /// Both protocols' answers in one: clients of either read their own fields.
     static func writeState(
         _ model: sluice_bytes, version: sluice_bytes, isReady: Bool, into message: inout sluice_message,
@@ -230,12 +227,10 @@ enum ModelText {
         while let key = try json.nextKey(&isFirst) {
             if key.equals("inputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.inputs = tensors.start.map { UnsafePointer($0) }
-                metadata.input_count = UInt32(tensors.count)
+                (metadata.inputs, metadata.input_count) = tensors.view
             } else if key.equals("outputs") {
                 let tensors = try readTensors(&json, arena)
-                metadata.outputs = tensors.start.map { UnsafePointer($0) }
-                metadata.output_count = UInt32(tensors.count)
+                (metadata.outputs, metadata.output_count) = tensors.view
             } else {
                 try json.skip()
             }
@@ -245,7 +240,7 @@ enum ModelText {
     private static func readTensors(
         _ json: inout JSONReader, _ arena: ExchangeArena
     ) throws(CodecFailure) -> ArenaList<sluice_tensor_spec> {
-        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         try json.beginObject()
         var isFirst = true
         while let key = try json.nextKey(&isFirst) {
@@ -290,8 +285,7 @@ enum ModelText {
             // What comes nearest to any number of dimensions; none would be a scalar.
             try shape.append(-1)
         }
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.count)
+        (tensor.shape, tensor.rank) = shape.view
     }
 
     private static func readDimensions(

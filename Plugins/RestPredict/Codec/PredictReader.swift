@@ -53,13 +53,7 @@ struct PredictReader {
             } else if isRequest, key.equals("signature_name") {
                 guard !hasSignature else { throw CodecFailure("a field is given twice", subject: key) }
                 hasSignature = true
-                let parameter = try arena.allocate(sluice_parameter.self, count: 1)
-                parameter.pointee = sluice_parameter()
-                parameter.pointee.name = .literal("signature_name")
-                parameter.pointee.kind = UInt32(SLUICE_PARAMETER_STRING)
-                parameter.pointee.text = try json.string()
-                payload.parameters = UnsafePointer(parameter)
-                payload.parameter_count = 1
+                try payload.setSignatureName(try json.string(), arena: arena)
             } else {
                 try json.skip()
             }
@@ -71,8 +65,7 @@ struct PredictReader {
                     ? "the request has neither 'instances' nor 'inputs'"
                     : "the answer has neither 'predictions' nor 'outputs'")
         }
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
         return payload
     }
 

@@ -35,14 +35,11 @@ struct PredictWriter {
         try Self.checkEmptyLists(tensors)
         var json = JSONWriter(arena: arena)
         try json.raw("{")
-        for index in 0..<Int(payload.parameter_count) where isRequest {
-            if let parameter = payload.parameters?[index], parameter.name.equals("signature_name"),
-                parameter.kind == UInt32(SLUICE_PARAMETER_STRING)
-            {
-                try json.raw("\"signature_name\":")
-                try json.string(parameter.text)
-                try json.raw(",")
-            }
+        let signature = payload.signatureName
+        if isRequest, !signature.isEmpty {
+            try json.raw("\"signature_name\":")
+            try json.string(signature)
+            try json.raw(",")
         }
         if asksColumns {
             try json.raw(isRequest ? "\"inputs\":" : "\"outputs\":")

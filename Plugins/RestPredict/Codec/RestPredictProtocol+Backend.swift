@@ -24,13 +24,9 @@ extension RestPredictProtocol {
         }
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in this protocol", status: SLUICE_UNIMPLEMENTED)
-            }
+            guard
+                try request.payload.hasTensors(orFail: "the request has no tensors and no form in this protocol")
+            else { return SLUICE_NEED_BODY }
             try request.payload.requireAnswerInMessage()
             message.method = .literal("POST")
             let tensors = UnsafeBufferPointer(
@@ -109,7 +105,7 @@ extension RestPredictProtocol {
             case SLUICE_OPERATION_MODEL_METADATA:
                 try message.requirePlainBody()
                 response.metadata = try ModelText.readMetadata(message.wholeBody, arena: arena)
-            default: response.payload = Self.raw(message)
+            default: response.payload = sluice_payload(rawBodyOf: message)
             }
         } catch {
             throw error.ofBackend(&response)

@@ -42,7 +42,7 @@ public struct RestPredictProtocol: MessageCodec {
     public func decodeBody(_ request: inout sluice_request, arena: ExchangeArena) throws(CodecFailure) {
         guard let message = request.message?.pointee else { return }
         guard request.operation == UInt32(SLUICE_OPERATION_INFER) else {
-            request.payload = Self.raw(message)
+            request.payload = sluice_payload(rawBodyOf: message)
             return
         }
         do throws(CodecFailure) {
@@ -53,15 +53,6 @@ public struct RestPredictProtocol: MessageCodec {
             request.adapter_data = Note(route: Note(request).route, refusal: error.httpStatus).pointer
             throw error
         }
-    }
-
-    static func raw(_ message: sluice_message) -> sluice_payload {
-        var payload = sluice_payload()
-        guard !message.wholeBody.isEmpty else { return payload }
-        payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-        payload.raw = message.wholeBody
-        payload.content_type = message.field("content-type") ?? sluice_bytes()
-        return payload
     }
 
     // MARK: - Gateway to client
@@ -103,12 +94,7 @@ public struct RestPredictProtocol: MessageCodec {
             guard response.payload.kind != UInt32(SLUICE_PAYLOAD_TENSORS) else {
                 throw CodecFailure("the answer has no form in this protocol", status: SLUICE_UNIMPLEMENTED)
             }
-            if !response.payload.content_type.isEmpty {
-                try MessageFields.set(
-                    [sluice_field(name: .literal("content-type"), value: response.payload.content_type)], on: &message,
-                    arena: arena)
-            }
-            try MessageFields.setBody(response.payload.raw, on: &message, arena: arena)
+            try MessageFields.setBody(raw: response.payload, on: &message, arena: arena)
         }
         try MessageFields.append(response.fields, response.field_count, to: &message, arena: arena)
     }

@@ -49,21 +49,11 @@ public struct ModelSpec: BitwiseCopyable {
     func writeNames(_ out: inout ProtobufWriter) throws(CodecFailure) {
         try out.text(1, name)
         guard !version.isEmpty else { return }
-        guard let number = Self.integer(version) else { return try out.text(4, version) }
+        // Longer numbers than these are no version that a directory has.
+        guard let number = DecimalText.read(version) else { return try out.text(4, version) }
         try out.message(2) { (value: inout ProtobufWriter) throws(CodecFailure) in
-            try value.integer(1, number)
+            try value.integer(1, UInt64(number))
         }
-    }
-
-    private static func integer(_ text: sluice_bytes) -> UInt64? {
-        // 18 digits fit; longer ones are no version that a directory has.
-        guard text.size <= 18 else { return nil }
-        var value: UInt64 = 0
-        for byte in text.buffer {
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
-            value = value * 10 + UInt64(byte - UInt8(ascii: "0"))
-        }
-        return value
     }
 
     /// What a message says beside model and version, the signature say, as it came.

@@ -2,13 +2,8 @@ import SluiceABI
 import SluiceJSON
 import SluiceProtobuf
 
-/// PredictRequest and PredictResponse. The signature is kept as the parameter `signature_name`.
+/// PredictRequest and PredictResponse.
 struct PredictMessage {
-    /// Entries of a map; names are compared with all that came before.
-    private static let maximumTensors = 1024
-
-    private static let signatureName: StaticString = "signature_name"
-
     var spec = ModelSpec()
     var payload = sluice_payload()
 
@@ -16,36 +11,27 @@ struct PredictMessage {
 
     static func readRequest(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> PredictMessage {
         var message = PredictMessage()
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
-        var outputs = ArenaList<sluice_output>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_output>(arena: arena, limit: MessageLimits.tensors)
         var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
             case 1: try message.spec.read(try field.bytes("model_spec"), arena: arena)
             case 2: try readEntry(try field.bytes("inputs"), &tensors, &fill, arena)
-            case 3:
-                var output = sluice_output()
-                output.name = try field.string("output_filter")
-                guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-                output.flags = UInt32(SLUICE_OUTPUT_BINARY)
-                for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-                    throw CodecFailure("an output is requested twice", subject: output.name)
-                }
-                try outputs.append(output)
+            case 3: try outputs.appendRequested(try field.string("output_filter"))
             default: break
             }
         }
         try message.fill(tensors, arena)
         message.payload.flags = UInt32(SLUICE_PAYLOAD_FLAG_BINARY | SLUICE_PAYLOAD_FLAG_COLUMNS)
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
+        (message.payload.outputs, message.payload.output_count) = outputs.view
         return message
     }
 
     static func readResponse(_ bytes: sluice_bytes, arena: ExchangeArena) throws(CodecFailure) -> PredictMessage {
         var message = PredictMessage()
-        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: maximumTensors)
+        var tensors = ArenaList<sluice_tensor>(arena: arena, limit: MessageLimits.tensors)
         var fill = TensorMessage.maximumFill
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
@@ -61,16 +47,9 @@ struct PredictMessage {
 
     private mutating func fill(_ tensors: ArenaList<sluice_tensor>, _ arena: ExchangeArena) throws(CodecFailure) {
         payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        payload.tensors = tensors.start.map { UnsafePointer($0) }
-        payload.tensor_count = UInt32(tensors.count)
+        (payload.tensors, payload.tensor_count) = tensors.view
         guard !spec.signature.isEmpty else { return }
-        let parameter = try arena.allocate(sluice_parameter.self, count: 1)
-        parameter.initialize(to: sluice_parameter())
-        parameter.pointee.name = .literal(Self.signatureName)
-        parameter.pointee.kind = UInt32(SLUICE_PARAMETER_STRING)
-        parameter.pointee.text = spec.signature
-        payload.parameters = UnsafePointer(parameter)
-        payload.parameter_count = 1
+        try payload.setSignatureName(spec.signature, arena: arena)
     }
 
     private static func readEntry(
@@ -87,25 +66,11 @@ struct PredictMessage {
             }
         }
         guard !name.isEmpty else { throw CodecFailure("a tensor has no name") }
-        for index in 0..<tensors.count where tensors[index].name.equals(name) {
-            throw CodecFailure("two tensors have the name", subject: name)
-        }
+        try tensors.requireNew(name)
         try tensors.append(try TensorMessage.read(value, name: name, fill: &fill, arena: arena))
     }
 
     // MARK: - Writing
-
-    /// The signature that a payload asks for; empty: the default one.
-    static func signature(_ payload: sluice_payload) -> sluice_bytes {
-        for index in 0..<Int(payload.parameter_count) {
-            if let parameter = payload.parameters?[index], parameter.name.equals(signatureName),
-                parameter.kind == UInt32(SLUICE_PARAMETER_STRING)
-            {
-                return parameter.text
-            }
-        }
-        return sluice_bytes()
-    }
 
     func writeRequest(_ out: inout ProtobufWriter) throws(CodecFailure) {
         try spec.write(1, &out)

@@ -5,7 +5,6 @@ import SluiceProtobuf
 /// GetModelMetadataResponse: of a model's signatures the default one, which is what other protocols call its inputs
 /// and outputs.
 enum SignatureMessage {
-    private static let maximumTensors = 1024
     private static let signatureField: StaticString = "signature_def"
     private static let defaultSignature: StaticString = "serving_default"
     private static let mapType: StaticString = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -89,8 +88,8 @@ enum SignatureMessage {
     private static func readSignature(
         _ bytes: sluice_bytes, _ metadata: inout sluice_metadata, _ arena: ExchangeArena
     ) throws(CodecFailure) {
-        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: maximumTensors)
-        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: maximumTensors)
+        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
@@ -99,10 +98,8 @@ enum SignatureMessage {
             default: break
             }
         }
-        metadata.inputs = inputs.start.map { UnsafePointer($0) }
-        metadata.input_count = UInt32(inputs.count)
-        metadata.outputs = outputs.start.map { UnsafePointer($0) }
-        metadata.output_count = UInt32(outputs.count)
+        (metadata.inputs, metadata.input_count) = inputs.view
+        (metadata.outputs, metadata.output_count) = outputs.view
     }
 
     private static func readInfo(
@@ -134,8 +131,7 @@ enum SignatureMessage {
             // What comes nearest to any number of dimensions.
             try shape.append(-1, of: name)
         }
-        spec.shape = shape.start.map { UnsafePointer($0) }
-        spec.rank = UInt32(shape.rank)
+        (spec.shape, spec.rank) = shape.view
         return spec
     }
 

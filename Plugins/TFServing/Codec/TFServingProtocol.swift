@@ -7,7 +7,7 @@ public struct TFServingProtocol: GRPCCodec {
     public init() {}
 
     /// The methods, in the order of their routes. All but the first two are passed on.
-    public enum Method: Int, CaseIterable, Sendable {
+    public enum Method: Int, GRPCModelMethod {
         case predict, getModelMetadata, classify, regress, multiInference, predictStreamed, getModelStatus
 
         public var path: StaticString {
@@ -28,11 +28,6 @@ public struct TFServingProtocol: GRPCCodec {
             case .getModelMetadata: SLUICE_OPERATION_MODEL_METADATA
             default: SLUICE_OPERATION_OTHER
             }
-        }
-
-        init?(path: sluice_bytes) {
-            guard let method = Self.allCases.first(where: { path.equals($0.path) }) else { return nil }
-            self = method
         }
 
         /// The model and the version that a message asks for; of a stream its first message, of a MultiInference its
@@ -59,7 +54,6 @@ public struct TFServingProtocol: GRPCCodec {
             return (spec.name, spec.version)
         }
 
-        /// The message with another model and version in it; all else goes on as it came.
         public func rename(
             _ message: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to writer: inout ProtobufWriter
         ) throws(CodecFailure) {
@@ -80,8 +74,6 @@ public struct TFServingProtocol: GRPCCodec {
         /// task.
         var canBeRenamed: Bool { self != .multiInference && self != .predictStreamed }
     }
-
-    public var paths: [String] { Method.allCases.map { "\($0.path)" } }
 
     // MARK: - Client to gateway
 
@@ -108,10 +100,7 @@ public struct TFServingProtocol: GRPCCodec {
         guard let message = request.message?.pointee, let method = Method(path: message.path) else { return }
         try peek(method, message, &request, arena)
         guard method == .predict else {
-            request.payload = sluice_payload()
-            request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-            request.payload.raw = message.wholeBody
-            request.payload.content_type = .literal("application/grpc+proto")
+            request.payload = sluice_payload(rawCall: message)
             return
         }
         request.payload = try PredictMessage.readRequest(message.wholeBody, arena: arena).payload
@@ -131,7 +120,7 @@ public struct TFServingProtocol: GRPCCodec {
         spec.version = response.version
         switch Int32(bitPattern: response.operation) {
         case SLUICE_OPERATION_INFER where response.payload.kind == UInt32(SLUICE_PAYLOAD_TENSORS):
-            spec.signature = PredictMessage.signature(request.payload)
+            spec.signature = request.payload.signatureName
             try PredictMessage(spec: spec, payload: response.payload).writeResponse(wanted: request.payload, &out)
         case SLUICE_OPERATION_MODEL_METADATA:
             guard let metadata = response.metadata?.pointee else {
@@ -155,7 +144,6 @@ public struct TFServingProtocol: GRPCCodec {
         _ request: sluice_request, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
     ) throws(CodecFailure) -> Int32 {
         try message.requireTransport(SLUICE_TRANSPORT_GRPC, target)
-        var out = ProtobufWriter(arena: arena)
         if target.same_protocol != 0, let received = request.message?.pointee,
             let method = Method(path: received.path)
         {
@@ -165,28 +153,21 @@ public struct TFServingProtocol: GRPCCodec {
                     "a call that names the model more than once cannot go to a backend that calls it otherwise",
                     status: SLUICE_UNIMPLEMENTED)
             }
-            guard received.hasBody else { return SLUICE_NEED_BODY }
-            try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-            message.setCall(method.path, authority: target.authority)
-            try out.finish(into: &message)
-            return SLUICE_OK
+            return try method.encodeRenamed(received, for: target, into: &message, arena: arena)
         }
+        var out = ProtobufWriter(arena: arena)
         var spec = ModelSpec()
         spec.name = target.model
         spec.version = target.version
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in TensorFlow Serving's protocol",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
+            guard
+                try request.payload.hasTensors(
+                    orFail: "the request has no tensors and no form in TensorFlow Serving's protocol")
+            else { return SLUICE_NEED_BODY }
             try request.payload.requireAnswerInMessage()
             message.setCall(Method.predict.path, authority: target.authority)
-            spec.signature = PredictMessage.signature(request.payload)
+            spec.signature = request.payload.signatureName
             try PredictMessage(spec: spec, payload: request.payload).writeRequest(&out)
         case SLUICE_OPERATION_MODEL_METADATA, SLUICE_OPERATION_MODEL_READY:
             // A server answers for its metadata only once it has loaded the model.
@@ -213,23 +194,14 @@ public struct TFServingProtocol: GRPCCodec {
             case SLUICE_OPERATION_INFER:
                 let predict = try PredictMessage.readResponse(message.wholeBody, arena: arena)
                 response.payload = predict.payload
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = predict.spec.name
-                }
-                if response.version.isEmpty {
-                    response.version = predict.spec.version
-                }
+                response.takeNames(model: predict.spec.name, version: predict.spec.version)
             case SLUICE_OPERATION_MODEL_METADATA:
                 response.metadata = try SignatureMessage.read(message.wholeBody, arena: arena)
             case SLUICE_OPERATION_MODEL_READY:
                 _ = try SignatureMessage.read(message.wholeBody, arena: arena)
                 response.ready = 1
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = .literal("application/grpc+proto")
+                response.payload = sluice_payload(rawCall: message)
             }
         } catch {
             throw error.ofBackend(&response)

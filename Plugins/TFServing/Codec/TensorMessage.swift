@@ -36,8 +36,7 @@ enum TensorMessage {
                 found: Int64(type))
         }
         tensor.datatype = datatype.rawValue
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
+        (tensor.shape, tensor.rank) = shape.view
         for dimension in tensor.shapeBuffer where dimension < 0 {
             throw CodecFailure("the shape has a negative dimension, in tensor", subject: name)
         }

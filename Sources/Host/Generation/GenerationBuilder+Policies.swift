@@ -42,12 +42,11 @@ extension GenerationBuilder {
         // The duties point back to the pool, whose place is known when all tables are.
         guard worker == description.shared.pointee.homeWorker, outlier != nil || model.healthCheck != nil
         else { return }
-        pool.policy?.pointee.duties = duties(model, version, outlier, description)
+        pool.policy?.pointee.duties = duties(model, version, outlier)
     }
 
     private func duties(
-        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ outlier: Settings.OutlierDetection?,
-        _ description: PoolDescription
+        _ model: Settings.ModelSettings, _ version: Settings.VersionSettings, _ outlier: Settings.OutlierDetection?
     ) -> UnsafeMutablePointer<HealthDuties> {
         let nowhere = UnsafeMutablePointer<WorkerPool>(bitPattern: 64).unsafelyUnwrapped
         let duties = memory.place([

@@ -9,7 +9,7 @@ public struct ChunkedDecoder {
         /// All is used up but, in the trailer section, what `Step.consumed` leaves: call again with more behind it.
         case needMore
         /// The body is over. The trailer field lines stand at an offset of the bytes of this call: checked, each with
-        /// its CRLF and without the empty line, fit to be forwarded as they are; see `HeadParser.parseTrailers`.
+        /// its CRLF and without the empty line, fit to be forwarded as they are.
         case end(trailersOffset: Int, trailersCount: Int)
         /// The message is broken; the connection can't be used any further.
         case failed(ParseFault)
@@ -50,17 +50,6 @@ public struct ChunkedDecoder {
     /// A decoder at the first byte of a body.
     public init(trailerBytes: Int = defaultTrailerBytes) {
         self.trailerBytes = UInt32(min(max(trailerBytes, 2), 1 << 24))
-    }
-
-    /// Bytes of the present chunk's data that have not been returned yet. While it isn't 0, the next so many bytes of
-    /// the body are content.
-    public var remainingInChunk: UInt64 { state == .data ? remaining : 0 }
-
-    /// Notes that so many bytes of content, at most `remainingInChunk`, went another way, say by `splice`.
-    public mutating func skipData(_ count: UInt64) {
-        guard state == .data else { return }
-        remaining -= min(count, remaining)
-        if remaining == 0 { state = .dataReturn }
     }
 
     /// The next step over `bytes`, which begin where the step before left off.
@@ -194,26 +183,5 @@ public struct ChunkedDecoder {
         isHopByHopOrFraming(name) || name.equalsIgnoringCase("host") || name.equalsIgnoringCase("authorization")
             || name.equalsIgnoringCase("trailer") || name.equalsIgnoringCase("content-type")
             || name.equalsIgnoringCase("content-encoding") || name.equalsIgnoringCase("expect")
-    }
-}
-
-extension HeadParser {
-    /// The fields of a trailer section that `ChunkedDecoder` returned, or nil if there are more than `fields` has room
-    /// for: `limits.fieldCount`.
-    public func parseTrailers(
-        _ bytes: UnsafePointer<UInt8>, count: Int, fields: UnsafeMutablePointer<sluice_field>
-    ) -> FieldSection? {
-        var section = FieldSection(storage: fields, start: bytes)
-        var cursor = bytes
-        section.end = bytes + count
-        while cursor < section.end {
-            var field = sluice_field()
-            guard section.count < limits.fieldCount,
-                case .field = scanFieldLineOutOfLine(&cursor, section.end, classes, &field)
-            else { return nil }
-            section.base[section.count] = field
-            section.count += 1
-        }
-        return section
     }
 }

@@ -49,16 +49,6 @@ public struct RequestHead {
     public internal(set) var acceptsTrailers = false
     public internal(set) var upgrade: Upgrade = .none
 
-    /// The target in origin form, path and query in one piece, as the next hop is asked for it: what an absolute form
-    /// has after its authority.
-    public var originTarget: sluice_bytes {
-        guard let path = path.data, let target = target.data, path != target else { return self.target }
-        let end = target + self.target.size
-        // A path that the target lacks is a literal, and then there is no query either.
-        guard path > target, path < end else { return self.path }
-        return sluice_bytes(path, end)
-    }
-
     /// The body ends where its stream says, not where a field does: a request of HTTP/2 that is not over with its head.
     /// A length that was announced stays.
     public mutating func framesBodyByStream() {

@@ -62,11 +62,11 @@ enum HTTP2Callbacks {
             with(connection) { $0.dataReceived(connection, stream, id, bytes, count) }
             return 0
         }
-        nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, code, user in
+        nghttp2_session_callbacks_set_on_stream_close_callback(table) { session, id, _, user in
             guard let connection = from(user),
                 let stream = nghttp2_session_get_stream_user_data(session, id)
             else { return 0 }
-            with(connection) { $0.streamClosed(stream.assumingMemoryBound(to: HTTP2Stream.self), code) }
+            with(connection) { $0.streamClosed(stream.assumingMemoryBound(to: HTTP2Stream.self)) }
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in

@@ -210,7 +210,7 @@ extension Worker {
     // MARK: The end of a stream
 
     /// libnghttp2 has forgotten the stream: both sides have ended it, or one has reset it.
-    func streamClosed(_ stream: UnsafeMutablePointer<HTTP2Stream>, _ code: UInt32) {
+    func streamClosed(_ stream: UnsafeMutablePointer<HTTP2Stream>) {
         let connection = stream.pointee.connection
         stream.pointee.isClosed = true
         unlink(stream)

@@ -153,14 +153,13 @@ struct MetricShard: Sendable {
         cells.add(1, at: offset(pool) + MetricLayout.upstreamReused)
     }
 
-    /// A request joined the pool's queue. `dequeued` or `removedFromQueue` takes it out again, on this worker or on
-    /// another one.
+    /// A request joined the pool's queue. `dequeued` takes it out again, on this worker or on another one.
     @inline(__always)
     func enqueued(pool: PoolMetricsID) {
         cells.add(1, at: offset(pool) + MetricLayout.queueDepth)
     }
 
-    /// A request left the pool's queue for an attempt after `nanoseconds`.
+    /// A request left the pool's queue after `nanoseconds`, for an attempt or without one.
     @inline(__always)
     func dequeued(pool: PoolMetricsID, nanoseconds: UInt64) {
         let series = offset(pool)
@@ -172,12 +171,6 @@ struct MetricShard: Sendable {
     @inline(__always)
     func waitedForBatch(pool: PoolMetricsID, nanoseconds: UInt64) {
         observe(nanoseconds, at: offset(pool) + MetricLayout.queued)
-    }
-
-    /// A request left the pool's queue without an attempt: dropped, expired or cancelled.
-    @inline(__always)
-    func removedFromQueue(pool: PoolMetricsID) {
-        cells.add(.max, at: offset(pool) + MetricLayout.queueDepth)
     }
 
     /// A batch of `requests` with `rows` in all was sent.

@@ -1,9 +1,6 @@
 import CLinux
 import Glibc
 import SluiceABI
-import Synchronization
-
-typealias AtomicCount = Atomic<Int>
 
 extension sluice_bytes {
     static var empty: sluice_bytes { sluice_bytes(data: nil, size: 0) }

@@ -195,12 +195,6 @@ public struct AdmissionQueue {
         return take(Int32(index))
     }
 
-    /// Any request, for emptying a queue that is given up; nil when it is empty.
-    public mutating func removeAny() -> AdmissionEntry? {
-        guard let slot = oldest(from: 0) else { return nil }
-        return take(slot)
-    }
-
     /// Hands all who wait to another queue, which has room for them, and gives the memory back. They keep their order,
     /// and what they have gained by waiting; what tenants have had of their shares is forgotten.
     /// - Parameter moved: called for each, with its place there.

@@ -31,9 +31,6 @@ public struct CircuitBreakerSettings: Sendable, Equatable {
     public var probeTimeout: UInt64 = 60_000_000_000
 
     public init() {}
-
-    /// Whether anything can open the breaker.
-    public var isEnabled: Bool { failureThreshold > 0 || failurePercent > 0 }
 }
 
 /// What a request takes along from `admits` to `record` or `cancel`: which life of the breaker it belongs to, and the

@@ -202,7 +202,7 @@ struct Compiler {
         } else if comparison.isOrder {
             try checkOrder(comparison, left, leftType, right, rightType, at: offset)
         } else {
-            try checkEqual(left, leftType, right, rightType, at: offset)
+            try checkEqual(leftType, rightType, at: offset)
         }
         try checkDatatype(left, right)
         let instruction: Instruction.Operation =
@@ -237,9 +237,7 @@ struct Compiler {
         }
     }
 
-    private func checkEqual(
-        _ left: Expression, _ leftType: RuleType, _ right: Expression, _ rightType: RuleType, at offset: Int
-    ) throws(SyntaxFault) {
+    private func checkEqual(_ leftType: RuleType, _ rightType: RuleType, at offset: Int) throws(SyntaxFault) {
         guard leftType != rightType, leftType != .json, rightType != .json,
             !(leftType.isNumeric && rightType.isNumeric)
         else { return }

@@ -1,4 +1,6 @@
-/// Numbers as decimal text, into memory of the caller, without allocation.
+import SluiceABI
+
+/// Numbers as decimal text, in memory of the caller, without allocation.
 public enum DecimalText {
     /// The longest text of a 64-bit integer: `-9223372036854775808`.
     public static let maximumIntegerSize = 20
@@ -28,6 +30,17 @@ public enum DecimalText {
         }
         target[0] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest)
         return count
+    }
+
+    /// The number that 1 to 18 digits say, of which all fit; nil for anything else.
+    public static func read(_ text: sluice_bytes) -> Int? {
+        guard !text.isEmpty, text.size <= 18 else { return nil }
+        var value = 0
+        for byte in text.buffer {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            value = value * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return value
     }
 
     static func digitCount(_ value: UInt64) -> Int {

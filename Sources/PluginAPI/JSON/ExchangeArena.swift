@@ -53,7 +53,11 @@ public struct ArenaList<Element: BitwiseCopyable> {
         self.limit = limit
     }
 
-    public var start: UnsafeMutablePointer<Element>? { storage }
+    /// The elements as the ABI's structs have a list: where they lie, until the exchange ends, and how many there are,
+    /// which must be fewer than 2^32.
+    public var view: (start: UnsafePointer<Element>?, count: UInt32) {
+        (storage.map { UnsafePointer($0) }, UInt32(count))
+    }
 
     public subscript(index: Int) -> Element {
         get {
@@ -67,10 +71,10 @@ public struct ArenaList<Element: BitwiseCopyable> {
     }
 
     public mutating func append(_ element: Element) throws(CodecFailure) {
+        guard count < limit else {
+            throw CodecFailure("the message has more entries in one list than are allowed", expected: Int64(limit))
+        }
         if count == capacity {
-            guard count < limit else {
-                throw CodecFailure("the message has more entries in one list than are allowed", expected: Int64(limit))
-            }
             let larger = max(4, capacity * 2)
             let moved = try arena.allocate(Element.self, count: larger)
             if let storage {
@@ -78,9 +82,6 @@ public struct ArenaList<Element: BitwiseCopyable> {
             }
             storage = moved
             capacity = larger
-        }
-        guard count < limit else {
-            throw CodecFailure("the message has more entries in one list than are allowed", expected: Int64(limit))
         }
         storage.unsafelyUnwrapped[count] = element
         count += 1

@@ -87,10 +87,10 @@ public struct JSONWriter {
     }
 
     /// The pieces written, for the body of a message. The writer is used up.
-    public mutating func finish() throws(CodecFailure) -> (pieces: UnsafePointer<sluice_bytes>?, count: UInt32) {
+    public mutating func finish() throws(CodecFailure) -> (start: UnsafePointer<sluice_bytes>?, count: UInt32) {
         try closePiece()
-        guard let count = UInt32(exactly: pieces.count) else { throw CodecFailure.outOfMemory }
-        return (pieces.start.map { UnsafePointer($0) }, count)
+        guard pieces.count <= UInt32.max else { throw CodecFailure.outOfMemory }
+        return pieces.view
     }
 
     /// All that was written, in one view; copied only when it lies in several pieces.

@@ -12,11 +12,11 @@ public enum PathSegment {
         var index = 0
         while index < bytes.count {
             if bytes[index] == UInt8(ascii: "%") {
-                guard bytes.count - index > 2, let high = bytes[index + 1].hexDigit,
-                    let low = bytes[index + 2].hexDigit
-                else { throw CodecFailure("the path has a percent sign that encodes nothing", subject: segment) }
-                target[size] = high << 4 | low
-                index += 3
+                guard let byte = PercentEncoding.byte(bytes, at: index) else {
+                    throw CodecFailure("the path has a percent sign that encodes nothing", subject: segment)
+                }
+                target[size] = byte
+                index += PercentEncoding.size
             } else {
                 target[size] = bytes[index]
                 index += 1
@@ -28,18 +28,41 @@ public enum PathSegment {
 
     /// Writes `name` as one segment: all but the unreserved characters (RFC 3986 §2.3) percent-encoded.
     public static func write(_ name: sluice_bytes, _ writer: inout JSONWriter) throws(CodecFailure) {
+        let digits: StaticString = "0123456789ABCDEF"
         for byte in name.buffer {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
+            if PercentEncoding.isUnreserved(byte) {
                 try writer.byte(byte)
-            default:
-                let digits: StaticString = "0123456789ABCDEF"
+            } else {
                 try writer.byte(UInt8(ascii: "%"))
                 try writer.byte(digits.utf8Start[Int(byte >> 4)])
                 try writer.byte(digits.utf8Start[Int(byte & 0xF)])
             }
+        }
+    }
+}
+
+/// Bytes of a path as `%XX` (RFC 3986 §2.1).
+enum PercentEncoding {
+    /// Bytes of one that is encoded.
+    static let size = 3
+
+    /// The byte that the three bytes at `index` encode; nil when they encode none.
+    @inline(__always)
+    static func byte(_ bytes: UnsafeBufferPointer<UInt8>, at index: Int) -> UInt8? {
+        guard bytes.count - index >= size, bytes[index] == UInt8(ascii: "%"), let high = bytes[index + 1].hexDigit,
+            let low = bytes[index + 2].hexDigit
+        else { return nil }
+        return high << 4 | low
+    }
+
+    /// Whether a byte means the same encoded and plain (§2.3).
+    static func isUnreserved(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
+            true
+        default: false
         }
     }
 }
@@ -53,15 +76,9 @@ public enum DotSegment {
         var index = 0
         let bytes = path.buffer
         while index < bytes.count {
-            var byte = bytes[index]
-            var width = 1
-            if byte == UInt8(ascii: "%"), bytes.count - index > 2, let high = bytes[index + 1].hexDigit,
-                let low = bytes[index + 2].hexDigit
-            {
-                byte = high << 4 | low
-                width = 3
-            }
-            index += width
+            let encoded = PercentEncoding.byte(bytes, at: index)
+            let byte = encoded ?? bytes[index]
+            index += encoded == nil ? 1 : PercentEncoding.size
             switch byte {
             case UInt8(ascii: "/"), UInt8(ascii: "\\"):
                 if others == 0, dots == 1 || dots == 2 { return true }

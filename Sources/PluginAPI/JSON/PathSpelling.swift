@@ -11,16 +11,13 @@ public enum PathSpelling {
         var index = 0
         var followsSlash = false
         while index < bytes.count {
-            let byte = bytes[index]
-            if byte == UInt8(ascii: "%"), bytes.count - index > 2, let high = bytes[index + 1].hexDigit,
-                let low = bytes[index + 2].hexDigit
-            {
-                let spelt = high << 4 | low
-                if isUnreserved(spelt) || isSlash(spelt) { return true }
-                index += 3
+            if let spelt = PercentEncoding.byte(bytes, at: index) {
+                if PercentEncoding.isUnreserved(spelt) || isSlash(spelt) { return true }
+                index += PercentEncoding.size
                 followsSlash = false
                 continue
             }
+            let byte = bytes[index]
             if byte == UInt8(ascii: "\\") { return true }
             let isSlash = byte == UInt8(ascii: "/")
             if isSlash, followsSlash { return true }
@@ -31,14 +28,4 @@ public enum PathSpelling {
     }
 
     private static func isSlash(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "/") || byte == UInt8(ascii: "\\") }
-
-    private static func isUnreserved(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-            UInt8(ascii: "~"):
-            true
-        default: false
-        }
-    }
 }

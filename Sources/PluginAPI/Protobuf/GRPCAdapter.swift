@@ -4,8 +4,7 @@ import SluicePlugin
 
 /// A protocol of unary gRPC calls. Messages come and go without gRPC's prefix, which is the host's.
 public protocol GRPCCodec: MessageCodec {
-    /// Paths as routes have them, `/package.Service/Method`.
-    var paths: [String] { get }
+    associatedtype Method: GRPCMethod
     /// - Returns: SLUICE_OK, SLUICE_NEED_BODY or SLUICE_DECLINE as `decode` has them at stage HEAD.
     func decodeHead(
         _ match: sluice_match, _ request: inout sluice_request, arena: ExchangeArena
@@ -26,9 +25,7 @@ extension GRPCCodec {
 public protocol GRPCAdapter: CodecAdapter, ~Copyable where Codec: GRPCCodec {}
 
 extension GRPCAdapter where Self: ~Copyable {
-    public var routes: [Route] {
-        codec.paths.map { Route("POST", $0, transport: .grpc) }
-    }
+    public var routes: [Route] { Codec.Method.routes }
 
     @inlinable
     public func decodeHead(
@@ -50,5 +47,12 @@ extension sluice_message {
         target = .literal(path)
         self.path = .literal(path)
         self.authority = authority
+    }
+}
+
+extension sluice_payload {
+    /// The message of a call, which the adapter does not look into.
+    public init(rawCall message: sluice_message) {
+        self.init(raw: message.wholeBody, contentType: .literal("application/grpc+proto"))
     }
 }

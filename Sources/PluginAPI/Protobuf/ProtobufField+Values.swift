@@ -123,3 +123,13 @@ public struct PackedValues: BitwiseCopyable {
         CodecFailure("the packed numbers of a field end within one, or have one of more than 64 bits")
     }
 }
+
+extension ShapeReader {
+    /// Takes the dimensions of a repeated int64, packed or not.
+    public mutating func append(_ values: PackedValues, of tensor: sluice_bytes) throws(CodecFailure) {
+        var values = values
+        while let value = try values.next() {
+            try append(Int64(bitPattern: value), of: tensor)
+        }
+    }
+}

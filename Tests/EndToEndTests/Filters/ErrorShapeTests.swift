@@ -31,13 +31,6 @@ extension EndToEnd {
               *instance = NULL;
               return SLUICE_OK;
             }
-            static sluice_status routes(void *instance, const sluice_route **list, uint32_t *count) {
-              (void)instance;
-              static const sluice_route all[] = {{SLUICE_TRANSPORT_HTTP, 0, SLUICE_TEXT(""), SLUICE_TEXT("*")}};
-              *list = all;
-              *count = 1;
-              return SLUICE_OK;
-            }
             static sluice_status decode(void *instance, sluice_exchange *exchange, uint32_t stage,
                                         const sluice_match *match, sluice_request *request) {
               (void)instance, (void)stage, (void)match, (void)request;
@@ -46,11 +39,6 @@ extension EndToEnd {
               char digits[4] = {0};
               memcpy(digits, code.data, code.size < 3 ? code.size : 3);
               return -(sluice_status)strtoul(digits, NULL, 10);
-            }
-            static sluice_status encode(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                        const sluice_response *response, sluice_message *out) {
-              (void)instance, (void)exchange, (void)request, (void)response, (void)out;
-              return SLUICE_INTERNAL;
             }
             static sluice_status encode_error(void *instance, sluice_exchange *exchange,
                                               const sluice_request *request, const sluice_error *error,
@@ -66,22 +54,7 @@ extension EndToEnd {
               out->field_count = 1;
               return SLUICE_OK;
             }
-            static sluice_status encode_request(void *instance, sluice_exchange *exchange,
-                                                const sluice_request *request, const sluice_target *target,
-                                                sluice_message *out) {
-              (void)instance, (void)exchange, (void)request, (void)target, (void)out;
-              return SLUICE_INTERNAL;
-            }
-            static sluice_status decode_response(void *instance, sluice_exchange *exchange,
-                                                 const sluice_request *request, const sluice_message *in,
-                                                 sluice_response *response) {
-              (void)instance, (void)exchange, (void)request, (void)in, (void)response;
-              return SLUICE_INTERNAL;
-            }
-            static const sluice_adapter adapter = {
-                .base = {sizeof(sluice_adapter), SLUICE_INSTANCE_PER_WORKER, create, no_end},
-                .routes = routes, .decode = decode, .encode = encode, .encode_error = encode_error,
-                .encode_request = encode_request, .decode_response = decode_response};
+            \(CompiledPlugin.adapter(create: "create", callbacks: ["decode", "encode_error"]))
             """)
     }
 }

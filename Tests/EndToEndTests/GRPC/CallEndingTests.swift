@@ -213,10 +213,7 @@ extension EndToEnd {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {
                     let trailers = (1..<count).map { ("x-\($0)", "v") } + [("grpc-status", "0")]
-                    peer.send(
-                        HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)),
-                        HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 1, 65]),
-                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(trailers)))
+                    peer.answerCall(stream, [0, 0, 0, 0, 1, 65], trailers: trailers)
                 }
             }
             let gateway = try Gateway(.calls([backend.grpcEndpoint]))
@@ -230,7 +227,6 @@ extension EndToEnd {
             }
         }
 
-        /// What is wrong with a head is said of the protocol that the endpoint speaks, and a limit by its name.
         /// More of them than an exchange keeps answers.
         @Test(arguments: [[], [0, 0, 0, 0, 1, 65]] as [[UInt8]])
         func manyRefusedAttemptsEndAsTheLastOne(_ body: [UInt8]) throws {
@@ -238,12 +234,7 @@ extension EndToEnd {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {
                     seen.add(1)
-                    peer.send(HTTP2Frame(.headers, flags: 4, stream: stream, HTTP2Client.block(Self.head)))
-                    if !body.isEmpty { peer.send(HTTP2Frame(.data, stream: stream, body)) }
-                    peer.send(
-                        HTTP2Frame(
-                            .headers, flags: 5, stream: stream,
-                            HTTP2Client.block([("grpc-status", "14"), ("grpc-message", "not yet")])))
+                    peer.answerCall(stream, body, trailers: [("grpc-status", "14"), ("grpc-message", "not yet")])
                 }
             }
             var configuration = GatewayConfiguration()
@@ -259,6 +250,7 @@ extension EndToEnd {
             #expect(seen.value == 9)
         }
 
+        /// What is wrong with a head is said of the protocol that the endpoint speaks, and a limit by its name.
         @Test func faultsOfAHeadAreNamed() throws {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {

@@ -30,11 +30,7 @@ extension EndToEnd {
         private static func echo() throws -> ScriptedBackend {
             try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest(.after(seconds: 60)) {
-                    peer.send(
-                        HTTP2Frame(
-                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + fields)),
-                        HTTP2Frame(.data, stream: stream, peer.answers[stream]?.body ?? []),
-                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "0")])))
+                    peer.answerCall(stream, peer.answers[stream]?.body ?? [])
                 }
             }
         }
@@ -77,12 +73,7 @@ extension EndToEnd {
                         peer.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.refused)))
                         continue
                     }
-                    let body = peer.answers[stream]?.body ?? []
-                    peer.send(
-                        HTTP2Frame(
-                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + Self.fields)),
-                        HTTP2Frame(.data, stream: stream, body),
-                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", "0")])))
+                    peer.answerCall(stream, peer.answers[stream]?.body ?? [])
                 }
             }
             let gateway = try Gateway(Self.configuration([backend.grpcEndpoint]))
@@ -103,16 +94,11 @@ extension EndToEnd {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest(.after(seconds: 60)) {
                     let timeout = peer.answers[stream]?.field("grpc-timeout") ?? "none"
-                    let ends = [("grpc-status", "0"), ("seen", timeout)]
                     // Twenty minutes in the finest unit that eight digits hold, rounded up; an attempt has one.
                     if timeout.hasSuffix("m"), (1_100_000...1_200_001).contains(Int(timeout.dropLast()) ?? 0) {
                         _ = told.increment()
                     }
-                    peer.send(
-                        HTTP2Frame(
-                            .headers, flags: 4, stream: stream, HTTP2Client.block([(":status", "200")] + Self.fields)),
-                        HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 3, 10, 1, UInt8(ascii: "m")]),
-                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(ends)))
+                    peer.answerCall(stream, [0, 0, 0, 0, 3, 10, 1, UInt8(ascii: "m")])
                 }
             }
             var configuration = Self.configuration([backend.grpcEndpoint])

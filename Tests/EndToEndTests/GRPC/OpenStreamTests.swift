@@ -11,30 +11,6 @@ extension EndToEnd {
             return [0] + HTTP2Frame.word(UInt32(content.count)) + content
         }
 
-        /// Gives back each message as it comes.
-        private static func echo() throws -> ScriptedBackend {
-            try ScriptedBackend.http2 { _, peer in
-                try peer.read(.after(seconds: 60)) { frame in
-                    switch frame.kind {
-                    case .headers:
-                        peer.send(
-                            HTTP2Frame(
-                                .headers, flags: 4, stream: frame.stream,
-                                HTTP2Client.block([(":status", "200"), ("content-type", "application/grpc")])))
-                    case .data where !frame.payload.isEmpty:
-                        peer.send(HTTP2Frame(.data, stream: frame.stream, frame.payload))
-                    default: break
-                    }
-                    if frame.endsStream {
-                        peer.send(
-                            HTTP2Frame(
-                                .headers, flags: 5, stream: frame.stream, HTTP2Client.block([("grpc-status", "0")])))
-                    }
-                    return false
-                }
-            }
-        }
-
         private static func configuration(_ calls: ScriptedBackend, _ web: ScriptedBackend) -> GatewayConfiguration {
             var configuration = GatewayConfiguration()
             configuration.adapters = ["open-inference", "model-service", "passthrough"]
@@ -93,12 +69,12 @@ extension EndToEnd {
                 ("/test.Cached/Chat", "passed-cached"), ("/test.Ruled/Chat", "passed-ruled"),
             ])
         func whoReadsBodiesLetsThemThrough(_ path: String, _ model: String) throws {
-            let (calls, web) = (try Self.echo(), try ScriptedBackend.ordinary())
+            let (calls, web) = (try ScriptedBackend.echoOfCalls(seconds: 60), try ScriptedBackend.ordinary())
             try converse(Gateway(Self.configuration(calls, web)), path, model)
         }
 
         @Test func soDoFiltersOfTheGateway() throws {
-            let (calls, web) = (try Self.echo(), try ScriptedBackend.ordinary())
+            let (calls, web) = (try ScriptedBackend.echoOfCalls(seconds: 60), try ScriptedBackend.ordinary())
             var configuration = Self.configuration(calls, web)
             configuration.filters = ["prefix-aware"]
             let gateway = try Gateway(configuration)
@@ -113,7 +89,7 @@ extension EndToEnd {
                 ("/sluice.v1.ModelService/StreamPredict", "plain"), ("/test.Cached/Chat", "chat"),
             ])
         func towardAnotherProtocolTheyAreRefused(_ path: String, _ model: String) throws {
-            let (calls, web) = (try Self.echo(), try ScriptedBackend.ordinary())
+            let (calls, web) = (try ScriptedBackend.echoOfCalls(seconds: 60), try ScriptedBackend.ordinary())
             var configuration = Self.configuration(calls, web)
             configuration.routes = "[ { prefix: /test.Cached/, model: chat } ]"
             let gateway = try Gateway(configuration)

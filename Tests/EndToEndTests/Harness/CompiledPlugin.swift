@@ -113,6 +113,54 @@ enum CompiledPlugin {
             """)
     }
 
+    /// For the end of a body: the table `adapter`, with those functions of the body that `callbacks` names. In place of
+    /// the others it takes every request over HTTP, but declines to decode it, and can make and read no message.
+    static func adapter(create: String = "no_state", destroy: String = "no_end", callbacks: [String]) -> String {
+        let names = ["routes", "decode", "encode", "encode_error", "encode_request", "decode_response"]
+        let table = names.map { ".\($0) = \(callbacks.contains($0) ? "" : "plain_")\($0)" }.joined(separator: ", ")
+        return """
+            static inline sluice_status plain_routes(void *instance, const sluice_route **list, uint32_t *count) {
+              static const sluice_route all = {.transport = SLUICE_TRANSPORT_HTTP, .path = SLUICE_TEXT("*")};
+              (void)instance;
+              *list = &all;
+              *count = 1;
+              return SLUICE_OK;
+            }
+            static inline sluice_status plain_decode(
+                void *instance, sluice_exchange *exchange, uint32_t stage, const sluice_match *match,
+                sluice_request *request) {
+              (void)instance, (void)exchange, (void)stage, (void)match, (void)request;
+              return SLUICE_DECLINE;
+            }
+            static inline sluice_status plain_encode(
+                void *instance, sluice_exchange *exchange, const sluice_request *request,
+                const sluice_response *response, sluice_message *out) {
+              (void)instance, (void)exchange, (void)request, (void)response, (void)out;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static inline sluice_status plain_encode_error(
+                void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_error *error,
+                sluice_message *out) {
+              (void)instance, (void)exchange, (void)request, (void)error, (void)out;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static inline sluice_status plain_encode_request(
+                void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_target *target,
+                sluice_message *out) {
+              (void)instance, (void)exchange, (void)request, (void)target, (void)out;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static inline sluice_status plain_decode_response(
+                void *instance, sluice_exchange *exchange, const sluice_request *request, const sluice_message *in,
+                sluice_response *response) {
+              (void)instance, (void)exchange, (void)request, (void)in, (void)response;
+              return SLUICE_UNIMPLEMENTED;
+            }
+            static const sluice_adapter adapter = {
+                .base = {.struct_size = sizeof(sluice_adapter), .create = \(create), .destroy = \(destroy)}, \(table)};
+            """
+    }
+
     /// A balancer that always picks the eligible endpoint of the highest (or lowest) index and counts in a state block.
     static func balancer(build: String, highest: Bool) -> String {
         source(

@@ -141,6 +141,17 @@ final class HTTP2Client {
         if body.isEmpty { send(head) } else { send(head, HTTP2Frame(.data, flags: 1, stream: stream, bytes(body))) }
     }
 
+    /// A whole answer to a call of gRPC: head, message and trailers in frames of their own, and no frame for an empty
+    /// message.
+    func answerCall(
+        _ stream: UInt32, _ message: [UInt8], fields: [(String, String)] = [("content-type", "application/grpc")],
+        trailers: [(String, String)] = [("grpc-status", "0")]
+    ) {
+        let head = HTTP2Frame(.headers, flags: 4, stream: stream, Self.block([(":status", "200")] + fields))
+        let end = HTTP2Frame(.headers, flags: 5, stream: stream, Self.block(trailers))
+        if message.isEmpty { send(head, end) } else { send(head, HTTP2Frame(.data, stream: stream, message), end) }
+    }
+
     deinit { nghttp2_hd_inflate_del(inflater) }
 
     @discardableResult

@@ -64,6 +64,30 @@ final class ScriptedBackend: @unchecked Sendable {
         }
     }
 
+    /// Gives back what calls of gRPC say, piece by piece as it comes; a connection serves so many seconds.
+    static func echoOfCalls(seconds: Double) throws -> ScriptedBackend {
+        try http2 { _, peer in
+            try peer.read(.after(seconds: seconds)) { frame in
+                switch frame.kind {
+                case .headers where !frame.endsStream:
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 4, stream: frame.stream,
+                            HTTP2Client.block([(":status", "200"), ("content-type", "application/grpc")])))
+                case .data where !frame.payload.isEmpty:
+                    peer.send(HTTP2Frame(.data, stream: frame.stream, frame.payload))
+                default: break
+                }
+                if frame.endsStream {
+                    peer.send(
+                        HTTP2Frame(
+                            .headers, flags: 5, stream: frame.stream, HTTP2Client.block([("grpc-status", "0")])))
+                }
+                return false
+            }
+        }
+    }
+
     /// Where it is, for a gateway that is to speak HTTP/2.
     var grpcEndpoint: String { "grpc://127.0.0.1:\(port)" }
 

@@ -5,7 +5,7 @@ extension EndToEnd {
     /// Limits hold over all workers and connections, and outlive reloads.
     @Suite struct RateLimits {
         private static func configuration(
-            _ endpoint: String, _ limits: String, more: String = "", adapter: String = "passthrough"
+            _ endpoint: String, _ limits: String, more: String = ""
         ) -> GatewayConfiguration {
             var configuration = GatewayConfiguration.web([endpoint])
             configuration.workers = 4

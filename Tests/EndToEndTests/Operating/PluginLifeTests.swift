@@ -37,38 +37,7 @@ extension EndToEnd {
                   *count = 0;
                   return verdict("routes");
                 }
-                static sluice_status decode(void *instance, sluice_exchange *exchange, uint32_t stage,
-                                            const sluice_match *match, sluice_request *request) {
-                  (void)instance, (void)exchange, (void)stage, (void)match, (void)request;
-                  return SLUICE_DECLINE;
-                }
-                static sluice_status encode(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                            const sluice_response *response, sluice_message *out) {
-                  (void)instance, (void)exchange, (void)request, (void)response, (void)out;
-                  return SLUICE_UNIMPLEMENTED;
-                }
-                static sluice_status encode_error(void *instance, sluice_exchange *exchange,
-                                                  const sluice_request *request, const sluice_error *error,
-                                                  sluice_message *out) {
-                  (void)instance, (void)exchange, (void)request, (void)error, (void)out;
-                  return SLUICE_UNIMPLEMENTED;
-                }
-                static sluice_status encode_request(void *instance, sluice_exchange *exchange,
-                                                    const sluice_request *request, const sluice_target *target,
-                                                    sluice_message *out) {
-                  (void)instance, (void)exchange, (void)request, (void)target, (void)out;
-                  return SLUICE_UNIMPLEMENTED;
-                }
-                static sluice_status decode_response(void *instance, sluice_exchange *exchange,
-                                                     const sluice_request *request, const sluice_message *in,
-                                                     sluice_response *response) {
-                  (void)instance, (void)exchange, (void)request, (void)in, (void)response;
-                  return SLUICE_UNIMPLEMENTED;
-                }
-                static const sluice_adapter adapter = {
-                    .base = {sizeof(sluice_adapter), SLUICE_INSTANCE_PER_WORKER, create, destroy},
-                    .routes = routes, .decode = decode, .encode = encode, .encode_error = encode_error,
-                    .encode_request = encode_request, .decode_response = decode_response};
+                \(CompiledPlugin.adapter(create: "create", destroy: "destroy", callbacks: ["routes"]))
                 static sluice_status begin(void *instance, const sluice_endpoint_sink *sink) {
                   (void)instance, (void)sink;
                   return verdict("begin");

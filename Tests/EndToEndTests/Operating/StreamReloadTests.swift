@@ -4,30 +4,6 @@ import Testing
 extension EndToEnd {
     /// The reloads of `ReloadTests`, with streams that live through all of them.
     @Suite struct StreamReload {
-        /// A backend of gRPC that gives back each piece as it comes.
-        private static func echo() throws -> ScriptedBackend {
-            try ScriptedBackend.http2 { _, peer in
-                try peer.read(.after(seconds: 300)) { frame in
-                    switch frame.kind {
-                    case .headers where !frame.endsStream:
-                        peer.send(
-                            HTTP2Frame(
-                                .headers, flags: 4, stream: frame.stream,
-                                HTTP2Client.block([(":status", "200"), ("content-type", "application/grpc")])))
-                    case .data where !frame.payload.isEmpty:
-                        peer.send(HTTP2Frame(.data, stream: frame.stream, frame.payload))
-                    default: break
-                    }
-                    if frame.endsStream {
-                        peer.send(
-                            HTTP2Frame(
-                                .headers, flags: 5, stream: frame.stream, HTTP2Client.block([("grpc-status", "0")])))
-                    }
-                    return false
-                }
-            }
-        }
-
         /// A backend of HTTP/1.1 whose answers grow by a piece whenever the test says so.
         private static func drip(_ drops: Counter) throws -> ScriptedBackend {
             try ScriptedBackend { connection, request in
@@ -46,8 +22,8 @@ extension EndToEnd {
 
         @Test func noStreamIsBroken() throws {
             let drops = Counter()
-            let (echo, drip) = (try Self.echo(), try Self.drip(drops))
-            let others = (try Self.echo(), try Self.drip(Counter()))
+            let (echo, drip) = (try ScriptedBackend.echoOfCalls(seconds: 300), try Self.drip(drops))
+            let others = (try ScriptedBackend.echoOfCalls(seconds: 300), try Self.drip(Counter()))
             let plugins = try TemporaryDirectory()
             try CompiledPlugin.c(CompiledPlugin.balancer(build: "one", highest: false), "one.so", in: plugins)
             try CompiledPlugin.c(CompiledPlugin.balancer(build: "two", highest: true), "two.so", in: plugins)

@@ -58,13 +58,6 @@ extension EndToEnd {
               *instance = NULL;
               return SLUICE_OK;
             }
-            static sluice_status routes(void *instance, const sluice_route **list, uint32_t *count) {
-              static const sluice_route all = {.transport = SLUICE_TRANSPORT_HTTP, .path = SLUICE_TEXT("*")};
-              (void)instance;
-              *list = &all;
-              *count = 1;
-              return SLUICE_OK;
-            }
             static sluice_status decode(void *instance, sluice_exchange *exchange, uint32_t stage,
                                         const sluice_match *match, sluice_request *request) {
               (void)instance, (void)exchange, (void)stage, (void)match;
@@ -93,11 +86,6 @@ extension EndToEnd {
               out->body_count = 1;
               return SLUICE_OK;
             }
-            static sluice_status encode_error(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                              const sluice_error *error, sluice_message *out) {
-              (void)instance, (void)exchange, (void)request, (void)error, (void)out;
-              return SLUICE_UNIMPLEMENTED;
-            }
             static sluice_status encode_request(void *instance, sluice_exchange *exchange,
                                                 const sluice_request *request, const sluice_target *target,
                                                 sluice_message *out) {
@@ -117,10 +105,8 @@ extension EndToEnd {
               (void)instance, (void)exchange, (void)request, (void)in, (void)response;
               return SLUICE_OK;
             }
-            static const sluice_adapter adapter = {
-                .base = {.struct_size = sizeof(sluice_adapter), .create = create, .destroy = no_end},
-                .routes = routes, .decode = decode, .encode = encode, .encode_error = encode_error,
-                .encode_request = encode_request, .decode_response = decode_response};
+            \(CompiledPlugin.adapter(
+                create: "create", callbacks: ["decode", "encode", "encode_request", "decode_response"]))
             """)
     }
 }

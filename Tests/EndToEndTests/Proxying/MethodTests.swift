@@ -165,29 +165,11 @@ extension EndToEnd {
         private static let renaming = CompiledPlugin.source(
             "renaming", tables: ["SLUICE_ADAPTER": "adapter"],
             """
-            static sluice_status routes(void *instance, const sluice_route **list, uint32_t *count) {
-              static const sluice_route all = {.transport = SLUICE_TRANSPORT_HTTP, .path = SLUICE_TEXT("*")};
-              (void)instance;
-              *list = &all;
-              *count = 1;
-              return SLUICE_OK;
-            }
             static sluice_status decode(void *instance, sluice_exchange *exchange, uint32_t stage,
                                         const sluice_match *match, sluice_request *request) {
               (void)instance, (void)exchange, (void)stage, (void)match;
               request->model = text("web");
               return SLUICE_OK;
-            }
-            static sluice_status encode(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                        const sluice_response *response, sluice_message *out) {
-              (void)instance, (void)exchange, (void)request, (void)response, (void)out;
-              return SLUICE_UNIMPLEMENTED;
-            }
-            /* The gateway's own shape will do. */
-            static sluice_status encode_error(void *instance, sluice_exchange *exchange, const sluice_request *request,
-                                              const sluice_error *error, sluice_message *out) {
-              (void)instance, (void)exchange, (void)request, (void)error, (void)out;
-              return SLUICE_UNIMPLEMENTED;
             }
             static sluice_status encode_request(void *instance, sluice_exchange *exchange,
                                                 const sluice_request *request, const sluice_target *target,
@@ -199,16 +181,7 @@ extension EndToEnd {
               }
               return SLUICE_PASS;
             }
-            static sluice_status decode_response(void *instance, sluice_exchange *exchange,
-                                                 const sluice_request *request, const sluice_message *in,
-                                                 sluice_response *response) {
-              (void)instance, (void)exchange, (void)request, (void)in, (void)response;
-              return SLUICE_UNIMPLEMENTED;
-            }
-            static const sluice_adapter adapter = {
-                .base = {.struct_size = sizeof(sluice_adapter), .create = no_state, .destroy = no_end},
-                .routes = routes, .decode = decode, .encode = encode, .encode_error = encode_error,
-                .encode_request = encode_request, .decode_response = decode_response};
+            \(CompiledPlugin.adapter(callbacks: ["decode", "encode_request"]))
             """)
 
         // MARK: Max-Forwards

@@ -68,7 +68,7 @@ extension EndToEnd {
                     Self.model("web", [dead], ["fallback: { model: other }"]),
                     Self.model("other", [slow.endpoint, fast.endpoint], ["hedge: { delay_ms: 20, percent: 100 }"]),
                 ]))
-            let answer = try Hedging.askSlow(gateway, slow) { try gateway.get("/") }
+            let answer = try Hedging.askSlow(slow) { try gateway.get("/") }
             #expect(answer.bodyText == "fast 0")
             #expect(try gateway.metric("sluice_hedges_won_total", ["model=\"other\""]) == 1)
         }

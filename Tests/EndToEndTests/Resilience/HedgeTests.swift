@@ -27,9 +27,7 @@ extension EndToEnd {
         }
 
         /// Asks until the slow endpoint has been asked first, which round robin does at every second time.
-        static func askSlow(_ gateway: Gateway, _ slow: ScriptedBackend, _ ask: () throws -> HTTPMessage) throws
-            -> HTTPMessage
-        {
+        static func askSlow(_ slow: ScriptedBackend, _ ask: () throws -> HTTPMessage) throws -> HTTPMessage {
             for _ in 0..<2 {
                 let before = slow.requests.count
                 let answer = try ask()
@@ -43,7 +41,7 @@ extension EndToEnd {
             defer { gate.open() }
             let (slow, fast) = (try Self.gated(gate, "slow"), try Self.named("fast"))
             let gateway = try Gateway(Self.configuration([slow.endpoint, fast.endpoint]))
-            let answer = try Self.askSlow(gateway, slow) { try gateway.get("/") }
+            let answer = try Self.askSlow(slow) { try gateway.get("/") }
             #expect(answer.status == 200 && answer.bodyText == "fast 0")
             #expect(try gateway.metric("sluice_hedges_total", ["model=\"web\""]) == 1)
             #expect(try gateway.metric("sluice_hedges_won_total", ["model=\"web\""]) == 1)
@@ -61,7 +59,7 @@ extension EndToEnd {
             defer { gate.open() }
             let (slow, fast) = (try Self.gated(gate, "slow"), try Self.named("fast"))
             let gateway = try Gateway(Self.configuration([slow.endpoint, fast.endpoint]))
-            let answer = try Self.askSlow(gateway, slow) {
+            let answer = try Self.askSlow(slow) {
                 let socket = try gateway.connect()
                 socket.send("PUT / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
                 let late = Deadline.after(seconds: 0.1)
@@ -152,7 +150,7 @@ extension EndToEnd {
                 asked.open()
             }
             let gateway = try Gateway(Self.configuration([first.endpoint, second.endpoint]))
-            let answer = try Self.askSlow(gateway, first) { try gateway.get("/") }
+            let answer = try Self.askSlow(first) { try gateway.get("/") }
             #expect(answer.status == 200 && answer.bodyText == "first 0")
         }
 
@@ -184,7 +182,7 @@ extension EndToEnd {
                 try waitUntil("it was asked") { slow.requests.count + fast.requests.count == posts }
             } while slow.requests.isEmpty && posts < 2
             // A GET that comes later is hedged: the POST's time has come before.
-            _ = try Self.askSlow(gateway, slow) { try gateway.get("/") }
+            _ = try Self.askSlow(slow) { try gateway.get("/") }
             #expect(slow.requests.count { $0.method == "POST" } == 1)
             #expect((slow.requests + fast.requests).count { $0.method == "POST" } == posts)
         }

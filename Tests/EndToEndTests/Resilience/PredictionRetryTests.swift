@@ -57,7 +57,7 @@ extension EndToEnd {
             let hedge = "hedge: { delay_ms: 20, percent: 100 }"
             let gateway = try Gateway(Self.configuration([slow.endpoint, fast.endpoint], hedge))
             let (path, body) = Self.asked[0]
-            let answer = try Hedging.askSlow(gateway, slow) { try gateway.post(path, body) }
+            let answer = try Hedging.askSlow(slow) { try gateway.post(path, body) }
             #expect(answer.bodyText == #"{"from":"good"}"#)
             #expect(try gateway.metric("sluice_hedges_won_total") == 1)
         }

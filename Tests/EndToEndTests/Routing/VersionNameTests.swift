@@ -68,11 +68,7 @@ extension EndToEnd {
             let backend = try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest() {
                     let status = peer.answers[stream]?.body == wanted ? "0" : "3"
-                    let head = HTTP2Client.block([(":status", "200"), ("content-type", "application/grpc")])
-                    peer.send(
-                        HTTP2Frame(.headers, flags: 4, stream: stream, head),
-                        HTTP2Frame(.data, stream: stream, [0, 0, 0, 0, 0]),
-                        HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block([("grpc-status", status)])))
+                    peer.answerCall(stream, [0, 0, 0, 0, 0], trailers: [("grpc-status", status)])
                 }
             }
             let gateway = try Gateway(Self.configuration([backend], protocol: "grpc"))

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -108,7 +109,7 @@ extension BatchQueue {
 
     @Test(arguments: 1...12 as ClosedRange<UInt64>)
     func randomStepsLoseNobodyAndKeepTheSums(seed: UInt64) {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         var queue = BatchQueue<Int>()
         var model: [BatchQueue<Int>.Entry] = []
         var clock: UInt64 = 1

@@ -1,4 +1,5 @@
 import SluiceABI
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -15,7 +16,7 @@ import Testing
     private static func length(_ count: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: count >> ($0 * 8)) } }
 
     private static func tensor(
-        _ datatype: (code: Int32, size: Int), shape: [Int64], using random: inout SeededGenerator
+        _ datatype: (code: Int32, size: Int), shape: [Int64], using random: inout SplitMix64
     ) -> PayloadText.Tensor {
         let elements = shape.reduce(1) { $0 * Int($1) }
         var data: [UInt8] = []
@@ -43,7 +44,7 @@ import Testing
     ]
 
     @Test func aCopyOfEveryTypeRankAndEmptyDimensionIsTheSame() {
-        var random = SeededGenerator(11)
+        var random = SplitMix64(seed: 11)
         let shapes: [[Int64]] = [[], [3], [0], [2, 5], [2, 0], [0, 4], [2, 3, 2], [1, 1, 1, 1], [2, 1, 3, 2]]
         for datatype in Self.datatypes {
             for shape in shapes {
@@ -71,7 +72,7 @@ import Testing
     }
 
     @Test func aCopyKeepsEverythingAPayloadCanHold() {
-        var random = SeededGenerator(12)
+        var random = SplitMix64(seed: 12)
         var tensors = [(SLUICE_DATATYPE_FP32, 4), (SLUICE_DATATYPE_BYTES, 0)].map {
             Self.tensor($0, shape: [2, 3], using: &random)
         }
@@ -117,7 +118,7 @@ import Testing
     /// What a batch does: members' tensors one after the other, and the rows of each out of it again.
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func splittingWhatWasMergedGivesEachItsOwn(seed: UInt64) throws {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         let kinds = (0..<Int.random(in: 1...3, using: &random)).map { _ in
             (
                 Self.datatypes.randomElement(using: &random) ?? Self.datatypes[0],

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -51,7 +52,7 @@ import Testing
 
     /// Bytes of any kind: however they are cut, the same frames are suspects, and every byte is passed once.
     @Test func cutsChangeNothing() {
-        var random = SeededGenerator(9113)
+        var random = SplitMix64(seed: 9113)
         for _ in 0..<300 {
             var bytes = Self.preface
             for _ in 0..<40 {

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -11,7 +12,7 @@ import Testing
 
     @Test(arguments: 1...6 as ClosedRange<UInt64>)
     func piecesAreAlignedAndApart(seed: UInt64) throws {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         var arena = Arena()
         var pieces: [(start: UnsafeMutableRawPointer, size: Int, mark: UInt8)] = []
         for index in 0..<400 {

@@ -1,4 +1,5 @@
 import Configuration
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -125,7 +126,7 @@ final class PoolUnderTest {
 
     @Test(arguments: 1...4 as ClosedRange<UInt64>)
     func randomStepsKeepBuffersApartAndTheAccountsRight(seed: UInt64) throws {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         let pool = PoolUnderTest()
         var used: [(buffer: Buffer, mark: UInt8)] = []
         for _ in 0..<3_000 {

@@ -1,4 +1,5 @@
 import SluiceABI
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -40,7 +41,7 @@ extension CountedBuffersTests {
 
     /// Makes and gives back buffers with a mark in each; how often a mark was another's.
     private static func churn(_ mark: UInt8) -> Int {
-        var generator = SeededGenerator(UInt64(mark) + 1)
+        var generator = SplitMix64(seed: UInt64(mark) + 1)
         var mine: [UnsafeMutablePointer<sluice_buffer>] = []
         var mistakes = 0
         for _ in 0..<20_000 {

@@ -1,6 +1,7 @@
 import Glibc
 import SluiceABI
 import Synchronization
+import TestThreads
 import Testing
 
 @testable import Host

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -84,7 +85,7 @@ private final class SlabUnderTest {
 
     @Test(arguments: 1...8 as ClosedRange<UInt64>)
     func randomStepsKeepElementsApart(seed: UInt64) throws {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         let slab = SlabUnderTest(bound: 150)
         var used: [UnsafeMutablePointer<Element>: Int] = [:]
         var gone: [SlabSlot] = []

@@ -1,6 +1,7 @@
 import Glibc
 import Logging
 import Synchronization
+import TestThreads
 import Testing
 
 @testable import Host

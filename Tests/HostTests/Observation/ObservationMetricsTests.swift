@@ -105,7 +105,7 @@ import Testing
         registry.shards[0].enqueued(pool: pool)
         // Another worker, the pool's home, takes them out: its own steps alone are below nothing.
         registry.shards[1].dequeued(pool: pool, nanoseconds: 1_000_000)
-        registry.shards[1].removedFromQueue(pool: pool)
+        registry.shards[1].dequeued(pool: pool, nanoseconds: 1_000_000)
         registry.shards[0].upstreamOpened(pool: pool)
         registry.shards[0].upstreamOpened(pool: pool)
         registry.shards[0].upstreamParked(pool: pool)
@@ -117,7 +117,7 @@ import Testing
         registry.shards[1].buffersInUse[BufferClass.medium.rawValue].store(2, ordering: .relaxed)
         let scrape = try scrape(registry)
         #expect(scrape.value("sluice_queue_depth", labels) == 1)
-        #expect(scrape.value("sluice_queue_seconds_count", labels) == 1)
+        #expect(scrape.value("sluice_queue_seconds_count", labels) == 2)
         #expect(scrape.value("sluice_upstream_connections_open", labels) == 1)
         #expect(scrape.value("sluice_upstream_connections_idle", labels) == 0)
         #expect(scrape.value("sluice_upstream_connections_reused_total", labels) == 1)

@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -14,7 +15,7 @@ import Testing
     }
 
     @Test func theSameHoweverItIsCut() {
-        var random = SeededGenerator(7)
+        var random = SplitMix64(seed: 7)
         for size in [0, 1, 7, 8, 9, 63, 64, 65, 1_000] {
             let body = (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) }
             let whole = digest([body[...]])

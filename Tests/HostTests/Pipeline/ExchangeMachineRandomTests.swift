@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -7,7 +8,7 @@ import Testing
     private typealias Event = ExchangeMachine.Event
     private typealias Action = ExchangeMachine.Action
 
-    private func anyEvent(_ random: inout SeededGenerator) -> Event {
+    private func anyEvent(_ random: inout SplitMix64) -> Event {
         let flag = Bool.random(using: &random)
         let failures: [ExchangeMachine.Failure] = [.connectFailed, .closedBeforeResponse, .badResponse]
         switch Int.random(in: 0..<66, using: &random) {
@@ -43,7 +44,7 @@ import Testing
     }
 
     /// The event that the worker reports after it has done what the machine asked for, when all goes well.
-    private func usual(after action: Action, _ random: inout SeededGenerator) -> Event? {
+    private func usual(after action: Action, _ random: inout SplitMix64) -> Event? {
         let flag = Bool.random(using: &random)
         return switch action {
         case .decodeHead: .decodedHead(payloadNeeded: flag)
@@ -82,7 +83,7 @@ import Testing
         var responses = 0
         var hedged = 0
         for seed in 1...1_000 as ClosedRange<UInt64> {
-            var random = SeededGenerator(seed)
+            var random = SplitMix64(seed: seed)
             var machine = ExchangeMachine()
             machine.repeatable = Bool.random(using: &random)
             machine.clientPersists = Bool.random(using: &random)

@@ -1,31 +1,10 @@
 import Glibc
 import Resilience
 import Synchronization
+import TestThreads
 import Testing
 
 @testable import Host
-
-/// Runs `body` on so many threads at once, each with its number, and returns when all have ended.
-private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    final class Start {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var threads: [pthread_t] = []
-    for index in 0..<count {
-        var thread = pthread_t()
-        let start = Unmanaged.passRetained(Start { body(index) })
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body() }
-                return nil
-            }, start.toOpaque())
-        precondition(result == 0, "no thread")
-        threads.append(thread)
-    }
-    for thread in threads { pthread_join(thread, nil) }
-}
 
 /// A gate of its own, with what `#expect` can call.
 private final class Gate: @unchecked Sendable {

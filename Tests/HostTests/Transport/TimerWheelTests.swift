@@ -1,3 +1,4 @@
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -72,7 +73,7 @@ private final class WheelUnderTest {
 
     @Test(arguments: 1...24 as ClosedRange<UInt64>)
     func randomStepsFireWhatATableOfDeadlinesSays(seed: UInt64) {
-        var random = SeededGenerator(seed)
+        var random = SplitMix64(seed: seed)
         let test = WheelUnderTest(count: 40, now: UInt64.random(in: 0...(1 << 40), using: &random))
         for step in 0..<600 {
             let note = "seed \(seed), step \(step)"

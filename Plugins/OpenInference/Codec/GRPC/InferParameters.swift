@@ -2,21 +2,17 @@ import SluiceABI
 import SluiceJSON
 import SluiceProtobuf
 
-/// The `parameters` of messages, tensors and outputs: a map to InferParameter. A map is a repeated entry of key and
-/// value on the wire, of which the last one for a key counts (protobuf.dev, Encoding, "Maps").
+/// The `parameters` of messages, tensors and outputs: a map to InferParameter, on the wire a repeated entry of key and
+/// value.
 struct InferParameters {
     private var list: ArenaList<sluice_parameter>
-    /// Where the tensor lies instead, when it is in shared memory (Triton, extension_shared_memory.md).
-    private(set) var region = sluice_bytes()
-    private(set) var regionOffset: Int64 = 0
-    private(set) var regionSize: Int64?
+    private(set) var region = SharedMemoryRegion()
 
     init(arena: ExchangeArena) {
-        list = ArenaList(arena: arena, limit: InferLimits.parameters)
+        list = ArenaList(arena: arena, limit: MessageLimits.parameters)
     }
 
-    var start: UnsafePointer<sluice_parameter>? { list.start.map { UnsafePointer($0) } }
-    var count: UInt32 { UInt32(list.count) }
+    var view: (start: UnsafePointer<sluice_parameter>?, count: UInt32) { list.view }
 
     /// - Parameter scope: of a tensor, what describes a region in shared memory is taken apart from the others.
     mutating func read(_ entry: sluice_bytes, _ scope: ParameterScope) throws(CodecFailure) {
@@ -36,11 +32,7 @@ struct InferParameters {
         if scope == .tensor, try takeRegion(parameter) {
             return
         }
-        for index in 0..<list.count where list[index].name.equals(name) {
-            list[index] = parameter
-            return
-        }
-        try list.append(parameter)
+        try list.set(parameter)
     }
 
     /// - Returns: nil when no member of the oneof is set.
@@ -78,13 +70,13 @@ struct InferParameters {
     private mutating func takeRegion(_ parameter: sluice_parameter) throws(CodecFailure) -> Bool {
         if parameter.name.equals("shared_memory_region") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_STRING) else { throw wrongKind(parameter) }
-            region = parameter.text
+            region.name = parameter.text
         } else if parameter.name.equals("shared_memory_offset") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_INT64) else { throw wrongKind(parameter) }
-            regionOffset = parameter.integer
+            region.offset = parameter.integer
         } else if parameter.name.equals("shared_memory_byte_size") {
             guard parameter.kind == UInt32(SLUICE_PARAMETER_INT64) else { throw wrongKind(parameter) }
-            regionSize = parameter.integer
+            region.size = parameter.integer
         } else {
             return false
         }

@@ -38,10 +38,10 @@ struct InferProtobufReader {
     private init(arena: ExchangeArena, fields: Fields) {
         self.arena = arena
         self.fields = fields
-        tensors = ArenaList(arena: arena, limit: InferLimits.tensors)
-        sources = ArenaList(arena: arena, limit: InferLimits.tensors)
-        raws = ArenaList(arena: arena, limit: InferLimits.tensors)
-        outputs = ArenaList(arena: arena, limit: InferLimits.tensors)
+        tensors = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        sources = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        raws = ArenaList(arena: arena, limit: MessageLimits.tensors)
+        outputs = ArenaList(arena: arena, limit: MessageLimits.tensors)
         parameters = InferParameters(arena: arena)
     }
 
@@ -63,12 +63,9 @@ struct InferProtobufReader {
         }
         try placeAll()
         message.payload.kind = UInt32(SLUICE_PAYLOAD_TENSORS)
-        message.payload.tensors = tensors.start.map { UnsafePointer($0) }
-        message.payload.tensor_count = UInt32(tensors.count)
-        message.payload.outputs = outputs.start.map { UnsafePointer($0) }
-        message.payload.output_count = UInt32(outputs.count)
-        message.payload.parameters = parameters.start
-        message.payload.parameter_count = parameters.count
+        (message.payload.tensors, message.payload.tensor_count) = tensors.view
+        (message.payload.outputs, message.payload.output_count) = outputs.view
+        (message.payload.parameters, message.payload.parameter_count) = parameters.view
         return message
     }
 
@@ -83,13 +80,8 @@ struct InferProtobufReader {
             default: break
             }
         }
-        guard !output.name.isEmpty else { throw CodecFailure("a requested output has no name") }
-        for index in 0..<outputs.count where outputs[index].name.equals(output.name) {
-            throw CodecFailure("an output is requested twice", subject: output.name)
-        }
-        output.parameters = parameters.start
-        output.parameter_count = parameters.count
-        try outputs.append(output)
+        (output.parameters, output.parameter_count) = parameters.view
+        try outputs.appendRequested(output)
     }
 
     private mutating func readTensor(_ bytes: sluice_bytes) throws(CodecFailure) {
@@ -112,36 +104,16 @@ struct InferProtobufReader {
         }
         guard !tensor.name.isEmpty else { throw CodecFailure("a tensor has no name") }
         guard let datatype else { throw CodecFailure("the datatype is missing, in tensor", subject: tensor.name) }
-        for index in 0..<tensors.count where tensors[index].name.equals(tensor.name) {
-            throw CodecFailure("two tensors have the name", subject: tensor.name)
-        }
+        try tensors.requireNew(tensor.name)
         tensor.datatype = datatype.rawValue
-        tensor.shape = shape.start.map { UnsafePointer($0) }
-        tensor.rank = UInt32(shape.rank)
-        tensor.parameters = parameters.start
-        tensor.parameter_count = parameters.count
-        if !parameters.region.isEmpty {
-            try setRegion(&tensor, datatype, parameters)
+        (tensor.shape, tensor.rank) = shape.view
+        (tensor.parameters, tensor.parameter_count) = parameters.view
+        if !parameters.region.isAbsent {
+            let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
+            try parameters.region.place(&tensor, datatype, count: count)
         }
         try tensors.append(tensor)
         try sources.append(bytes)
-    }
-
-    private func setRegion(
-        _ tensor: inout sluice_tensor, _ datatype: Datatype, _ parameters: InferParameters
-    ) throws(CodecFailure) {
-        let count = try TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
-        guard let size = parameters.regionSize, size >= 0, parameters.regionOffset >= 0 else {
-            throw CodecFailure(
-                "shared_memory_byte_size is missing, or a size or offset is negative, in tensor",
-                subject: tensor.name)
-        }
-        guard datatype == .bytes || size == Int64(count * datatype.elementSize) else {
-            throw TensorBytes.mismatch(tensor.name, expected: count * datatype.elementSize, found: Int(size))
-        }
-        tensor.region = parameters.region
-        tensor.region_offset = UInt64(parameters.regionOffset)
-        tensor.region_size = UInt64(size)
     }
 
     // MARK: - Elements

@@ -4,7 +4,7 @@ import SluiceProtobuf
 
 /// The methods of `inference.GRPCInferenceService` (Protos/inference/grpc_inference_service.proto), in the order of
 /// their routes, which follow those of HTTP.
-public enum InferenceMethod: Int, CaseIterable, Sendable {
+public enum InferenceMethod: Int, GRPCModelMethod {
     case serverLive, serverReady, modelReady, serverMetadata, modelMetadata, modelInfer, modelStreamInfer
     case modelConfig, modelStatistics, repositoryModelLoad, repositoryModelUnload, traceSetting
     /// What names no model, and what comes: RepositoryIndex, LogSettings, the shared-memory calls.
@@ -74,7 +74,6 @@ public enum InferenceMethod: Int, CaseIterable, Sendable {
         return name
     }
 
-    /// The message with another model and version in it; all else goes on as it came.
     public func rename(
         _ message: sluice_bytes, model: sluice_bytes, version: sluice_bytes, to writer: inout ProtobufWriter
     ) throws(CodecFailure) {

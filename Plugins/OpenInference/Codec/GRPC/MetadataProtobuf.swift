@@ -48,8 +48,8 @@ enum MetadataProtobuf {
     ) throws(CodecFailure) -> UnsafePointer<sluice_metadata> {
         var metadata = sluice_metadata()
         var versions = ArenaList<sluice_bytes>(arena: arena, limit: MetadataText.maximumVersions)
-        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
-        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: InferLimits.tensors)
+        var inputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
+        var outputs = ArenaList<sluice_tensor_spec>(arena: arena, limit: MessageLimits.tensors)
         var reader = ProtobufReader(bytes)
         while let field = try reader.next() {
             switch field.number {
@@ -61,12 +61,9 @@ enum MetadataProtobuf {
             default: break
             }
         }
-        metadata.versions = versions.start.map { UnsafePointer($0) }
-        metadata.version_count = UInt32(versions.count)
-        metadata.inputs = inputs.start.map { UnsafePointer($0) }
-        metadata.input_count = UInt32(inputs.count)
-        metadata.outputs = outputs.start.map { UnsafePointer($0) }
-        metadata.output_count = UInt32(outputs.count)
+        (metadata.versions, metadata.version_count) = versions.view
+        (metadata.inputs, metadata.input_count) = inputs.view
+        (metadata.outputs, metadata.output_count) = outputs.view
         let place = try arena.allocate(sluice_metadata.self, count: 1)
         place.pointee = metadata
         return UnsafePointer(place)
@@ -94,8 +91,7 @@ enum MetadataProtobuf {
         guard !spec.name.isEmpty, spec.datatype != 0 else {
             throw CodecFailure("a tensor of the metadata has no name or datatype", subject: spec.name)
         }
-        spec.shape = shape.start.map { UnsafePointer($0) }
-        spec.rank = UInt32(shape.rank)
+        (spec.shape, spec.rank) = shape.view
         return spec
     }
 }

@@ -53,10 +53,7 @@ extension OpenInferenceProtocol {
             request.id = infer.id
             request.payload = infer.payload
         default:
-            request.payload = sluice_payload()
-            request.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-            request.payload.raw = message.wholeBody
-            request.payload.content_type = .literal("application/grpc+proto")
+            request.payload = sluice_payload(rawCall: message)
         }
     }
 
@@ -119,14 +116,7 @@ extension OpenInferenceProtocol {
         var out = ProtobufWriter(arena: arena)
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:
-            switch Int32(bitPattern: request.payload.kind) {
-            case SLUICE_PAYLOAD_TENSORS: break
-            case SLUICE_PAYLOAD_STREAM: return SLUICE_NEED_BODY
-            default:
-                throw CodecFailure(
-                    "the request has no tensors and no form in the Open Inference Protocol",
-                    status: SLUICE_UNIMPLEMENTED)
-            }
+            guard try request.payload.hasTensors(orFail: Self.noTensors) else { return SLUICE_NEED_BODY }
             message.setCall(InferenceMethod.modelInfer.path, authority: target.authority)
             try InferProtobufWriter(arena: arena).request(
                 request.payload, model: target.model, version: target.version, id: request.id, into: &message)
@@ -149,17 +139,8 @@ extension OpenInferenceProtocol {
     ) throws(CodecFailure) -> Int32 {
         let method = InferenceMethod(path: received.path)
         guard target.renamed != 0, method.namesModel else { return SLUICE_PASS }
-        guard method != .modelStreamInfer else {
-            throw CodecFailure(
-                "each message of a stream names the model, so it cannot go to a backend that calls it otherwise",
-                status: SLUICE_UNIMPLEMENTED)
-        }
-        guard received.hasBody else { return SLUICE_NEED_BODY }
-        var out = ProtobufWriter(arena: arena)
-        try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-        message.setCall(method.path, authority: target.authority)
-        try out.finish(into: &message)
-        return SLUICE_OK
+        guard method != .modelStreamInfer else { throw InferenceMethod.streamIsNotRenamed }
+        return try method.encodeRenamed(received, for: target, into: &message, arena: arena)
     }
 
     // MARK: - Endpoint to gateway
@@ -175,13 +156,7 @@ extension OpenInferenceProtocol {
                 let infer = try InferProtobufReader.read(message.wholeBody, .response, arena: arena)
                 response.payload = infer.payload
                 response.id = infer.id
-                // The names that the client knows stand where the host has set them.
-                if response.model.isEmpty {
-                    response.model = infer.model
-                }
-                if response.version.isEmpty {
-                    response.version = infer.version
-                }
+                response.takeNames(model: infer.model, version: infer.version)
             case SLUICE_OPERATION_MODEL_METADATA:
                 response.metadata = try MetadataProtobuf.readModel(message.wholeBody, arena: arena)
             case SLUICE_OPERATION_MODEL_READY:
@@ -193,10 +168,7 @@ extension OpenInferenceProtocol {
                     }
                 }
             default:
-                response.payload = sluice_payload()
-                response.payload.kind = UInt32(SLUICE_PAYLOAD_RAW)
-                response.payload.raw = message.wholeBody
-                response.payload.content_type = .literal("application/grpc+proto")
+                response.payload = sluice_payload(rawCall: message)
             }
         } catch {
             throw error.ofBackend(&response)

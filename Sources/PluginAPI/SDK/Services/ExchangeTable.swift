@@ -3,7 +3,7 @@
 ///
 /// The host does not say when an answer has ended well, and not every answer's text does. What is left of such a one is
 /// pushed out by newer ones. Where those are rare it stays, and its token comes again after 2^27 exchanges in its place
-/// (`sluice_exchange_token`); a filter hears of the ends of requests, too, that it has not seen. So what nobody has
+/// (`sluice.exchange/1`); a filter hears of the ends of requests, too, that it has not seen. So what nobody has
 /// looked for within half an hour is not followed: in that time its place would have to see 74,000 exchanges a second.
 public struct ExchangeTable<Value>: ~Copyable {
     @usableFromInline

@@ -43,6 +43,49 @@ public func succeeds(_ attempt: () throws(CodecFailure) -> Void) -> Bool {
     }
 }
 
+/// Reads the request of an inference that `message` is, and hands it on; false when it is refused.
+public func readInference(
+    _ message: UnsafePointer<sluice_message>, _ codec: some MessageCodec, _ arena: ExchangeArena,
+    then: (sluice_request) -> Void
+) -> Bool {
+    var request = sluice_request()
+    request.message = message
+    request.operation = UInt32(SLUICE_OPERATION_INFER)
+    let isRead = succeeds { () throws(CodecFailure) in try codec.decodeBody(&request, arena: arena) }
+    if isRead { then(request) }
+    return isRead
+}
+
+/// Reads a backend's answer to a request of that operation; nil when it is refused.
+public func readAnswer(
+    _ operation: Int32, _ message: UnsafePointer<sluice_message>, _ codec: some MessageCodec, _ arena: ExchangeArena
+) -> sluice_response? {
+    var request = sluice_request()
+    request.message = message
+    request.operation = UInt32(operation)
+    var response = sluice_response()
+    return succeeds { () throws(CodecFailure) in
+        _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
+    } ? response : nil
+}
+
+/// Answers a request with its own tensors, all of them whatever it asks for; `body` gets the answer's body.
+public func answerWithItsTensors(
+    _ request: sluice_request, _ codec: some MessageCodec, _ arena: ExchangeArena, _ body: (sluice_bytes) -> Void
+) {
+    var response = sluice_response()
+    response.operation = request.operation
+    response.payload = request.payload
+    var asked = request
+    asked.payload.output_count = 0
+    var made = sluice_message()
+    let isMade = succeeds { () throws(CodecFailure) in
+        try codec.encode(response, to: asked, into: &made, arena: arena)
+    }
+    expect(isMade, "what was read can be answered")
+    withBody(of: made, body)
+}
+
 /// What must hold of tensors that were read, and of the same ones after they were written and read again.
 public func expectSame(_ one: sluice_payload, _ other: sluice_payload) {
     expect(one.tensor_count == other.tensor_count, "all tensors are kept")

@@ -69,15 +69,7 @@ func messageID(_ bytes: sluice_bytes) -> UInt64 {
 /// Reads an answer to a request that had the same id; nil when it is refused.
 func answer(_ operation: Int32, _ bytes: sluice_bytes, _ arena: ExchangeArena) -> sluice_response? {
     let codec = LengthPrefixedProtocol(sentID: messageID(bytes))
-    return withMessage(bytes) { message in
-        var request = sluice_request()
-        request.message = message
-        request.operation = UInt32(operation)
-        var response = sluice_response()
-        return succeeds { () throws(CodecFailure) in
-            _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
-        } ? response : nil
-    }
+    return withMessage(bytes) { readAnswer(operation, $0, codec, arena) }
 }
 
 func send(_ request: sluice_request, _ codec: LengthPrefixedProtocol, same: Bool) {
@@ -108,17 +100,7 @@ func send(_ request: sluice_request, _ codec: LengthPrefixedProtocol, same: Bool
 
 func respond(to request: sluice_request, _ codec: LengthPrefixedProtocol) {
     let next = BoundedArena()
-    var response = sluice_response()
-    response.operation = request.operation
-    response.payload = request.payload
-    var asked = request
-    asked.payload.output_count = 0
-    var made = sluice_message()
-    let isMade = succeeds { () throws(CodecFailure) in
-        try codec.encode(response, to: asked, into: &made, arena: next.arena)
-    }
-    expect(isMade, "what was read can be answered")
-    withBody(of: made) { bytes in
+    answerWithItsTensors(request, codec, next.arena) { bytes in
         expect(frame(bytes) == .size(bytes.size), "an answer is one message")
         guard request.operation == UInt32(SLUICE_OPERATION_INFER) else { return }
         guard let again = answer(SLUICE_OPERATION_INFER, bytes, next.arena) else {

@@ -1,42 +1,11 @@
 // Bodies and answers of OpenAI's API. A body whose model is found can be given another one, and then names that; what
 // an answer's usage is does not depend on where the answer is cut, and for a JSON text it is what a reader of whole
 // texts finds. The first byte says where to cut.
+import FuzzArena
 import FuzzDriver
 import OpenAICodec
 import SluiceABI
 import SluiceJSON
-
-/// An arena whose blocks are apart, so that AddressSanitizer sees a write beyond one.
-final class BoundedArena {
-    private var blocks: [UnsafeMutableRawPointer] = []
-    private let table = UnsafeMutablePointer<sluice_memory>.allocate(capacity: 1)
-    private var used = 0
-
-    init() {
-        table.initialize(to: sluice_memory())
-        table.pointee.arena_alloc = { context, _, size in
-            guard let context else { return nil }
-            return Unmanaged<BoundedArena>.fromOpaque(context).takeUnretainedValue().take(size)
-        }
-    }
-
-    deinit {
-        for block in blocks { block.deallocate() }
-        table.deallocate()
-    }
-
-    private func take(_ size: Int) -> UnsafeMutableRawPointer? {
-        used += size
-        guard used < 1 << 24 else { return nil }
-        let block = UnsafeMutableRawPointer.allocate(byteCount: max(size, 1), alignment: 16)
-        blocks.append(block)
-        return block
-    }
-
-    var arena: ExchangeArena {
-        ExchangeArena(memory: table, context: Unmanaged.passUnretained(self).toOpaque(), exchange: nil)
-    }
-}
 
 func model(_ body: sluice_bytes, _ arena: ExchangeArena) -> ModelField? {
     var isAboutModel = false

@@ -9,31 +9,17 @@ import TFServingCodec
 let path: StaticString = "/tensorflow.serving.PredictionService/Predict"
 
 /// Reads a PredictRequest and hands it on; false when it is refused.
-func read(_ bytes: sluice_bytes, _ codec: TFServingProtocol, _ arena: ExchangeArena, then: (sluice_request) -> Void)
-    -> Bool
-{
-    withCall(path, bytes) { message in
-        var request = sluice_request()
-        request.message = message
-        request.operation = UInt32(SLUICE_OPERATION_INFER)
-        let isRead = succeeds { () throws(CodecFailure) in try codec.decodeBody(&request, arena: arena) }
-        if isRead { then(request) }
-        return isRead
-    }
+func read(
+    _ bytes: sluice_bytes, _ codec: TFServingProtocol, _ arena: ExchangeArena, then: (sluice_request) -> Void
+) -> Bool {
+    withCall(path, bytes) { readInference($0, codec, arena, then: then) }
 }
 
 /// Reads a backend's answer; nil when it is refused.
 func answer(
     _ operation: Int32, _ bytes: sluice_bytes, _ codec: TFServingProtocol, _ arena: ExchangeArena
 ) -> sluice_response? {
-    var request = sluice_request()
-    request.operation = UInt32(operation)
-    var response = sluice_response()
-    return withCall(path, bytes) { message in
-        succeeds { () throws(CodecFailure) in
-            _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
-        } ? response : nil
-    }
+    withCall(path, bytes) { readAnswer(operation, $0, codec, arena) }
 }
 
 fuzz { data, count in
@@ -77,17 +63,7 @@ fuzz { data, count in
             }
         }
         let next = BoundedArena()
-        var response = sluice_response()
-        response.operation = request.operation
-        response.payload = request.payload
-        var asked = request
-        asked.payload.output_count = 0
-        var made = sluice_message()
-        let isMade = succeeds { () throws(CodecFailure) in
-            try codec.encode(response, to: asked, into: &made, arena: next.arena)
-        }
-        expect(isMade, "what was read can be answered")
-        withBody(of: made) { bytes in
+        answerWithItsTensors(request, codec, next.arena) { bytes in
             guard let again = answer(SLUICE_OPERATION_INFER, bytes, codec, next.arena) else {
                 return expect(false, "what was answered can be read")
             }

@@ -32,20 +32,7 @@ fuzz { data, count in
     let body = sluice_bytes(data: data + 2, size: count - 2)
     let memory = BoundedArena()
     guard let request = read(body, jsonSize: Int(data[0]) << 8 | Int(data[1]), memory.arena) else { return 0 }
-    for index in 0..<Int(request.payload.tensor_count) {
-        guard let tensor = request.payload.tensors?[index], tensor.region.isEmpty else { continue }
-        guard let datatype = Datatype(rawValue: tensor.datatype),
-            let elements = try? TensorShape.elementCount(tensor.shapeBuffer, of: tensor.name)
-        else {
-            expect(false, "a tensor has a datatype and a shape")
-            continue
-        }
-        if datatype == .bytes {
-            expect(BytesElements.count(tensor.data) == elements, "a BYTES tensor has as many elements as its shape")
-        } else {
-            expect(tensor.data.size == elements * datatype.elementSize, "a tensor is as large as its shape")
-        }
-    }
+    expectSized(request.payload)
     var sent = sluice_message()
     do throws(CodecFailure) {
         try InferWriter(arena: memory.arena).request(request.payload, id: request.id, isBinary: true, into: &sent)

@@ -12,28 +12,14 @@ let path: StaticString = "/inference.GRPCInferenceService/ModelInfer"
 func read(
     _ bytes: sluice_bytes, _ codec: OpenInferenceProtocol, _ arena: ExchangeArena, then: (sluice_request) -> Void
 ) -> Bool {
-    withCall(path, bytes) { message in
-        var request = sluice_request()
-        request.message = message
-        request.operation = UInt32(SLUICE_OPERATION_INFER)
-        let isRead = succeeds { () throws(CodecFailure) in try codec.decodeBody(&request, arena: arena) }
-        if isRead { then(request) }
-        return isRead
-    }
+    withCall(path, bytes) { readInference($0, codec, arena, then: then) }
 }
 
 /// Reads a backend's answer; nil when it is refused.
 func answer(
     _ operation: Int32, _ bytes: sluice_bytes, _ codec: OpenInferenceProtocol, _ arena: ExchangeArena
 ) -> sluice_response? {
-    var request = sluice_request()
-    request.operation = UInt32(operation)
-    var response = sluice_response()
-    return withCall(path, bytes) { message in
-        succeeds { () throws(CodecFailure) in
-            _ = try codec.decodeResponse(message.pointee, to: request, into: &response, arena: arena)
-        } ? response : nil
-    }
+    withCall(path, bytes) { readAnswer(operation, $0, codec, arena) }
 }
 
 fuzz { data, count in
@@ -73,17 +59,7 @@ fuzz { data, count in
             }
         }
         // As an answer, in the form of the request; all tensors, whatever it asks for.
-        var response = sluice_response()
-        response.operation = request.operation
-        response.payload = request.payload
-        var asked = request
-        asked.payload.output_count = 0
-        var made = sluice_message()
-        let isMade = succeeds { () throws(CodecFailure) in
-            try codec.encode(response, to: asked, into: &made, arena: memory.arena)
-        }
-        expect(isMade, "what was read can be answered")
-        withBody(of: made) { bytes in
+        answerWithItsTensors(request, codec, memory.arena) { bytes in
             guard let again = answer(SLUICE_OPERATION_INFER, bytes, codec, memory.arena) else {
                 return expect(false, "what was answered can be read")
             }

@@ -1,5 +1,4 @@
 import SluiceABI
-import SluiceJSON
 
 /// The bytes of tensors against their shapes.
 public enum TensorBytes {
@@ -68,14 +67,19 @@ public enum TensorBytes {
     }
 }
 
-/// A shape as it is read, value by value.
+/// A shape as it is read, value by value, into an exchange's arena.
 public struct ShapeReader {
     private let arena: ExchangeArena
-    public private(set) var start: UnsafeMutablePointer<Int64>?
+    private var start: UnsafeMutablePointer<Int64>?
     public private(set) var rank = 0
 
     public init(arena: ExchangeArena) {
         self.arena = arena
+    }
+
+    /// The shape as the ABI's structs have it; lives until the exchange ends.
+    public var view: (start: UnsafePointer<Int64>?, rank: UInt32) {
+        (start.map { UnsafePointer($0) }, UInt32(rank))
     }
 
     public mutating func append(_ dimension: Int64, of tensor: sluice_bytes) throws(CodecFailure) {
@@ -88,13 +92,5 @@ public struct ShapeReader {
         }
         start.unsafelyUnwrapped[rank] = dimension
         rank += 1
-    }
-
-    /// Takes the dimensions of a repeated int64, packed or not.
-    public mutating func append(_ values: PackedValues, of tensor: sluice_bytes) throws(CodecFailure) {
-        var values = values
-        while let value = try values.next() {
-            try append(Int64(bitPattern: value), of: tensor)
-        }
     }
 }
