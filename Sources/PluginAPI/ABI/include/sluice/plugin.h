@@ -886,7 +886,7 @@ typedef struct sluice_batcher_1 {
 /* ---- filter ---- */
 
 #define SLUICE_FILTER_REQUEST_BODY 1u  /* on_request wants the decoded payload (gRPC: not of OTHER) */
-#define SLUICE_FILTER_RESPONSE_BODY 2u /* on_response wants the decoded payload */
+#define SLUICE_FILTER_RESPONSE_BODY 2u /* on_response wants the decoded payload (likewise) */
 #define SLUICE_FILTER_CHUNKS 4u        /* on_chunk is called for bodies that stream */
 
 /* "sluice.filter/1" */
