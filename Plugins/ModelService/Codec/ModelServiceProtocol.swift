@@ -169,9 +169,8 @@ public struct ModelServiceProtocol: GRPCCodec {
             }
             guard received.hasBody else { return SLUICE_NEED_BODY }
             try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-            message.setCall(method.path, authority: target.authority)
             try out.finish(into: &message)
-            return SLUICE_OK
+            return SLUICE_PASS
         }
         switch Int32(bitPattern: request.operation) {
         case SLUICE_OPERATION_INFER:

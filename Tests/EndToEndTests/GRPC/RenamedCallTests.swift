@@ -72,6 +72,20 @@ extension EndToEnd {
             return configuration
         }
 
+        /// Metadata of both sides, and what an error says of itself, cross as they do for a call that keeps its name.
+        @Test(arguments: ["plain", "other"]) func nothingButTheNameIsChanged(_ model: String) throws {
+            let backend = try Self.backend()
+            let gateway = try Gateway(Self.configuration(backend))
+            let client = try gateway.http2()
+            let answer = try Self.call(client, 1, model, id: "a")
+            #expect(answer.grpcStatus == "0" && answer.field("x-model") == (model == "plain" ? "plain" : "inner"))
+            #expect(answer.field("x-authorization") == "Bearer t" && answer.field("x-timeout") == "some")
+            #expect(answer.trailers.contains { $0 == ("x-cost", "7") }, "\(answer)")
+            let refused = try Self.call(client, 3, model, id: "bad")
+            #expect(refused.grpcStatus == "3")
+            #expect(refused.trailers.contains { $0 == ("grpc-status-details-bin", "CAM") }, "\(refused)")
+        }
+
         /// Of such a call the message is what the filter and the adapter see, and not the frame around it.
         @Test(arguments: ["plain", "other"]) func aFilterMayReadTheAnswer(_ model: String) throws {
             let directory = try TemporaryDirectory()

@@ -157,9 +157,8 @@ extension OpenInferenceProtocol {
         guard received.hasBody else { return SLUICE_NEED_BODY }
         var out = ProtobufWriter(arena: arena)
         try method.rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-        message.setCall(method.path, authority: target.authority)
         try out.finish(into: &message)
-        return SLUICE_OK
+        return SLUICE_PASS
     }
 
     // MARK: - Endpoint to gateway
