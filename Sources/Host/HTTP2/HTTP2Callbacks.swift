@@ -53,7 +53,7 @@ enum HTTP2Callbacks {
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, _, user in
             guard let frame, let connection = from(user) else { return 0 }
             if frame.pointee.hd.type == headers { connection.pointee.headSince = 0 }
-            with(connection) { $0.invalidFrameReceived(connection) }
+            with(connection) { $0.metrics.parseFailed(.client, .other) }
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in
@@ -72,7 +72,14 @@ enum HTTP2Callbacks {
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { session, frame, user in
             guard let frame, let connection = from(user) else { return 0 }
             let header = frame.pointee.hd
-            if header.type == resetStream { connection.pointee.resets.note(header.stream_id) }
+            if header.type == resetStream {
+                connection.pointee.resets.note(header.stream_id)
+                let code = frame.pointee.rst_stream.error_code
+                // Whatever has made it: libnghttp2 tells of some faults of a stream by nothing else.
+                if HTTP2FrameBudget.blamesClient(code) {
+                    with(connection) { _ = $0.spend(connection, HTTP2FrameBudget.resetCost) }
+                }
+            }
             guard header.type == data || header.type == headers,
                 let stream = nghttp2_session_get_stream_user_data(session, header.stream_id)
             else { return 0 }
@@ -116,6 +123,9 @@ enum HTTP2Callbacks {
         // The peer makes us answer PING and SETTINGS: no more than so many answers wait for it to read them.
         nghttp2_option_set_max_outbound_ack(options, 100)
         nghttp2_option_set_max_settings(options, 32)
+        // Of RST_STREAM the frame budget bears what a client pays for by what it takes; 33 a second of libnghttp2's own
+        // would end the connection of a gateway whose clients cancel their calls, and with INTERNAL_ERROR.
+        nghttp2_option_set_stream_reset_rate_limit(options, .max, .max)
         nghttp2_option_set_max_send_header_block_length(options, blockAtMost)
         return options
     }

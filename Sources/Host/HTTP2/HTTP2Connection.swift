@@ -117,20 +117,32 @@ extension UnsafeMutablePointer<ClientConnection> {
 /// How many frames that carry no request a client may send: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty
 /// DATA, each of which costs the receiver more than the sender (RFC 9113 §10.5).
 ///
-/// A bucket of tokens. A body of any speed stays within it, since what moves one refills the bucket: an honest peer
-/// opens its window in steps of 4 KiB or more, for a stream and for the connection, or once for each frame it gets.
-/// What a narrow window has cut short earns by its size alone: windows of single bytes cost more than they earn.
+/// A bucket of tokens. A body of any speed stays within it, since what the peer takes of one refills the bucket: an
+/// honest peer opens its window in steps of 4 KiB or more, for a stream and for the connection, or once for each frame
+/// it gets. What a narrow window has cut short earns by its size alone: windows of single bytes cost more than they
+/// earn. What a peer sends of a body earns nothing: it needs no frames beside it, and could pay for a flood with bytes.
 struct HTTP2FrameBudget {
     static let burst = 10_000
     static let perSecond: UInt64 = 2_000
-    /// What one frame with content gives back.
+    /// What one frame that went out with content gives back.
     static let refund = 4
     /// How many bytes that were sent give back one: two WINDOW_UPDATE frames for 4 KiB are earned twice.
     static let bytesPerToken = 1_024
     /// What RST_STREAM takes, and a frame that makes us send one: the work that was begun for the stream is lost, at an
     /// endpoint too, and the client may begin the next at once. 500 at once and 100 a second are more than a client has
-    /// calls to cancel; beside them every piece of a body pays for some.
+    /// calls to cancel; beside them every piece of an answer pays for some.
     static let resetCost = 20
+
+    /// Whether RST_STREAM with this code is sent for what the client did: any but those that tell of an end that it has
+    /// no part in, or of a stream that nobody has looked at (RFC 9113 §7).
+    static func blamesClient(_ code: UInt32) -> Bool {
+        switch code {
+        case NGHTTP2_NO_ERROR.rawValue, NGHTTP2_INTERNAL_ERROR.rawValue, NGHTTP2_REFUSED_STREAM.rawValue,
+            NGHTTP2_CANCEL.rawValue:
+            false
+        default: true
+        }
+    }
 
     private(set) var left = burst
     private var refilledAt: UInt64 = 0
@@ -147,9 +159,6 @@ struct HTTP2FrameBudget {
         left &-= cost
         return true
     }
-
-    /// A frame with content was received.
-    mutating func earn() { left = min(Self.burst, left &+ Self.refund) }
 
     /// DATA of `bytes` went out. `isCutShort`: more was there to be sent, and the window or the frame had no room.
     mutating func earn(sent bytes: Int, isCutShort: Bool) {

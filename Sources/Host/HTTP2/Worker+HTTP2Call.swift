@@ -205,7 +205,9 @@ extension Worker {
             call.pointee.upstream.readable = true
             advance(call)
         case HTTP2Callbacks.data:
-            if header.length > 0 { connection.pointee.frames.earn() } else { spend(connection) }
+            if header.flags & HTTP2Callbacks.endStream == 0, header.length <= frame.pointee.data.padlen {
+                spend(connection)
+            }
             guard let call else { return }
             if header.flags & HTTP2Callbacks.endStream != 0 { call.pointee.responseEnded = true }
             connection.pointee.partial = nil

@@ -81,7 +81,8 @@ extension Worker {
                 requestEnds(stream)
             }
         case HTTP2Callbacks.data:
-            if header.length > 0 { connection.pointee.frames.earn() } else if !spend(connection) { return 0 }
+            // The one that ends a request is as good as the request's HEADERS.
+            if !ends, header.length <= frame.pointee.data.padlen, !spend(connection) { return 0 }
             if ends, let stream = stream(connection, header.stream_id) { requestEnds(stream) }
         default:
             _ = spend(connection, header.type == HTTP2Callbacks.resetStream ? HTTP2FrameBudget.resetCost : 1)
@@ -89,14 +90,8 @@ extension Worker {
         return 0
     }
 
-    /// A frame that breaks the rules of its stream, which is reset for it.
-    func invalidFrameReceived(_ connection: UnsafeMutablePointer<HTTP2Connection>) {
-        metrics.parseFailed(.client, .other)
-        _ = spend(connection, HTTP2FrameBudget.resetCost)
-    }
-
     /// False when the client has sent more frames than any honest one does.
-    private func spend(_ connection: UnsafeMutablePointer<HTTP2Connection>, _ cost: Int = 1) -> Bool {
+    func spend(_ connection: UnsafeMutablePointer<HTTP2Connection>, _ cost: Int = 1) -> Bool {
         if connection.pointee.frames.take(cost, nowMs: nowMs) { return true }
         if !connection.pointee.isLeaving { metrics.rejected(.flood) }
         nghttp2_session_terminate_session(connection.pointee.session, NGHTTP2_ENHANCE_YOUR_CALM.rawValue)

@@ -27,6 +27,13 @@ extension Worker {
             perform(exchange, fail(exchange, SLUICE_INVALID_ARGUMENT, 400, reason))
             return
         }
+        // Of as many fields as can be told apart the last one is the gateway's own: a client must not push it out.
+        if generation.pointee.ownFieldCount > 0, parsed.pointee.fields.count == FieldSection.countAtMost,
+            subjectField(exchange) != nil
+        {
+            perform(exchange, fail(exchange, SLUICE_INVALID_ARGUMENT, 431, "too many header fields"))
+            return
+        }
         let method = parsed.pointee.methodKind
         if method == .options || method == .trace, let action = limitForwards(exchange) {
             perform(exchange, action)

@@ -223,9 +223,17 @@ extension Worker {
         let (isCall, received) = (exchange.pointee.isGRPC, exchange.pointee.framed)
         let isChanged = out.pointee.body_state == UInt32(SLUICE_BODY_WHOLE)
         // Plugins saw the message in it, or what it inflates to.
-        if isCall || !isChanged && received.size > 0 {
+        if !isChanged, isCall || received.size > 0 {
             guard sendFirst(exchange, received) else { return nil }
             return isCall ? .untilClose : .length(UInt64(received.size))
+        }
+        if isCall {
+            // A message need not be compressed where `grpc-encoding` stands (grpc/doc/compression.md).
+            guard let made = framed(exchange, out.pointee.body, Int(out.pointee.body_count)) else { return nil }
+            exchange.pointee.toEndpoint.pieces = made.pieces
+            exchange.pointee.toEndpoint.pieceCount = made.count
+            exchange.pointee.toEndpoint.piecesAreCounted = true
+            return .untilClose
         }
         // What somebody made of a compressed body is no longer compressed.
         if received.size > 0, let fields = exchange.pointee.head?.pointee.fields, let index = codingField(fields) {

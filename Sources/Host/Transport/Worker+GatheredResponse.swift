@@ -149,8 +149,9 @@ extension Worker {
             let message = exchange.pointee.responseMessage, let response = freshResponse(exchange)
         else { return failWithoutMemory(exchange) }
         let isCall =
-            !exchange.pointee.passes
-            && exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
+            exchange.pointee.passes
+            ? exchange.pointee.isGRPC
+            : exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC)
         if isCall, let action = readCallResponse(exchange, message) { return action }
         response.pointee.message = UnsafePointer(message)
         let start = beginCall(exchange)

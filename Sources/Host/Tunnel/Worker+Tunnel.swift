@@ -58,7 +58,10 @@ extension Worker {
                     return nil
                 }
                 metrics.bytes(.upstream, received: 0, sent: UInt64(sent.bytes))
-                if sent.bytes < sent.wanted { upstream.pointee.writable = false }
+                if sent.bytes < sent.wanted {
+                    upstream.pointee.writable = false
+                    upstream.pointee.drain.noteFull(upstream.pointee.descriptor)
+                }
                 consume(&exchange.pointee.toEndpoint, &client.pointee.input, sent.bytes)
                 exchange.pointee.progressAt = nowMs
                 continue
@@ -97,7 +100,10 @@ extension Worker {
                 let sent = sendCollected(client.pointee.descriptor, client.pointee.tls, count)
                 if sent.bytes < 0 { return exchange.pointee.machine.handle(.clientGone) }
                 metrics.bytes(.client, received: 0, sent: UInt64(sent.bytes))
-                if sent.bytes < sent.wanted { client.pointee.writable = false }
+                if sent.bytes < sent.wanted {
+                    client.pointee.writable = false
+                    client.pointee.drain.noteFull(client.pointee.descriptor)
+                }
                 consume(&exchange.pointee.toClient, &upstream.pointee.input, sent.bytes)
                 exchange.pointee.progressAt = nowMs
                 continue

@@ -6,13 +6,16 @@ import SluiceABI
 extension Worker {
     /// Whether the answer is read whole before it goes on: for an adapter of another protocol, or for a filter whose
     /// `needs` say so. Of an answer to HEAD there is nothing to read; nor is it known how long the content would be
-    /// behind such a filter.
+    /// behind such a filter. A call that nobody here understands may be a stream, of which nobody waits for the end.
     @inline(__always)
     func isGathered(
         _ exchange: ExchangePointer, _ head: UnsafeMutablePointer<ResponseHead>, _ needs: UInt32
     ) -> Bool {
         guard exchange.pointee.passes else { return true }
         guard needs & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0 else { return false }
+        if exchange.pointee.isGRPC {
+            return exchange.pointee.request?.pointee.operation != UInt32(SLUICE_OPERATION_OTHER)
+        }
         guard exchange.pointee.askedHead else { return true }
         head.pointee.forgetLength()
         return false

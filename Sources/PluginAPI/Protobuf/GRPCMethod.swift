@@ -31,9 +31,9 @@ public protocol GRPCModelMethod: GRPCMethod {
 }
 
 extension GRPCModelMethod {
-    /// Makes `message` the call that the client made, with the names of `target` in it.
+    /// Gives `message` what the client sent, with the names of `target` in it; method, path and fields stay the client's.
     ///
-    /// - Returns: SLUICE_OK, or SLUICE_NEED_BODY while the client's message was not read.
+    /// - Returns: SLUICE_PASS, or SLUICE_NEED_BODY while the client's message was not read.
     @inlinable
     public func encodeRenamed(
         _ received: sluice_message, for target: sluice_target, into message: inout sluice_message, arena: ExchangeArena
@@ -41,9 +41,8 @@ extension GRPCModelMethod {
         guard received.hasBody else { return SLUICE_NEED_BODY }
         var out = ProtobufWriter(arena: arena)
         try rename(received.wholeBody, model: target.model, version: target.version, to: &out)
-        message.setCall(path, authority: target.authority)
         try out.finish(into: &message)
-        return SLUICE_OK
+        return SLUICE_PASS
     }
 
     /// Why a stream cannot be renamed.

@@ -174,7 +174,8 @@ def v2_grpc(model, datatype, shape, values):
     request.raw_input_contents.append(raw_of(datatype, values))
     answer = call("/inference.GRPCInferenceService/ModelInfer", request, v2.ModelInferResponse)
     tensor = answer.outputs[0]
-    assert answer.model_name == model, answer
+    # A call that goes on in its own protocol shows the name that its backend has.
+    assert answer.model_name == ("in-process" if model == "v2-grpc" else model), answer
     return tensor.datatype, list(tensor.shape), values_of(tensor.datatype, answer.raw_output_contents[0])
 
 

@@ -89,6 +89,67 @@ extension EndToEnd {
             #expect(try gateway.get("/").status == 200)
         }
 
+        /// What libnghttp2 finds wrong with a stream costs its client as much as a reset of its own: an endpoint was
+        /// asked for nothing. Pieces of another body do not pay for it.
+        @Test(arguments: ["a body of more than was announced", "trailers that may not be"])
+        func resetsThatAClientProvokesAreAFlood(_ what: String) throws {
+            let backend = try ScriptedBackend { connection in _ = connection.socket.closedByPeer() }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            client.request(1, "POST", ends: false)
+            let isLong = what.hasPrefix("a body")
+            let post = HTTP2Client.block(HTTP2Client.request("POST") + (isLong ? [("content-length", "1")] : []))
+            let trailers = HTTP2Client.block([("connection", "close")])
+            var resets = 0
+            // A bound for the test's sake, twice what a client may do at once. No more than streams at a time.
+            for turn in 0..<UInt32(20) where !client.ended && client.goAway == nil {
+                var frames: [UInt8] = []
+                for step in 0..<UInt32(50) {
+                    let stream = 2 * (turn * 50 + step) + 3
+                    let fault =
+                        isLong
+                        ? HTTP2Frame(.data, stream: stream, bytes("xx"))
+                        : HTTP2Frame(.headers, flags: 5, stream: stream, trailers)
+                    let paid = [UInt8](repeating: 0, count: 6).map { HTTP2Frame(.data, stream: 1, [$0]) }
+                    let all = [HTTP2Frame(.headers, flags: 4, stream: stream, post), fault] + paid
+                    frames += all.flatMap(\.encoded)
+                }
+                client.socket.send(frames)
+                let wanted = resets + 50
+                try client.read { frame in
+                    resets += frame.kind == .resetStream ? 1 : 0
+                    return resets == wanted || frame.kind == .goAway
+                }
+            }
+            #expect(client.goAway?.errorCode == HTTP2Error.enhanceYourCalm, "\(resets) resets are borne")
+            #expect(try gateway.metric("sluice_rejected_total", ["reason=\"flood\""]) == 1)
+        }
+
+        /// As many as a gateway in front of this one sends, whose clients leave: what is answered pays for them, and no
+        /// number of its own ends the connection.
+        @Test func resetsBesideAnswersAreNoFlood() throws {
+            let size = 8 << 20
+            let backend = try ScriptedBackend { connection, request in
+                guard request.target == "/large" else { return }
+                connection.answer(200, String(repeating: "x", count: size))
+            }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2()
+            var stream: UInt32 = 1
+            for _ in 0..<4 {
+                client.request(stream, "GET", "/large")
+                #expect(try client.answer(stream, .after(seconds: 60)).body.count == size)
+                for _ in 0..<400 {
+                    stream += 2
+                    client.request(stream)
+                    client.send(HTTP2Frame(.resetStream, stream: stream, HTTP2Frame.word(HTTP2Error.cancel)))
+                }
+                stream += 2
+            }
+            client.request(stream, "GET", "/large")
+            #expect(try client.answer(stream, .after(seconds: 60)).isWhole, "\(client.goAway as Any)")
+        }
+
         /// Go's client opens its windows in steps of 4 KiB: the faster it downloads, the more frames it sends.
         @Test func aClientThatOpensItsWindowsInSmallStepsIsNoFlood() throws {
             let size = 64 << 20

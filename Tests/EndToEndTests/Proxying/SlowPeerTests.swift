@@ -136,6 +136,48 @@ extension EndToEnd {
             #expect(answer?.status == 200 && answer?.bodyText == "all", "\(answer as Any)")
         }
 
+        /// Either end of a tunnel may be the slow one. How fast a kernel opens a window that was small for long is not
+        /// what is asked here: whoever is slow has a word for the other one at last.
+        @Test(arguments: [true, false]) func aTunnelThatIsReadSlowlyIsNotClosed(_ isClient: Bool) throws {
+            let content = [UInt8](repeating: UInt8(ascii: "t"), count: 8 << 20)
+            @Sendable func readSlowly(_ socket: Socket) {
+                let slow = Deadline.after(seconds: Double(3 * Self.limitMs) / 1_000)
+                while !slow.isPast, case .data = socket.receive(.ordinary, limit: 2_048) {
+                    pauseBetweenLooks(milliseconds: 50)
+                }
+                socket.send("bye")
+            }
+            let heard = Gate()
+            let backend = try ScriptedBackend { connection in
+                var buffer: Int32 = 8_192
+                setsockopt(connection.socket.descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, 4)
+                _ = try connection.reader.request(.ordinary)
+                connection.socket.send(WebSocket.agreed)
+                let socket = connection.socket
+                guard isClient else {
+                    readSlowly(socket)
+                    _ = socket.closedByPeer(.after(seconds: 60))
+                    return
+                }
+                Thread { _ = socket.send(content, .after(seconds: 60)) }.start()
+                if try connection.reader.take(3, .ordinary) == bytes("bye") { heard.open() }
+            }
+            var configuration = WebSocket.configuration([backend.endpoint])
+            configuration.gateway = ["  limits: { tunnel_timeout_ms: \(Self.limitMs) }"]
+            let gateway = try Gateway(configuration)
+            let socket = try gateway.connect(receiveBuffer: 8_192)
+            socket.send(WebSocket.asking())
+            let reader = MessageReader(socket)
+            #expect(try reader.response()?.status == 101)
+            if isClient {
+                readSlowly(socket)
+                #expect(heard.wait())
+            } else {
+                Thread { _ = socket.send(content, .after(seconds: 60)) }.start()
+                #expect(try reader.take(3, .ordinary) == bytes("bye"))
+            }
+        }
+
         @Test func aClientThatReadsNothingIsCut() throws {
             let backend = try Self.answering(32 << 20)
             let gateway = try Self.gateway(backend.endpoint)

@@ -44,6 +44,8 @@ extension EndToEnd {
             }
             #expect(count >= 10)
             for load in loads {
+                // Its last lines are read a moment after its end.
+                try load.wait()
                 let report = load.standardOutput
                 #expect(report.contains("12000 succeeded, 0 failed, 0 errored, 0 timeout"), "\(report)")
                 #expect(report.contains("12000 2xx"), "\(report)")

@@ -21,6 +21,34 @@ extension EndToEnd {
             }
         }
 
+        /// As many fields as a head may have at all leave no room for the one that is the gateway's.
+        @Test func noNumberOfFieldsHidesWhoAClientIs() throws {
+            let certificates = try Certificates()
+            try certificates.make("server", "DNS:localhost")
+            try certificates.make("alice", "DNS:alice", subject: "/CN=alice")
+            let backend = try ScriptedBackend { connection, request in
+                connection.answer(200, request.field("x-client-subject") ?? "nobody")
+            }
+            var configuration = GatewayConfiguration.web([backend.endpoint])
+            configuration.listeners = [
+                certificates.listener("server", ", client_ca: \(certificates.file("ca.pem"))"), "127.0.0.1:0",
+            ]
+            configuration.gateway = ["  limits: { header_count: 128 }"]
+            let gateway = try Gateway(configuration)
+            for (count, end) in [(127, "CN=alice"), (128, "{\"error\":\"too many header fields\"}\n")] {
+                let fields = (1..<count).map { "X-\($0): y\r\n" }.joined()
+                let client = try TLSClient(port: gateway.port)
+                try client.present(certificates, "alice")
+                #expect(client.shakeHands() == nil)
+                let answer = text(try client.ask(bytes("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")))
+                #expect(answer.hasSuffix(end), "\(answer)")
+                // Who has shown no certificate has no such field.
+                let plain = try Socket.connect(port: gateway.ports[1])
+                plain.send("GET / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
+                #expect(try MessageReader(plain).response()?.bodyText == "nobody")
+            }
+        }
+
         /// What a connection has shown it has shown, whatever becomes of the listener that accepted it.
         @Test func aClientIsTheSameWhenItsListenerHasMoved() throws {
             let certificates = try Certificates()

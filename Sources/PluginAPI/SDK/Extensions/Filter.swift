@@ -8,7 +8,7 @@ public struct FilterNeeds: OptionSet, Sendable {
     /// `onRequest` wants the decoded payload. A call of gRPC with the operation `other` may be a stream that has no end
     /// to wait for: its payload stays `stream`.
     public static let requestBody = FilterNeeds(rawValue: 1)
-    /// `onResponse` wants the decoded payload.
+    /// `onResponse` wants the decoded payload; the answer to such a call passes, too, and it sees the head of that.
     public static let responseBody = FilterNeeds(rawValue: 2)
     /// `onChunk` is called for bodies that stream.
     public static let chunks = FilterNeeds(rawValue: 4)

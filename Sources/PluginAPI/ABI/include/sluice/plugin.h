@@ -711,7 +711,7 @@ typedef struct sluice_adapter_1 {
   /*
    * Gateway to endpoint. SLUICE_PASS, only when `target->same_protocol`: the client's message goes on, with `method`
    * and `target` of `out` in place of its own where they are not empty, and with the body of `out` where that is
-   * SLUICE_BODY_WHOLE and the client's is, too (HTTP; a gRPC message passes as it came); the answer then streams back
+   * SLUICE_BODY_WHOLE and the client's is, too (of gRPC one message without its prefix); the answer then streams back
    * as it does for every message passed on, except over raw TCP: see `decode_response`. A `method` that makes HEAD of
    * another one, or the other way round, would change the answer's framing (RFC 9112 6.3): it is answered with 500.
    * SLUICE_OK: `out` is the whole message. When the body has to be made or changed but is not there:
@@ -886,7 +886,7 @@ typedef struct sluice_batcher_1 {
 /* ---- filter ---- */
 
 #define SLUICE_FILTER_REQUEST_BODY 1u  /* on_request wants the decoded payload (gRPC: not of OTHER) */
-#define SLUICE_FILTER_RESPONSE_BODY 2u /* on_response wants the decoded payload */
+#define SLUICE_FILTER_RESPONSE_BODY 2u /* on_response wants the decoded payload (likewise) */
 #define SLUICE_FILTER_CHUNKS 4u        /* on_chunk is called for bodies that stream */
 
 /* "sluice.filter/1" */
