@@ -31,7 +31,8 @@ public protocol GRPCModelMethod: GRPCMethod {
 }
 
 extension GRPCModelMethod {
-    /// Gives `message` what the client sent, with the names of `target` in it; method, path and fields stay the client's.
+    /// Gives `message` what the client sent, with the names of `target` in it. Method, path and fields stay the
+    /// client's.
     ///
     /// - Returns: SLUICE_PASS, or SLUICE_NEED_BODY while the client's message was not read.
     @inlinable

@@ -112,7 +112,7 @@ extension EndToEnd {
             let failing = try Server { _ in [.code(2)] }
             let good = try Server { [.answer(records.of($0))] }
             let gateway = try Self.gateway(
-                silent, failing, good, config: Self.address(backend.port) + ", timeout_ms: 50",
+                silent, failing, good, config: Self.address(backend.port) + ", timeout_ms: 400",
                 more: "first_set_ms: 20000")
             #expect(try gateway.get("/").bodyText == "it")
             #expect(try !Self.degraded(gateway))
