@@ -1,5 +1,6 @@
 import Configuration
 import Resilience
+import SluiceHashing
 import Testing
 
 @testable import Host
@@ -38,7 +39,7 @@ import Testing
         settings.minimumHosts = 2
         settings.minimumRequests = 1
         var detector = OutlierDetector(settings)
-        var random = SeededGenerator(1)
+        var random = SplitMix64(seed: 1)
         let before = try Self.table(registry)
         #expect(detector.setHosts(before.hosts).isEmpty)
         for index in 0..<before.count {
