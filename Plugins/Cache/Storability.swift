@@ -36,6 +36,9 @@ enum Storability {
             } else if name.equalsIgnoringCase("set-cookie") {
                 // Somebody's own.
                 return
+            } else if name.equalsIgnoringCase("grpc-status") {
+                // In the head of an answer it is the error of a call that has no message ("Trailers-Only").
+                return
             } else if name.equalsIgnoringCase("vary") {
                 guard Self.covers(field.value, vary) else { return }
             } else if name.equalsIgnoringCase("content-type") {

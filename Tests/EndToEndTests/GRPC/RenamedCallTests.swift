@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 extension EndToEnd {
@@ -6,7 +7,7 @@ extension EndToEnd {
         private static let infer = "/inference.GRPCInferenceService/ModelInfer"
         private static let asked = [
             ("content-type", "application/grpc"), ("te", "trailers"), ("authorization", "Bearer t"),
-            ("grpc-timeout", "20S"),
+            ("grpc-timeout", "20S"), ("grpc-accept-encoding", "identity, gzip"),
         ]
 
         private static func field(_ number: UInt8, _ content: [UInt8]) -> [UInt8] {
@@ -32,12 +33,20 @@ extension EndToEnd {
             return try client.answer(stream)
         }
 
-        /// Says in its head what it was sent; a request whose `id` is `bad` gets an error with details.
+        /// Says in its head what it was sent; a request whose `id` is `bad` gets an error with details, `none` one
+        /// without a head before it, and `zip` what is marked as compressed, if the client takes that.
         private static func backend() throws -> ScriptedBackend {
             try ScriptedBackend.http2 { _, peer in
                 while let stream = try peer.nextRequest(.after(seconds: 60)) {
                     let request = peer.answers[stream] ?? HTTP2Answer()
-                    let isBad = request.bodyText.contains("bad")
+                    let isDown = request.bodyText.contains("down")
+                    let isBad = request.bodyText.contains("bad") || isDown
+                    if request.bodyText.contains("none") {
+                        let error = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "3")]
+                        peer.send(HTTP2Frame(.headers, flags: 5, stream: stream, HTTP2Client.block(error)))
+                        continue
+                    }
+                    let isPacked = request.bodyText.contains("zip") && request.field("grpc-accept-encoding") != nil
                     let told = request.bodyText.contains("inner") ? "inner" : "plain"
                     peer.send(
                         HTTP2Frame(
@@ -48,13 +57,14 @@ extension EndToEnd {
                                 ("x-timeout", request.field("grpc-timeout") == nil ? "none" : "some"),
                             ])))
                     if !isBad {
-                        peer.send(HTTP2Frame(.data, stream: stream, framed(message(told, id: "a", output: true))))
+                        let message = framed(message(told, id: "a", output: true))
+                        peer.send(HTTP2Frame(.data, stream: stream, (isPacked ? [1] : [0]) + message.dropFirst()))
                     }
                     peer.send(
                         HTTP2Frame(
                             .headers, flags: 5, stream: stream,
                             HTTP2Client.block([
-                                ("grpc-status", isBad ? "3" : "0"), ("x-cost", "7"),
+                                ("grpc-status", isDown ? "14" : isBad ? "3" : "0"), ("x-cost", "7"),
                                 ("grpc-status-details-bin", "CAM"),
                             ])))
                 }
@@ -111,12 +121,48 @@ extension EndToEnd {
             #expect(answer.grpcStatus == "0" && answer.field("x-seen") == "tensors", "\(answer)")
             #expect(answer.body.count > 5 && answer.bodyText.contains("FP32"))
             #expect(try Self.call(client, 3, model, id: "bad").grpcStatus == "3")
+            let packed = try Self.call(client, 7, model, id: "zip")
+            #expect(packed.grpcStatus == "0" && packed.body.first == 0 && packed.bodyText.contains("FP32"))
             // A stream may have no end: its answer passes.
             client.request(
-                5, "POST", "/inference.GRPCInferenceService/ModelStreamInfer", fields: Self.asked, ends: false)
-            client.send(HTTP2Frame(.data, flags: 1, stream: 5, Self.framed(Self.message("plain", id: "a"))))
-            let stream = try client.answer(5)
+                9, "POST", "/inference.GRPCInferenceService/ModelStreamInfer", fields: Self.asked, ends: false)
+            client.send(HTTP2Frame(.data, flags: 1, stream: 9, Self.framed(Self.message("plain", id: "a"))))
+            let stream = try client.answer(9)
             #expect(stream.grpcStatus == "0" && stream.field("x-seen") == "none", "\(stream)")
+        }
+
+        /// A call that fails in its trailers is a failure to who counts them, also where its answer is read here.
+        @Test(arguments: ["plain", "other"]) func aBreakerHearsHowACallEnded(_ model: String) throws {
+            let directory = try TemporaryDirectory()
+            let source = CompiledPlugin.filter("reading", needs: "SLUICE_FILTER_RESPONSE_BODY", callbacks: [], "")
+            let backend = try Self.backend()
+            var configuration = Self.configuration(backend)
+            configuration.gateway = ["  circuit_breaker: { failure_threshold: 1, reset_timeout_sec: 60 }"]
+            configuration.plugins = [
+                "  - { name: reading, library: \(try CompiledPlugin.c(source, "reading.so", in: directory)) }"
+            ]
+            configuration.filters = ["reading"]
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            #expect(try Self.call(client, 1, model, id: "down").grpcMessage?.contains("healthy") != true)
+            let refused = try Self.call(client, 3, model, id: "a")
+            #expect(refused.grpcStatus == "14")
+            #expect(refused.grpcMessage?.contains("healthy endpoint") == true, "\(refused)")
+        }
+
+        /// An error without a message looks like an empty answer to who reads its HTTP status alone.
+        @Test(arguments: ["plain", "other"]) func anErrorIsNotKept(_ model: String) throws {
+            let backend = try Self.backend()
+            var configuration = Self.configuration(backend)
+            configuration.plugins = ["  - { name: cache, library: libCache.so }"]
+            configuration.models = configuration.models.map {
+                $0.replacingOccurrences(of: "versions:", with: "filters: [ cache ], versions:")
+            }
+            let gateway = try Gateway(configuration)
+            let client = try gateway.http2()
+            for stream in [1, 3] as [UInt32] {
+                #expect(try Self.call(client, stream, model, id: "none").grpcStatus == "3")
+            }
         }
     }
 }
