@@ -34,6 +34,17 @@ extension Worker {
         return nil
     }
 
+    /// What a client says of its call that is not for the endpoint: its time, some of which has gone, and compressions
+    /// that it understands, where a filter is to read the answer, which is not inflated here.
+    func leaveCallFields(_ exchange: ExchangePointer, _ fields: FieldSection, to left: inout FieldMask) {
+        if let index = timeoutField(fields) { left.insert(index) }
+        guard filterNeeds(exchange) & UInt32(SLUICE_FILTER_RESPONSE_BODY) != 0,
+            exchange.pointee.request?.pointee.operation != UInt32(SLUICE_OPERATION_OTHER)
+        else { return }
+        let name = sluice_bytes("grpc-accept-encoding")
+        for index in 0..<fields.count where fields[index].name.equalsIgnoringCase(name) { left.insert(index) }
+    }
+
     /// What is left until a deadline, as a field for the endpoint.
     func appendTimeout(_ exchange: ExchangePointer, _ deadline: UInt64, _ writer: inout HeadWriter) {
         guard deadline != .max, let memory = allocate(exchange, UInt8.self, 24) else { return }
@@ -268,7 +279,7 @@ extension Worker {
             return fail(exchange, ended.status, mapped, text, retryAfter: retryAfter(mapped, message.pointee))
         }
         let body = message.pointee.body_count > 0 ? message.pointee.body[0] : .empty
-        // A call that is made here says of no compression that it is understood.
+        // A call whose answer is read here says of no compression that it is understood.
         guard let answer = try? GRPCFrame.message(body, alone: true), !answer.isCompressed else {
             return fail(exchange, SLUICE_INTERNAL, 502, "the endpoint's answer is not one plain message of gRPC")
         }

@@ -39,7 +39,7 @@ extension Worker {
             out.pointee.method.isEmpty ? exchange.pointee.methodIsHead : out.pointee.method.isHEAD
         noteReplay(exchange)
         if exchange.pointee.upstream?.pointee.isStream == true { expectTrailers(exchange) }
-        if exchange.pointee.isGRPC, let index = timeoutField(head.pointee.fields) { left.insert(index) }
+        if exchange.pointee.isGRPC { leaveCallFields(exchange, head.pointee.fields, to: &left) }
         while true {
             var buffer = buffers.take(capacity)
             guard let base = buffer.base else { return .withoutMemory }
