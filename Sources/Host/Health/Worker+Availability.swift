@@ -254,7 +254,14 @@ extension Worker {
 
     /// How a call of gRPC ended, as far as that is known; `SLUICE_OK` for all else.
     private func callStatus(_ exchange: ExchangePointer) -> sluice_status {
-        if exchange.pointee.passes { return exchange.pointee.isGRPC ? exchange.pointee.status : SLUICE_OK }
+        if exchange.pointee.passes {
+            guard exchange.pointee.isGRPC else { return SLUICE_OK }
+            // Of an answer that is read here nobody has noted how it ended.
+            guard exchange.pointee.status == SLUICE_OK, exchange.pointee.responseMessage != nil else {
+                return exchange.pointee.status
+            }
+            return endpointStatus(exchange)?.status ?? SLUICE_OK
+        }
         guard exchange.pointee.outgoing?.pointee.transport == UInt32(SLUICE_TRANSPORT_GRPC) else { return SLUICE_OK }
         return endpointStatus(exchange)?.status ?? SLUICE_OK
     }
