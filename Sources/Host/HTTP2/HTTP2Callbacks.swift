@@ -50,10 +50,17 @@ enum HTTP2Callbacks {
             guard let frame, let connection = from(user) else { return 0 }
             return with(connection) { $0.frameReceived(connection, frame) }
         }
-        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, _, user in
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, frame, fault, user in
             guard let frame, let connection = from(user) else { return 0 }
             if frame.pointee.hd.type == headers { connection.pointee.headSince = 0 }
-            with(connection) { $0.metrics.parseFailed(.client, .other) }
+            with(connection) { worker in
+                worker.metrics.parseFailed(.client, .other)
+                // A stream beyond the bound, of a client that does not acknowledge our SETTINGS. No bound of streams
+                // keeps such refusals from gathering, so each counts before it is sent.
+                if fault == NGHTTP2_ERR_REFUSED_STREAM.rawValue {
+                    _ = worker.spend(connection, HTTP2FrameBudget.resetCost)
+                }
+            }
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) { session, _, id, bytes, count, user in

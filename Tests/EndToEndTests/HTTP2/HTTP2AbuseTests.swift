@@ -125,6 +125,22 @@ extension EndToEnd {
             #expect(try gateway.metric("sluice_rejected_total", ["reason=\"flood\""]) == 1)
         }
 
+        /// Streams beyond a bound that a client does not acknowledge are refused one by one, and are nobody's streams.
+        @Test func streamsBeyondABoundThatNobodyAcknowledgesAreAFlood() throws {
+            let backend = try ScriptedBackend { connection in _ = connection.socket.closedByPeer() }
+            let gateway = try Gateway(.web([backend.endpoint]))
+            let client = try gateway.http2(acknowledges: false)
+            let block = HTTP2Client.block(HTTP2Client.request("GET"))
+            // Twice what is borne beside the 128 that are open.
+            for turn in 0..<UInt32(12) where !client.ended && client.goAway == nil {
+                let streams = (turn * 100..<turn * 100 + 100).map { 2 * $0 + 1 }
+                client.socket.send(streams.flatMap { HTTP2Frame(.headers, flags: 5, stream: $0, block).encoded })
+                guard turn > 1 else { continue }
+                try client.read { $0.kind == .goAway || $0.kind == .resetStream && $0.stream == streams.last }
+            }
+            #expect(client.goAway?.errorCode == HTTP2Error.enhanceYourCalm)
+        }
+
         /// As many as a gateway in front of this one sends, whose clients leave: what is answered pays for them, and no
         /// number of its own ends the connection.
         @Test func resetsBesideAnswersAreNoFlood() throws {

@@ -97,8 +97,8 @@ final class HTTP2Client {
 
     static let preface = bytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
-    /// `settings`: pairs of identifier and value. Waits for the server's SETTINGS and acknowledges them.
-    init(_ socket: Socket, settings: [(UInt16, UInt32)] = []) throws {
+    /// `settings`: pairs of identifier and value. Waits for the server's SETTINGS and acknowledges them, unless not.
+    init(_ socket: Socket, settings: [(UInt16, UInt32)] = [], acknowledges: Bool = true) throws {
         self.socket = socket
         nghttp2_hd_inflate_new(&inflater)
         let payload = settings.flatMap { [UInt8($0.0 >> 8), UInt8($0.0 & 255)] + HTTP2Frame.word($0.1) }
@@ -106,7 +106,7 @@ final class HTTP2Client {
         guard try read(until: { $0.kind == .settings && $0.flags & 1 == 0 }) != nil else {
             throw HarnessError("no SETTINGS came")
         }
-        send(HTTP2Frame(.settings, flags: 1))
+        if acknowledges { send(HTTP2Frame(.settings, flags: 1)) }
     }
 
     /// The other side: takes the preface and the client's SETTINGS, and sends its own. Requests are in `answers`.
@@ -295,7 +295,7 @@ final class HTTP2Client {
 }
 
 extension Gateway {
-    func http2(settings: [(UInt16, UInt32)] = []) throws -> HTTP2Client {
-        try HTTP2Client(connect(), settings: settings)
+    func http2(settings: [(UInt16, UInt32)] = [], acknowledges: Bool = true) throws -> HTTP2Client {
+        try HTTP2Client(connect(), settings: settings, acknowledges: acknowledges)
     }
 }
