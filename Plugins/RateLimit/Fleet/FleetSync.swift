@@ -60,6 +60,8 @@ final class FleetHousekeeping: TimerTarget {
     private let failures: Counter
     private let untold: Counter
     private var saidWhy = false
+    /// What was heard last; nil: nothing yet.
+    private var isConnected: Bool?
 
     init(_ context: Context, _ options: FleetOptions, _ sync: FleetSync, untold: Counter) throws(PluginError) {
         host = context.host
@@ -92,15 +94,18 @@ final class FleetHousekeeping: TimerTarget {
         if news.dropped > 0 { untold.add(Double(news.dropped)) }
         switch news.change {
         case .gone(let problem):
-            degraded.set(1)
-            connected.set(0)
+            isConnected = false
             host.log.write(
                 .warning, "Redis at \(address): \(problem); limits are this gateway's own until it is back")
         case .connected(let isBack):
-            degraded.set(0)
-            connected.set(1)
+            isConnected = true
             if isBack { host.log.write(.info, "Redis at \(address) is back; limits are shared again") }
         case nil: break
         }
+        // Each time: an instance of the configuration before, which goes on for a while with a Redis of its own, writes
+        // the same gauges.
+        guard let isConnected else { return }
+        degraded.set(isConnected ? 0 : 1)
+        connected.set(isConnected ? 1 : 0)
     }
 }
