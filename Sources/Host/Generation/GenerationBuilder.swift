@@ -160,7 +160,12 @@ final class GenerationBuilder {
 
     /// What nothing names makes no instance, so that not even its `config` is read: a forgotten name, most likely.
     private func warnOfIdlePlugins() {
-        let busy = Set(instances.map(\.context.plugin))
+        var busy = Set(instances.map(\.context.plugin))
+        // Named, but of no use to models that the gateway serves itself.
+        let links = [settings.pipeline.balancer, settings.pipeline.batcher]
+        for link in links + settings.models.flatMap({ [$0.balancer ?? nil, $0.batcher ?? nil] }) {
+            if let link { busy.insert(link.name) }
+        }
         for plugin in settings.plugins where !busy.contains(plugin.name) {
             diagnostics.append(
                 Diagnostic(

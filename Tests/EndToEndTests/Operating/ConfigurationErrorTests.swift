@@ -89,6 +89,12 @@ extension EndToEnd {
             let warning = #/plugins\.yaml:\d+:\d+: warning: plugin `forgotten` is loaded and does nothing/#
             #expect(result.errors.contains(warning), "\(result.errors)")
             #expect(!result.errors.contains("plugin `by-version`"))
+            // Who is served here needs no balancer, which is named all the same.
+            var own = GatewayConfiguration()
+            own.models = ["  iris: { versions: { \"1\": { backend: linear-model } } }"]
+            own.batcher = "size-or-delay"
+            let fine = try start(own.text(in: TemporaryDirectory()), ["check"])
+            #expect(fine.status == 0 && fine.errors.isEmpty, "\(fine.errors)")
         }
 
         @Test func anAliasBombIsRefused() throws {
