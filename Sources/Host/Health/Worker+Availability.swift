@@ -123,14 +123,22 @@ extension Worker {
         availabilityChanged(pool.pointee.shared)
     }
 
-    /// The breaker of the model as a whole. Nil: the exchange may go on.
-    func admitsModel(
+    /// The breaker of the model as a whole, where there is one and it has not let the exchange through yet.
+    @inline(__always)
+    private func modelBreaker(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
-    ) -> ExchangeMachine.Action? {
+    ) -> CircuitBreaker? {
         guard let policy = pool.pointee.policy, policy.pointee.breaksModel, let settings = policy.pointee.breaker,
             exchange.pointee.modelTicket == .none
         else { return nil }
-        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        return CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+    }
+
+    /// Asks the model's breaker. Nil: the exchange may go on.
+    func admitsModel(
+        _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
+    ) -> ExchangeMachine.Action? {
+        guard let breaker = modelBreaker(exchange, pool) else { return nil }
         switch breaker.admits(now: now, random: nextRandom()) {
         case .closed(let ticket), .probe(let ticket):
             exchange.pointee.modelTicket = ticket
@@ -154,10 +162,7 @@ extension Worker {
     func refusesWaiting(
         _ exchange: ExchangePointer, _ pool: UnsafeMutablePointer<WorkerPool>
     ) -> ExchangeMachine.Action? {
-        guard let policy = pool.pointee.policy, policy.pointee.breaksModel, let settings = policy.pointee.breaker,
-            exchange.pointee.modelTicket == .none
-        else { return nil }
-        let breaker = CircuitBreaker(pool.pointee.shared.pointee.state.breaker, settings)
+        guard let breaker = modelBreaker(exchange, pool) else { return nil }
         return breaker.wouldAdmit(now: now) ? nil : refuseForModel(exchange, breaker)
     }
 
