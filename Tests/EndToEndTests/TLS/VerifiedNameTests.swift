@@ -21,14 +21,24 @@ extension EndToEnd {
             }
         }
 
-        /// As many fields as a head may have at all leave no room for the one that is the gateway's.
-        @Test func noNumberOfFieldsHidesWhoAClientIs() throws {
+        /// Those of a server, and of a client that is called `CN=alice`.
+        private static func ofAlice() throws -> Certificates {
             let certificates = try Certificates()
             try certificates.make("server", "DNS:localhost")
             try certificates.make("alice", "DNS:alice", subject: "/CN=alice")
-            let backend = try ScriptedBackend { connection, request in
+            return certificates
+        }
+
+        private static func saysWhoAsks() throws -> ScriptedBackend {
+            try ScriptedBackend { connection, request in
                 connection.answer(200, request.field("x-client-subject") ?? "nobody")
             }
+        }
+
+        /// As many fields as a head may have at all leave no room for the one that is the gateway's.
+        @Test func noNumberOfFieldsHidesWhoAClientIs() throws {
+            let certificates = try Self.ofAlice()
+            let backend = try Self.saysWhoAsks()
             var configuration = GatewayConfiguration.web([backend.endpoint])
             configuration.listeners = [
                 certificates.listener("server", ", client_ca: \(certificates.file("ca.pem"))"), "127.0.0.1:0",
@@ -51,12 +61,8 @@ extension EndToEnd {
 
         /// What a connection has shown it has shown, whatever becomes of the listener that accepted it.
         @Test func aClientIsTheSameWhenItsListenerHasMoved() throws {
-            let certificates = try Certificates()
-            try certificates.make("server", "DNS:localhost")
-            try certificates.make("alice", "DNS:alice", subject: "/CN=alice")
-            let backend = try ScriptedBackend { connection, request in
-                connection.answer(200, request.field("x-client-subject") ?? "nobody")
-            }
+            let certificates = try Self.ofAlice()
+            let backend = try Self.saysWhoAsks()
             var configuration = GatewayConfiguration.web([backend.endpoint])
             let listener = certificates.listener("server", ", client_ca: \(certificates.file("ca.pem"))")
             configuration.listeners = [listener, "127.0.0.1:0"]
