@@ -209,7 +209,7 @@ extension Worker {
         }
     }
 
-    /// An empty group goes at once: its timer must not outlive the generation.
+    /// An empty group goes at once: its timer must not run when the generation is gone.
     func removeGroup(_ position: Int, _ batching: UnsafeMutablePointer<PoolBatching>) {
         let timer = UnsafeMutableRawPointer(batching.pointee.groups[position].timer)
         timers.stop(timer.assumingMemoryBound(to: TimerNode.self))
